@@ -1,0 +1,77 @@
+#!/bin/bash
+# setup.sh [COMMAND...]: installs what `make demo` and `make test` need and this machine lacks, from Debian's packages;
+# and further commands whose package has the same name (shellcheck, say).
+#
+# Looks first, and calls apt-get only when something is missing: as root, or with sudo where there is one. Without
+# either it says what is needed and exits 1. The Rust toolchain is not installed here: it only says so when cargo is missing.
+set -euo pipefail
+
+libfaketime() {
+  compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || compgen -G "/usr/lib*/faketime/libfaketime.so.1" >/dev/null
+}
+
+has() {
+  PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
+}
+
+missing=()
+# need PACKAGE COMMAND...: the package is missing when the command fails
+need() {
+  local package=$1
+  shift
+  "$@" || missing+=("$package")
+}
+
+need gcc has cc
+need libc6-dev test -e /usr/include/stdio.h
+need make has make
+need openssl has openssl
+need faketime libfaketime
+need etcd-server has etcd
+need etcd-client has etcdctl
+need strace has strace
+need attr has setfattr
+need acl has setfacl
+need mount has mount
+need util-linux has unshare
+for tool in "$@"; do
+  need "$tool" has "$tool"
+done
+
+if ! has "${CARGO:-cargo}"; then
+  echo "setup: cannot find ${CARGO:-cargo}" >&2
+  echo "hint: install the Rust toolchain (1.89 or newer), and see that its bin folder is on PATH" >&2
+  exit 1
+fi
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+echo "setup: missing: ${missing[*]}"
+if ! has apt-get; then
+  echo "setup: cannot install them: this machine has no apt-get" >&2
+  echo "hint: install what this system calls these Debian packages: ${missing[*]}" >&2
+  exit 1
+fi
+if [ "$(id -u)" -eq 0 ]; then
+  as_root=()
+elif has sudo; then
+  as_root=(sudo)
+else
+  echo "setup: cannot install them: not root, and there is no sudo" >&2
+  echo "hint: run as root: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+as_root+=(env DEBIAN_FRONTEND=noninteractive)
+"${as_root[@]}" apt-get update -q </dev/null
+"${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
+
+# Debian starts and enables an etcd of its own when etcd-server is installed. The demo and the tests start theirs.
+case " ${missing[*]} " in
+  *" etcd-server "*)
+    if [ -d /run/systemd/system ]; then
+      echo "setup: stops and disables etcd.service, which came with etcd-server"
+      "${as_root[@]}" systemctl disable --now etcd.service
+    fi
+    ;;
+esac

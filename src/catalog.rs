@@ -1,0 +1,281 @@
+//! The catalogue: every credential of a node, where it is stored, which CA signs it, who reads it, and what it is for.
+//!
+//! Names, paths and CAs are kubeadm's (kubernetes `cmd/kubeadm/app/phases/certs/certlist.go`). The configuration adds
+//! credentials, or moves known ones by giving the same name another path.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::settings::Paths;
+
+/// Where a credential is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// A certificate and a private key, in two files or (the same path twice) in one.
+    Pair {
+        /// PEM with the leaf first.
+        certificate: PathBuf,
+        /// PEM with the private key.
+        key: PathBuf,
+    },
+    /// A kubeconfig with the credential inside, or with references to files.
+    Kubeconfig {
+        /// The kubeconfig.
+        path: PathBuf,
+    },
+}
+
+impl Store {
+    /// The file that people call it by.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Pair { certificate, .. } => certificate,
+            Self::Kubeconfig { path } => path,
+        }
+    }
+}
+
+/// Who keeps a credential alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeper {
+    /// kubecertd, as kubeadm would: it stands in kubeadm's table.
+    Us,
+    /// The kubelet rotates it itself; it is watched and shown, never renewed here.
+    Kubelet,
+}
+
+/// One credential of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// kubeadm's name for it (`apiserver`, `etcd-server`, `admin.conf`), or the configured one.
+    pub name: String,
+    /// Where it is.
+    pub store: Store,
+    /// The name of the CA that signs it.
+    pub ca: String,
+    /// Components that read it: names of programs, as in their manifests.
+    pub readers: Vec<String>,
+    /// What it is for, in one sentence for people.
+    pub purpose: String,
+    /// Who renews it.
+    pub keeper: Keeper,
+}
+
+/// One CA of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthoritySpec {
+    /// kubeadm's name for it, or the configured one.
+    pub name: String,
+    /// PEM with one or several CA certificates.
+    pub certificate: PathBuf,
+    /// PEM with the CA's private key; absent where the CA is managed elsewhere.
+    pub key: PathBuf,
+}
+
+/// A credential or a pattern of credentials from the configuration. A `*` stands for the same text in name, path and key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extra {
+    /// Its name.
+    pub name: String,
+    /// Its place.
+    pub store: Store,
+    /// Its CA's name.
+    pub ca: String,
+    /// Who reads it.
+    pub readers: Vec<String>,
+}
+
+/// etcd's CA; its credentials are not on this node where etcd is external.
+pub const ETCD_CA: &str = "etcd-ca";
+
+struct Pair(&'static str, &'static str, &'static str, &'static [&'static str], &'static str);
+
+const ETCD: &str = "etcd";
+const APISERVER: &str = "kube-apiserver";
+const CONTROLLER_MANAGER: &str = "kube-controller-manager";
+const SCHEDULER: &str = "kube-scheduler";
+
+/// name, path below the PKI folder, CA, readers, purpose
+const PAIRS: [Pair; 7] = [
+    Pair("apiserver", "apiserver", "ca", &[APISERVER], "The API server shows it to everybody who connects to it."),
+    Pair("apiserver-etcd-client", "apiserver-etcd-client", ETCD_CA, &[APISERVER], "The API server logs in to etcd with it."),
+    Pair("apiserver-kubelet-client", "apiserver-kubelet-client", "ca", &[APISERVER], "The API server logs in to kubelets with it, for logs and exec."),
+    Pair("etcd-healthcheck-client", "etcd/healthcheck-client", ETCD_CA, &[], "Probes and tools log in to etcd with it."),
+    Pair("etcd-peer", "etcd/peer", ETCD_CA, &[ETCD], "etcd members show it to each other."),
+    Pair("etcd-server", "etcd/server", ETCD_CA, &[ETCD], "etcd shows it to its clients."),
+    Pair("front-proxy-client", "front-proxy-client", "front-proxy-ca", &[APISERVER], "The API server logs in to aggregated API servers with it."),
+];
+
+/// name (and file below the kubernetes folder), readers, purpose
+const KUBECONFIGS: [(&str, &[&str], &str); 4] = [
+    ("admin.conf", &[], "Administrators log in to the API server with it."),
+    ("controller-manager.conf", &[CONTROLLER_MANAGER], "kube-controller-manager logs in to the API server with it."),
+    ("scheduler.conf", &[SCHEDULER], "kube-scheduler logs in to the API server with it."),
+    ("super-admin.conf", &[], "Break-glass access that no RBAC rule can take away."),
+];
+
+/// The three CAs of a kubeadm node, with what the configuration adds or moves, sorted by name.
+pub fn authorities(paths: &Paths, configured: &[AuthoritySpec]) -> Vec<AuthoritySpec> {
+    let known = [("ca", "ca"), (ETCD_CA, "etcd/ca"), ("front-proxy-ca", "front-proxy-ca")];
+    let mut all: Vec<AuthoritySpec> = known
+        .into_iter()
+        .map(|(name, base)| AuthoritySpec {
+            name: name.into(),
+            certificate: paths.pki.join(format!("{base}.crt")),
+            key: paths.pki.join(format!("{base}.key")),
+        })
+        .collect();
+    for spec in configured {
+        all.retain(|known| known.name != spec.name);
+        all.push(spec.clone());
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The credentials of a kubeadm node, with what the configuration adds or moves, sorted by name as kubeadm does.
+///
+/// `extra` holds no patterns any more (see [`expand`]).
+pub fn credentials(paths: &Paths, extra: &[Extra]) -> Vec<Spec> {
+    let owned = |readers: &[&str]| readers.iter().map(|r| (*r).to_owned()).collect();
+    let pairs = PAIRS.iter().map(|Pair(name, base, ca, readers, purpose)| Spec {
+        name: (*name).into(),
+        store: Store::Pair {
+            certificate: paths.pki.join(format!("{base}.crt")),
+            key: paths.pki.join(format!("{base}.key")),
+        },
+        ca: (*ca).into(),
+        readers: owned(readers),
+        purpose: (*purpose).into(),
+        keeper: Keeper::Us,
+    });
+    let kubeconfig = |name: &str, readers: &[&str], purpose: &str, keeper| Spec {
+        name: name.into(),
+        store: Store::Kubeconfig { path: paths.kubernetes.join(name) },
+        ca: "ca".into(),
+        readers: owned(readers),
+        purpose: purpose.into(),
+        keeper,
+    };
+    let mut all: Vec<Spec> = pairs
+        .chain(KUBECONFIGS.iter().map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us)))
+        .collect();
+    all.push(kubeconfig("kubelet.conf", &["kubelet"], "The kubelet logs in to the API server with it and renews it itself.", Keeper::Kubelet));
+    for extra in extra {
+        let known = all.iter().position(|spec| spec.name == extra.name).map(|at| all.remove(at));
+        let (readers, purpose) = known.map_or_else(
+            || (Vec::new(), "Configured on this node.".to_owned()),
+            |known| (known.readers, known.purpose),
+        );
+        all.push(Spec {
+            name: extra.name.clone(),
+            store: extra.store.clone(),
+            ca: extra.ca.clone(),
+            readers: if extra.readers.is_empty() { readers } else { extra.readers.clone() },
+            purpose,
+            keeper: Keeper::Us,
+        });
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// The entries that a pattern stands for, given the names of the files in its folder.
+///
+/// A file that fits the key's pattern is a key (`member-x-key.pem` fits `member-*.pem` too).
+pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {
+    let path = extra.store.path();
+    let Some((prefix, suffix)) = star(path) else {
+        return vec![extra.clone()];
+    };
+    let key_pattern = match &extra.store {
+        Store::Pair { key, certificate } if key != certificate => star(key),
+        _ => None,
+    };
+    let fits = |file: &str, (prefix, suffix): &(String, String)| {
+        file.len() > prefix.len() + suffix.len() && file.starts_with(prefix.as_str()) && file.ends_with(suffix.as_str())
+    };
+    let fill = |path: &Path, with: &str| PathBuf::from(path.to_string_lossy().replace('*', with));
+    let mut found: Vec<Extra> = files
+        .iter()
+        .filter(|file| fits(file, &(prefix.clone(), suffix.clone())))
+        .filter(|file| !key_pattern.as_ref().is_some_and(|pattern| fits(file, pattern)))
+        .map(|file| {
+            let with = &file[prefix.len()..file.len() - suffix.len()];
+            Extra {
+                name: extra.name.replace('*', with),
+                store: match &extra.store {
+                    Store::Pair { certificate, key } => Store::Pair { certificate: fill(certificate, with), key: fill(key, with) },
+                    Store::Kubeconfig { path } => Store::Kubeconfig { path: fill(path, with) },
+                },
+                ..extra.clone()
+            }
+        })
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn star(path: &Path) -> Option<(String, String)> {
+    let name = path.file_name()?.to_str()?;
+    let (prefix, suffix) = name.split_once('*')?;
+    Some((prefix.to_owned(), suffix.to_owned()))
+}
+
+/// How a component takes up a renewed credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uptake {
+    /// It reads the files again by itself.
+    Rereads,
+    /// It holds the credential in memory until it is restarted.
+    Holds,
+}
+
+/// Static pods in the order in which they are restarted: each needs the one before.
+pub const RESTART_ORDER: [&str; 4] = [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER];
+
+/// Whether `component` of `version` takes up a credential by itself.
+///
+/// Credentials embedded in a kubeconfig are read once by client-go (measured on 1.36: held until a restart); files that a
+/// kubeconfig names are read again (client-go `transport/cert_rotation.go`, since 1.20).
+/// kube-apiserver re-reads its serving and front-proxy pair since 1.18 (`dynamiccertificates`), and its client pairs for etcd
+/// and kubelets at the next handshake (measured on 1.36). etcd reads its files at every handshake (`pkg/transport`, since 3.2;
+/// measured on 3.6). An unknown version counts as one that holds.
+pub fn uptake(component: &str, version: Option<(u32, u32)>, embedded: bool) -> Uptake {
+    let rereads_since = match component {
+        _ if embedded => None,
+        ETCD => Some((3, 2)),
+        APISERVER | CONTROLLER_MANAGER | SCHEDULER => Some((1, 20)),
+        _ => None,
+    };
+    match (rereads_since, version) {
+        (Some(since), Some(version)) if version >= since => Uptake::Rereads,
+        _ => Uptake::Holds,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_pairs_and_never_takes_a_key_for_a_certificate() {
+        let extra = Extra {
+            name: "member-*".into(),
+            store: Store::Pair { certificate: "/s/m-*.pem".into(), key: "/s/m-*-key.pem".into() },
+            ca: "c".into(),
+            readers: vec![],
+        };
+        let files = ["m-a.pem", "m-a-key.pem", "m-.pem", "x.pem"].map(str::to_owned);
+        let found = expand(&extra, &files);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].name, "member-a");
+        assert_eq!(found[0].store, Store::Pair { certificate: "/s/m-a.pem".into(), key: "/s/m-a-key.pem".into() });
+    }
+
+    #[test]
+    fn an_unknown_version_holds_its_credentials() {
+        assert_eq!(uptake(APISERVER, None, false), Uptake::Holds);
+        assert_eq!(uptake(APISERVER, Some((1, 36)), false), Uptake::Rereads);
+        assert_eq!(uptake(SCHEDULER, Some((1, 36)), true), Uptake::Holds);
+    }
+}

@@ -1,0 +1,76 @@
+//! What every verb starts from: the host and the configuration.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::file::Source;
+use crate::config::{self, Problem, Settings};
+use crate::host::Host;
+use crate::host::files::distrust;
+use crate::host::stop::Stop;
+use crate::host::write::parent;
+use crate::model::{Failure, Unread};
+
+/// Where the configuration is, if `--config` does not say otherwise.
+pub const CONFIG: &str = "/etc/kubecertd/config.toml";
+
+/// The host, and where its configuration is.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The door outside.
+    pub host: Host,
+    config: PathBuf,
+}
+
+impl Context {
+    /// Fails only when signals cannot be caught or the root is no folder.
+    pub fn new(root: &Path, config: &Path) -> Result<Self, Failure> {
+        let root = root
+            .canonicalize()
+            .ok()
+            .filter(|root| root.is_dir())
+            .ok_or_else(|| Failure::new(format!("cannot use --root {}: it is no folder", root.display())).exit(crate::model::Exit::Usage))?;
+        let stop = Stop::on_signals().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
+        Ok(Self { host: Host::new(root, stop), config: config.to_owned() })
+    }
+
+    /// The checked configuration: the file, then `config.d/*.toml` beside it in the order of their names. All absent: the defaults.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let mut problems = Vec::new();
+        let mut sources = Vec::new();
+        self.source(&self.config, self.config != Path::new(CONFIG), &mut sources, &mut problems);
+        let folder = parent(&self.config).join("config.d");
+        match self.host.names(&folder) {
+            Ok(names) => {
+                for name in names.iter().filter(|n| n.to_str().is_some_and(|n| n.ends_with(".toml") && !n.starts_with('.'))) {
+                    self.source(&folder.join(name), true, &mut sources, &mut problems);
+                }
+            }
+            Err(Unread::Missing) => {}
+            Err(Unread::Because(reason)) => problems.push(problem(&folder, reason)),
+        }
+        let settings = Settings::check(&sources, &mut problems);
+        problems.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
+        if problems.is_empty() { Ok(settings) } else { Err(config::failure(&problems)) }
+    }
+
+    fn source(&self, path: &Path, must_exist: bool, sources: &mut Vec<Source>, problems: &mut Vec<Problem>) {
+        let file = match self.host.read(path) {
+            Ok(file) => file,
+            Err(Unread::Missing) if !must_exist => return,
+            Err(Unread::Missing) => return problems.push(problem(path, "is missing")),
+            Err(Unread::Because(reason)) => return problems.push(problem(path, reason)),
+        };
+        let identity = &file.identity;
+        if let Some(reason) = file.unsafe_way.or_else(|| distrust(path, identity.uid, identity.gid, identity.mode)) {
+            problems.push(problem(path, format!("is not used: {reason}")));
+        }
+        match file.bytes.text() {
+            Ok(text) => sources.push(Source::parse(path.to_owned(), text.to_owned(), problems)),
+            Err(reason) => problems.push(problem(path, reason)),
+        }
+    }
+}
+
+fn problem(path: &Path, message: impl Into<String>) -> Problem {
+    Problem { file: path.to_owned(), at: None, key: String::new(), message: message.into() }
+}

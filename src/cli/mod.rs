@@ -1,0 +1,85 @@
+//! The command line: one file per verb.
+
+mod check_expiration;
+mod config;
+mod context;
+mod plan;
+mod recover;
+mod renew;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::model::{Exit, Failure};
+
+/// Keeps the certificates of a Kubernetes control-plane node alive.
+#[derive(Debug, Parser)]
+#[command(name = "kubecertd", version, max_term_width = 100)]
+struct Arguments {
+    /// Work on the node whose root folder this is; every other path is seen from there
+    #[arg(long, global = true, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+
+    /// The configuration; drop-ins are read from config.d beside it
+    #[arg(long, global = true, value_name = "FILE", default_value = context::CONFIG)]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show when every certificate ends, in kubeadm's words
+    CheckExpiration(check_expiration::Arguments),
+    /// Show what would be renewed and restarted, and why
+    Plan(plan::Arguments),
+    /// Renew what is due, or what is named
+    Renew(renew::Arguments),
+    /// Run as the daemon
+    Run,
+    /// Finish or undo what an interrupted renewal left
+    Recover,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(config::Arguments),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> Exit {
+    let arguments = Arguments::parse();
+    let context = context::Context::new(&arguments.root, &arguments.config);
+    let done = match arguments.verb {
+        Verb::CheckExpiration(a) => context.and_then(|c| check_expiration::run(&c, &a)),
+        Verb::Plan(a) => context.and_then(|c| plan::run(&c, &a)),
+        Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
+        Verb::Run => context.and_then(run::run),
+        Verb::Recover => context.and_then(|c| recover::run(&c)),
+        Verb::Config(a) => context.and_then(|c| config::run(&c, &a)),
+    };
+    done.unwrap_or_else(|failure| {
+        complain(&failure);
+        failure.exit
+    })
+}
+
+/// Says what went wrong on stderr.
+fn complain(failure: &Failure) {
+    for line in failure.message.lines() {
+        eprintln!("kubecertd: {line}");
+    }
+    if let Some(hint) = &failure.hint {
+        eprintln!("hint: {hint}");
+    }
+}
+
+/// Prints a report; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(format!("cannot print the report: {e}"))),
+        _ => Ok(()),
+    }
+}

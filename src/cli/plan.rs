@@ -1,0 +1,37 @@
+//! `kubecertd plan`
+
+use super::context::Context;
+use crate::cycle::{self, NotNow};
+use crate::guard::Attended;
+use crate::model::{Exit, Failure};
+use crate::plan::Request;
+use crate::report::{Format, plan};
+
+/// Its options.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+
+    /// Exit with 10 when something is due
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// Prints what the next cycle would do.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    let look = cycle::look(&context.host, &settings, &Request::DUE, Attended::ByHand).map_err(NotNow::failure)?;
+    let plan = look.cleared.plan();
+    super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
+    for warning in &look.cleared.warnings {
+        eprintln!("kubecertd: {warning}");
+    }
+    let due = plan.renewals().next().is_some();
+    Ok(match (arguments.exit_code && due, plan.faults().next()) {
+        (true, _) => Exit::Due,
+        (false, Some(_)) => Exit::Partly,
+        (false, None) => Exit::Done,
+    })
+}

@@ -1,0 +1,66 @@
+//! `kubecertd renew`
+
+use tracing::level_filters::LevelFilter;
+
+use super::context::Context;
+use crate::cycle::{self, NotNow};
+use crate::guard::Attended;
+use crate::host::log;
+use crate::model::{Exit, Failure};
+use crate::plan::{Request, Which};
+use crate::report::{Format, plan};
+
+/// Its options.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Credentials to renew whether they are due or not, or `all`; without a name, what is due
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Show what would be done and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Renew also what is not due, or would gain less than a day
+    #[arg(long)]
+    force: bool,
+
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// Runs one cycle.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    log::start(LevelFilter::INFO);
+    let settings = context.settings()?;
+    let request = arguments.request();
+    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand).map_err(NotNow::failure);
+    if arguments.dry_run {
+        let look = look()?;
+        super::print(&plan::render(look.cleared.plan(), &look.cleared.warnings, arguments.output)?)?;
+        return Ok(Exit::Done);
+    }
+    let lock = context.host.lock("renew", cycle::PATIENCE)?;
+    cycle::recover(&context.host, &lock)?;
+    let report = cycle::act(&context.host, &settings, &lock, &request, look()?);
+    super::print(&report.render(arguments.output)?)?;
+    for warning in &report.warnings {
+        eprintln!("kubecertd: {warning}");
+    }
+    if let Some(failure) = &report.failure {
+        super::complain(failure);
+    }
+    Ok(report.exit())
+}
+
+impl Arguments {
+    fn request(&self) -> Request {
+        let which = match self.names.as_slice() {
+            [] => Which::Due,
+            names if names.iter().any(|name| name == "all") => Which::All,
+            names => Which::Named(names.to_vec()),
+        };
+        Request { which, force: self.force }
+    }
+}

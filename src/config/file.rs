@@ -1,0 +1,222 @@
+//! The configuration as written: one struct a table, every key optional, every value with its place in the file.
+//!
+//! What a value means is checked in [`super::settings`]; here only names and types.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
+
+use super::Problem;
+
+/// A text value and where it stands.
+pub type Text = Option<Spanned<String>>;
+/// A whole number and where it stands.
+pub type Number = Option<Spanned<i64>>;
+
+/// One file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct File {
+    pub schedule: Text,
+    pub timezone: Text,
+    pub renew_before: Text,
+    pub urgent_before: Text,
+    pub validity: Text,
+    pub paths: Paths,
+    pub backup: Backup,
+    pub restart: Restart,
+    pub ca: Vec<Ca>,
+    pub certificate: Vec<Certificate>,
+    pub kubeconfig: Vec<Kubeconfig>,
+}
+
+/// `[paths]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Paths {
+    pub kubernetes: Text,
+    pub pki: Text,
+    pub manifests: Text,
+    pub etcd_data: Text,
+    pub kubelet: Text,
+}
+
+/// `[backup]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Backup {
+    pub directory: Text,
+    pub keep: Number,
+    pub before_renewal: Text,
+}
+
+/// `[restart]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Restart {
+    pub scope: Text,
+}
+
+/// `[[ca]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Ca {
+    pub name: Text,
+    pub path: Text,
+    pub key: Text,
+}
+
+/// `[[certificate]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Certificate {
+    pub name: Text,
+    pub path: Text,
+    pub key: Text,
+    pub ca: Text,
+    pub readers: Vec<Spanned<String>>,
+}
+
+/// `[[kubeconfig]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Kubeconfig {
+    pub name: Text,
+    pub path: Text,
+    pub ca: Text,
+    pub readers: Vec<Spanned<String>>,
+}
+
+/// One configuration file, parsed, with its text for line numbers.
+#[derive(Debug)]
+pub struct Source {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// Its content.
+    pub file: File,
+}
+
+impl Source {
+    /// Parses one file. All syntax errors, unknown keys and wrong types go to `problems`; the rest of the file is still used,
+    /// so that one run shows everything.
+    pub fn parse(path: PathBuf, text: String, problems: &mut Vec<Problem>) -> Self {
+        let (mut table, errors) = DeTable::parse_recoverable(&text);
+        for error in errors {
+            problems.push(Problem {
+                file: path.clone(),
+                at: error.span().map(|span| position(&text, span.start)),
+                key: String::new(),
+                message: error.message().to_owned(),
+            });
+        }
+        let file = loop {
+            match File::deserialize(Deserializer::from(table.clone())) {
+                Ok(file) => break file,
+                Err(error) => {
+                    let span = error.span().unwrap_or(0..0);
+                    let key = take_out(table.get_mut(), &span);
+                    problems.push(Problem {
+                        file: path.clone(),
+                        at: Some(position(&text, span.start)),
+                        key: key.clone().unwrap_or_default(),
+                        message: error.message().replace('`', "").replace('\n', " "),
+                    });
+                    if key.is_none() {
+                        break File::default();
+                    }
+                }
+            }
+        };
+        Self { path, text, file }
+    }
+
+    /// A problem with the value at `span`.
+    pub fn problem(&self, span: Range<usize>, key: &str, message: impl Into<String>) -> Problem {
+        Problem {
+            file: self.path.clone(),
+            at: Some(position(&self.text, span.start)),
+            key: key.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Line and column of a byte offset, both from 1.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
+}
+
+/// Removes the innermost entry that `span` lies in, so that the next attempt finds the next problem. Gives its full key.
+fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
+    let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    for (key, value) in table.iter_mut() {
+        let inner = match value.get_mut() {
+            DeValue::Table(inner) => take_out(inner, span),
+            DeValue::Array(list) => list.iter_mut().find_map(|item| match item.get_mut() {
+                DeValue::Table(inner) => take_out(inner, span),
+                _ => None,
+            }),
+            _ => None,
+        };
+        if let Some(inner) = inner {
+            return Some(format!("{}.{inner}", key.get_ref()));
+        }
+    }
+    let name = table
+        .iter()
+        .find(|(key, value)| holds(key.span()) || holds(value.span()))
+        .map(|(key, _)| key.get_ref().to_string())?;
+    table.remove(name.as_str());
+    Some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_of_a_file_is_found_in_one_run() {
+        let text = "schedul = \"x\"\nvalidity = 3\n[backup]\nkeeep = 1\nkeep = \"five\"\n[[certificate]]\nname = \"a\"\nwhere = 1\n[[certificate]]\npath = 1\n";
+        let mut problems = Vec::new();
+        Source::parse("f".into(), text.into(), &mut problems);
+        let mut found: Vec<_> = problems.iter().map(|p| (p.at.unwrap().0, p.key.as_str())).collect();
+        found.sort_unstable();
+        assert_eq!(
+            found,
+            [
+                (1, "schedul"),
+                (2, "validity"),
+                (4, "backup.keeep"),
+                (5, "backup.keep"),
+                (8, "certificate.where"),
+                (10, "certificate.path")
+            ]
+        );
+        let unknown = problems.iter().find(|p| p.key == "backup.keeep").unwrap();
+        assert!(unknown.message.contains("before_renewal"), "names what is allowed: {}", unknown.message);
+    }
+
+    #[test]
+    fn syntax_errors_carry_their_line() {
+        let mut problems = Vec::new();
+        Source::parse("f".into(), "a = \n[backup]\nkeep = 1\n".into(), &mut problems);
+        assert_eq!(problems[0].at.map(|at| at.0), Some(1));
+    }
+}

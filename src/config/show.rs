@@ -1,0 +1,63 @@
+//! The settings in effect as TOML.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::settings::{BeforeRenewal, Scope, Settings};
+use crate::catalog::Store;
+use crate::report::text::duration;
+
+/// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
+pub fn show(s: &Settings) -> String {
+    let mut out = String::new();
+    let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
+    let path = |value: &Path| quoted(&value.to_string_lossy());
+    let auto = |value: &Option<std::path::PathBuf>| value.as_deref().map_or_else(|| quoted("auto"), path);
+    let before = match s.backup.before_renewal {
+        BeforeRenewal::Required => "required",
+        BeforeRenewal::Files => "files",
+        BeforeRenewal::Off => "off",
+    };
+    let scope = match s.scope {
+        Scope::Needed => "needed",
+        Scope::All => "all",
+        Scope::Never => "never",
+    };
+    let lines = [
+        format!("schedule = {}", quoted(&s.schedule.text)),
+        format!("timezone = {}", quoted(s.schedule.zone.name())),
+        format!("renew_before = {}", quoted(&duration(s.renew_before))),
+        format!("urgent_before = {}", quoted(&duration(s.urgent_before))),
+        format!("validity = {}", quoted(&duration(s.validity))),
+        "\n[paths]".into(),
+        format!("kubernetes = {}", path(&s.paths.kubernetes)),
+        format!("pki = {}", path(&s.paths.pki)),
+        format!("manifests = {}", auto(&s.paths.manifests)),
+        format!("etcd_data = {}", auto(&s.paths.etcd_data)),
+        format!("kubelet = {}", path(&s.paths.kubelet)),
+        "\n[backup]".into(),
+        format!("directory = {}", path(&s.backup.directory)),
+        format!("keep = {}", s.backup.keep),
+        format!("before_renewal = {}", quoted(before)),
+        "\n[restart]".into(),
+        format!("scope = {}", quoted(scope)),
+    ];
+    for line in lines {
+        out.push_str(&line);
+        out.push('\n');
+    }
+    for ca in &s.authorities {
+        let (name, certificate, key) = (quoted(&ca.name), path(&ca.certificate), path(&ca.key));
+        let _ = writeln!(out, "\n[[ca]]\nname = {name}\npath = {certificate}\nkey = {key}");
+    }
+    for extra in &s.extra {
+        let (table, place) = match &extra.store {
+            Store::Pair { certificate, key } => ("certificate", format!("path = {}\nkey = {}", path(certificate), path(key))),
+            Store::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
+        };
+        let readers: Vec<_> = extra.readers.iter().map(|r| quoted(r)).collect();
+        let (name, ca) = (quoted(&extra.name), quoted(&extra.ca));
+        let _ = writeln!(out, "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]", readers.join(", "));
+    }
+    out
+}

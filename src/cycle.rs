@@ -1,0 +1,207 @@
+//! The order of the steps. Each takes what the one before returned, so that none can be skipped:
+//!
+//! scan -> inventory -> plan -> guard -> backup -> renew -> restart -> report
+//!
+//! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::backup::{self, Backup};
+use crate::config::Settings;
+use crate::guard::{self, Attended, Cleared};
+use crate::host::Host;
+use crate::host::lock::Lock;
+use crate::inventory::{self, Inventory, State};
+use crate::model::{Exit, Failure};
+use crate::plan::{self, Request};
+use crate::renew::install::replacements;
+use crate::renew::issue::{Issued, issue};
+use crate::report::cycle::{Renewed, Report};
+use crate::restart::pending::{self, Pending};
+use crate::restart::static_pod;
+use crate::scan::{self, Scan};
+use crate::transaction::{self, Recovered, Transaction};
+
+/// How long a verb waits for another kubecertd to end.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was seen and decided; nothing was written.
+#[derive(Debug)]
+pub struct Look {
+    /// The bytes.
+    pub scan: Scan,
+    /// The credentials.
+    pub inventory: Inventory,
+    /// What is to be done, and that it may be done now.
+    pub cleared: Cleared,
+}
+
+/// Why nothing is done now.
+#[derive(Debug)]
+pub enum NotNow {
+    /// Somebody else is at work: the reason.
+    Deferred(String),
+    /// The request does not make sense.
+    Failed(Failure),
+}
+
+/// Looks at the node and decides.
+pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Attended) -> Result<Look, NotNow> {
+    let scan = scan::look(host, settings);
+    let inventory = inventory::take(&scan);
+    let plan = plan::make(&inventory, settings, request).map_err(NotNow::Failed)?;
+    let cleared = guard::check(plan, &scan.signs, attended).map_err(NotNow::Deferred)?;
+    Ok(Look { scan, inventory, cleared })
+}
+
+/// Finishes or undoes what an ended process left, before anything else is done under the lock.
+pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
+    let recovered = transaction::recover(host, lock)?;
+    match &recovered {
+        Recovered::Nothing => {}
+        Recovered::Finished => warn!("an interrupted cycle was finished: all its files were in place"),
+        Recovered::Undone(left) if left.is_empty() => warn!("an interrupted cycle was undone: the old files are back"),
+        Recovered::Undone(left) => warn!("an interrupted cycle was undone, but for files that somebody else changed: {}", left.join(", ")),
+    }
+    Ok(recovered)
+}
+
+/// Carries a look out.
+pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
+    let Look { scan, inventory, cleared } = look;
+    let mut report = Report {
+        request: request.clone(),
+        plan: cleared.plan().clone(),
+        backup: None,
+        renewed: Vec::new(),
+        restarted: Vec::new(),
+        pending: pending::read(host),
+        warnings: cleared.warnings.clone(),
+        failure: None,
+    };
+    report.warnings.extend(inventory.bad_manifests.iter().map(|bad| format!("not restarted, should it need it: {bad}")));
+    let done = if cleared.plan().renewals().next().is_some() {
+        renew(host, settings, lock, &scan, &inventory, &cleared, &mut report)
+    } else {
+        restart_pending(host, &mut report)
+    };
+    report.failure = done.err();
+    report
+}
+
+fn renew(
+    host: &Host,
+    settings: &Settings,
+    lock: &Lock,
+    scan: &Scan,
+    inventory: &Inventory,
+    cleared: &Cleared,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let backup = backup::take(host, settings, scan, inventory, cleared)?;
+    info!(backup = %backup.folder.display(), "backed up");
+    report.backup = Some(backup.folder.clone());
+    report.warnings.extend(backup.warnings.iter().cloned());
+
+    let issued = issue(inventory, cleared)?;
+    let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
+    info!("issued {}", names.join(", "));
+
+    let (transaction, restarts) = install(host, lock, inventory, cleared, &backup, &issued, report)?;
+    info!("installed {}", names.join(", "));
+
+    restart(host, inventory, cleared, transaction, restarts, report)?;
+    report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
+    Ok(())
+}
+
+fn install<'a>(
+    host: &'a Host,
+    lock: &'a Lock,
+    inventory: &Inventory,
+    cleared: &Cleared,
+    backup: &Backup,
+    issued: &[Issued],
+    report: &Report,
+) -> Result<(Transaction<'a>, Vec<Pending>), Failure> {
+    let mut restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
+    let old = report.pending.iter().filter(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
+    let old: Vec<_> = old.cloned().collect();
+    restarts.extend(old);
+    let transaction = transaction::install(host, lock, backup, replacements(inventory, issued)?, restarts.clone())?;
+    Ok((transaction, restarts))
+}
+
+/// Touches the manifests in order. A failure puts the old files back, and the pods that were restarted are restarted again;
+/// but never back to a credential that has expired.
+fn restart(
+    host: &Host,
+    inventory: &Inventory,
+    cleared: &Cleared,
+    transaction: Transaction<'_>,
+    restarts: Vec<Pending>,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    for (done, pending) in restarts.iter().enumerate() {
+        let Err(failure) = static_pod::touch(host, &pending.manifest) else {
+            info!(manifest = %pending.manifest.display(), "restarted {}", pending.reader);
+            continue;
+        };
+        report.restarted = restarts[..done].to_vec();
+        if any_expired(inventory, cleared) {
+            report.pending = restarts[done..].to_vec();
+            transaction.commit(report.pending.clone())?;
+            return Err(failure.exit(Exit::NotPutBack));
+        }
+        let failure = transaction.undo(failure);
+        for again in &restarts[..done] {
+            if let Err(second) = static_pod::touch(host, &again.manifest) {
+                report.warnings.push(second.to_string());
+            }
+        }
+        return Err(failure);
+    }
+    report.restarted = restarts;
+    report.pending = Vec::new();
+    transaction.commit(Vec::new())
+}
+
+fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {
+    cleared.plan().renewals().any(|(item, _)| item.expires.is_some_and(|ends| ends < inventory.at))
+}
+
+/// Restarts that an earlier cycle left.
+fn restart_pending(host: &Host, report: &mut Report) -> Result<(), Failure> {
+    while let Some(next) = report.pending.first().cloned() {
+        static_pod::touch(host, &next.manifest)?;
+        info!(manifest = %next.manifest.display(), "restarted {}", next.reader);
+        report.pending.remove(0);
+        report.restarted.push(next);
+        pending::record(host, &report.pending)?;
+    }
+    Ok(())
+}
+
+fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {
+    let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name)?;
+    let State::Present(present) = &credential.state else { return None };
+    let old = &present.certificate;
+    Some(Renewed::new(
+        &new.name,
+        credential.spec.store.path().to_owned(),
+        (&old.serial, old.validity.not_after),
+        (&new.certificate.serial, new.certificate.validity.not_after),
+    ))
+}
+
+impl NotNow {
+    /// As a failure for people.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::Deferred(reason) => Failure::new(format!("not now: {reason}")).hint("it is tried again at the next look"),
+            Self::Failed(failure) => failure,
+        }
+    }
+}

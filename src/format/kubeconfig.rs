@@ -1,0 +1,211 @@
+//! Kubeconfigs: which credential the current context uses, and how to replace it without touching anything else.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use yaml_serde::Value;
+use zeroize::Zeroizing;
+
+use super::yaml;
+
+/// What a kubeconfig's current context logs in with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kubeconfig {
+    /// The user's name.
+    pub user: String,
+    /// The API server's URL, where the cluster names one.
+    pub server: Option<String>,
+    /// Where the credential is.
+    pub credential: Credential,
+}
+
+/// Where a kubeconfig's credential is. Data wins over files, as in client-go (`clientcmd`).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// In the kubeconfig itself, as PEM.
+    Embedded {
+        /// Certificate and chain.
+        certificate: String,
+        /// Private key; absent where the file names none.
+        key: Option<Zeroizing<String>>,
+    },
+    /// In files; relative paths start at the kubeconfig's folder.
+    Files {
+        /// `client-certificate`.
+        certificate: PathBuf,
+        /// `client-key`.
+        key: PathBuf,
+    },
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded { .. } => f.write_str("Embedded"),
+            Self::Files { certificate, .. } => write!(f, "Files({})", certificate.display()),
+        }
+    }
+}
+
+const CERTIFICATE: &str = "client-certificate-data";
+const KEY: &str = "client-key-data";
+
+/// Reads the current context's user out of a kubeconfig.
+pub fn parse(text: &str) -> Result<Kubeconfig, String> {
+    let config = yaml::parse(text)?;
+    let current = text_of(&config, "current-context").ok_or("has no current-context")?;
+    let context = yaml::named(config.get("contexts"), current)
+        .and_then(|c| c.get("context"))
+        .ok_or_else(|| format!("has no context `{current}`"))?;
+    let user = text_of(context, "user").ok_or_else(|| format!("has no user in context `{current}`"))?;
+    let server = text_of(context, "cluster")
+        .and_then(|cluster| yaml::named(config.get("clusters"), cluster))
+        .and_then(|c| text_of(c.get("cluster")?, "server"));
+    let entry = user_entry(&config, user)?;
+    Ok(Kubeconfig {
+        user: user.to_owned(),
+        server: server.map(str::to_owned),
+        credential: credential(entry, user)?,
+    })
+}
+
+fn credential(entry: &Value, user: &str) -> Result<Credential, String> {
+    if let Some(data) = text_of(entry, CERTIFICATE) {
+        let key = match text_of(entry, KEY) {
+            Some(data) => Some(Zeroizing::new(decode(data, KEY)?)),
+            None => None,
+        };
+        return Ok(Credential::Embedded {
+            certificate: decode(data, CERTIFICATE)?,
+            key,
+        });
+    }
+    match (text_of(entry, "client-certificate"), text_of(entry, "client-key")) {
+        (Some(certificate), Some(key)) => Ok(Credential::Files {
+            certificate: certificate.into(),
+            key: key.into(),
+        }),
+        _ => Err(format!("has no client certificate for user `{user}`")),
+    }
+}
+
+fn user_entry<'a>(config: &'a Value, user: &str) -> Result<&'a Value, String> {
+    yaml::named(config.get("users"), user)
+        .and_then(|u| u.get("user"))
+        .ok_or_else(|| format!("has no user `{user}`"))
+}
+
+fn text_of<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+    value.get(key).and_then(Value::as_str).filter(|s| !s.is_empty())
+}
+
+fn decode(data: &str, key: &str) -> Result<String, String> {
+    let compact: Zeroizing<String> =
+        Zeroizing::new(data.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    let bytes = BASE64
+        .decode(compact.as_bytes())
+        .map_err(|_| format!("has a {key} that is not base64"))?;
+    String::from_utf8(bytes).map_err(|_| format!("has a {key} that is not PEM"))
+}
+
+/// `text` with the current user's embedded certificate and key replaced by these PEM texts.
+///
+/// Only the two base64 values change. The result is parsed again and must differ from the original in these two values alone;
+/// a value that an anchor shares with another place, or that is folded over several lines, is refused.
+pub fn replace_credential(text: &str, certificate: &str, key: &str) -> Result<Zeroizing<String>, String> {
+    let user = parse(text)?.user;
+    let mut out = Zeroizing::new(text.to_owned());
+    for (name, pem) in [(CERTIFICATE, certificate), (KEY, key)] {
+        out = replace_value(&out, &user, name, &BASE64.encode(pem))?;
+    }
+    Ok(out)
+}
+
+fn replace_value(text: &str, user: &str, name: &str, new: &str) -> Result<Zeroizing<String>, String> {
+    let mut wanted = yaml::parse(text)?;
+    let old = text_of(user_entry(&wanted, user)?, name)
+        .ok_or_else(|| format!("has no {name} for user `{user}`"))?
+        .to_owned();
+    let entry = wanted
+        .get_mut("users")
+        .and_then(Value::as_sequence_mut)
+        .and_then(|users| {
+            users
+                .iter_mut()
+                .find(|u| u.get("name").and_then(Value::as_str) == Some(user))
+        })
+        .and_then(|u| u.get_mut("user"))
+        .and_then(|u| u.get_mut(name))
+        .ok_or_else(|| format!("has no {name} for user `{user}`"))?;
+    *entry = Value::String(new.to_owned());
+    if !text.contains(&old) {
+        return Err(format!("has its {name} folded over several lines, which is not edited"));
+    }
+    // The same value may stand elsewhere (a second user, a comment): the right place is the one whose change parses to what is wanted.
+    for (at, _) in text.match_indices(&old).take(16) {
+        let mut out = Zeroizing::new(String::with_capacity(text.len() + new.len()));
+        out.push_str(&text[..at]);
+        out.push_str(new);
+        out.push_str(&text[at + old.len()..]);
+        if yaml::check(&out, &wanted).is_ok() {
+            return Ok(out);
+        }
+    }
+    Err(format!("has a {name} that cannot be edited alone (an anchor or alias?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(user_block: &str) -> String {
+        format!(
+            "# kept\r\napiVersion: v1\ncurrent-context: b@c\ncontexts:\n- {{name: b@c, context: {{cluster: c, user: b}}}}\n\
+             clusters:\n- name: c\n  cluster: {{server: 'https://x:6443'}}\nusers:\n{user_block}"
+        )
+    }
+
+    #[test]
+    fn only_the_current_users_values_change() {
+        let old = BASE64.encode("OLD CERT");
+        let text = sample(&format!(
+            "- name: a # OLD {old}\n  user:\n    client-certificate-data: {old}\n    client-key-data: {old}\n\
+             - name: b\n  user: {{client-certificate-data: \"{old}\", client-key-data: '{}'}}",
+            BASE64.encode("OLD KEY")
+        ));
+        let out = replace_credential(&text, "NEW CERT", "NEW KEY").unwrap();
+        let expected = {
+            let (head, tail) = text.split_at(text.find("- name: b\n").unwrap());
+            let tail = tail
+                .replace(&old, &BASE64.encode("NEW CERT"))
+                .replace(&BASE64.encode("OLD KEY"), &BASE64.encode("NEW KEY"));
+            format!("{head}{tail}")
+        };
+        assert_eq!(out.as_str(), expected);
+    }
+
+    #[test]
+    fn a_value_shared_through_an_anchor_is_refused() {
+        let (c, k) = (BASE64.encode("C"), BASE64.encode("K"));
+        let text = sample(&format!(
+            "- name: a\n  user: &u\n    client-certificate-data: {c}\n    client-key-data: {k}\n- name: b\n  user: *u\n"
+        ));
+        assert!(replace_credential(&text, "N", "M").unwrap_err().contains("cannot be edited alone"));
+    }
+
+    #[test]
+    fn a_folded_value_is_refused() {
+        let text = sample("- name: b\n  user:\n    client-certificate-data: |\n      QUJD\n      REVG\n    client-key-data: QQ==\n");
+        assert!(replace_credential(&text, "N", "M").unwrap_err().contains("folded"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert!(parse("{}").unwrap_err().contains("current-context"));
+        assert!(parse("- a").unwrap_err().contains("mapping"));
+        assert!(parse("a: [").unwrap_err().contains("not YAML"));
+        assert_eq!(parse(&sample("- name: z\n  user: {}")).unwrap_err(), "has no user `b`");
+        assert!(parse(&sample("- name: b\n  user: {token: x}")).unwrap_err().contains("no client certificate"));
+    }
+}

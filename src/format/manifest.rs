@@ -1,0 +1,216 @@
+//! Static pod manifests: which component runs, with which flags, and the annotation that restarts it.
+
+use std::path::{Path, PathBuf};
+
+use yaml_serde::{Mapping, Value};
+
+use super::yaml;
+
+/// The annotation whose change makes the kubelet restart a static pod.
+///
+/// A static pod's identity is a hash of the decoded Pod object: an mtime, a comment or a deleted mirror pod restart nothing
+/// (measured on kubelets 1.20 and 1.36).
+pub const RESTARTED_AT: &str = "kubecertd.io/restarted-at";
+
+/// What a static pod manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// `metadata.name`, before the kubelet appends the node's name.
+    pub pod: String,
+    /// The program of the first container, for example `kube-apiserver`.
+    pub component: String,
+    /// Major and minor version by the image's tag, where it has one.
+    pub version: Option<(u32, u32)>,
+    flags: Vec<(String, String)>,
+    mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let pod = yaml::parse(text)?;
+        let name = pod
+            .get("metadata")
+            .and_then(|m| m.get("name"))
+            .and_then(Value::as_str)
+            .ok_or("has no metadata.name")?;
+        let spec = pod.get("spec").ok_or("has no spec")?;
+        let container = spec
+            .get("containers")
+            .and_then(|c| c.get(0))
+            .ok_or("has no container")?;
+        let words = words(container);
+        let component = words
+            .iter()
+            .find(|w| !w.starts_with('-'))
+            .and_then(|w| Path::new(w).file_name()?.to_str())
+            .or_else(|| container.get("name").and_then(Value::as_str))
+            .unwrap_or(name);
+        Ok(Self {
+            pod: name.to_owned(),
+            component: component.to_owned(),
+            version: container
+                .get("image")
+                .and_then(Value::as_str)
+                .and_then(version_of),
+            flags: words.iter().filter_map(|w| flag(w)).collect(),
+            mounts: mounts(spec, container),
+        })
+    }
+
+    /// The value of `--name=value`; the last one wins, as in pflag.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        let found = self.flags.iter().rev().find(|(flag, _)| flag == name)?;
+        Some(&found.1)
+    }
+
+    /// Where a path of the container is on the node, by its hostPath volumes (the longest mount wins).
+    pub fn on_the_node(&self, in_container: &Path) -> PathBuf {
+        self.mounts
+            .iter()
+            .filter_map(|(mount, host)| Some((mount, host, in_container.strip_prefix(mount).ok()?)))
+            .max_by_key(|(mount, _, _)| mount.components().count())
+            .map(|(_, host, rest)| {
+                if rest.as_os_str().is_empty() {
+                    host.clone()
+                } else {
+                    host.join(rest)
+                }
+            })
+            .unwrap_or_else(|| in_container.to_owned())
+    }
+}
+
+fn words(container: &Value) -> Vec<String> {
+    ["command", "args"]
+        .iter()
+        .filter_map(|key| container.get(*key)?.as_sequence())
+        .flatten()
+        .filter_map(|word| Some(word.as_str()?.to_owned()))
+        .collect()
+}
+
+fn flag(word: &str) -> Option<(String, String)> {
+    let (name, value) = word.strip_prefix("--")?.split_once('=')?;
+    Some((name.to_owned(), value.to_owned()))
+}
+
+/// `(1, 36)` of `registry.k8s.io/kube-apiserver:v1.36.2`; a digest after the tag is ignored.
+fn version_of(image: &str) -> Option<(u32, u32)> {
+    let tagged = image.split('@').next()?;
+    let (_, tag) = tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
+    let mut numbers = tag.trim_start_matches('v').split(['.', '-', '_']);
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn mounts(spec: &Value, container: &Value) -> Vec<(PathBuf, PathBuf)> {
+    let of = |value: &Value, key: &str| Some(value.get(key)?.as_str()?.to_owned());
+    let list = container.get("volumeMounts").and_then(Value::as_sequence);
+    list.into_iter()
+        .flatten()
+        .filter_map(|mount| {
+            let volume = yaml::named(spec.get("volumes"), &of(mount, "name")?)?;
+            let host = of(volume.get("hostPath")?, "path")?;
+            Some((of(mount, "mountPath")?.into(), host.into()))
+        })
+        .collect()
+}
+
+/// `text` with `metadata.annotations[name] = value`; everything else stays byte for byte.
+///
+/// The result is parsed again and must differ from the original in this annotation alone; otherwise the manifest is left alone.
+pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
+    let mut wanted = yaml::parse(text)?;
+    let metadata = wanted
+        .get_mut("metadata")
+        .and_then(Value::as_mapping_mut)
+        .ok_or("has no metadata")?;
+    let annotations = metadata
+        .entry("annotations".into())
+        .or_insert_with(|| Value::Mapping(Mapping::new()));
+    if annotations.is_null() {
+        *annotations = Value::Mapping(Mapping::new());
+    }
+    annotations
+        .as_mapping_mut()
+        .ok_or("has annotations that are no mapping")?
+        .insert(name.into(), value.into());
+
+    let after = edit(text, name, value)?;
+    yaml::check(&after, &wanted)?;
+    Ok(after)
+}
+
+fn edit(text: &str, name: &str, value: &str) -> Result<String, String> {
+    let file: yaml_edit::YamlFile = text.parse().map_err(|e| format!("is not YAML ({e})"))?;
+    let metadata = file
+        .documents()
+        .find_map(|document| document.as_mapping())
+        .and_then(|pod| pod.get_mapping("metadata"))
+        .ok_or("has no metadata")?;
+    match metadata.get_mapping("annotations") {
+        Some(annotations) => annotations.set(name, value),
+        None => {
+            let annotations = yaml_edit::Mapping::new();
+            annotations.set(name, value);
+            metadata.set("annotations", &annotations);
+        }
+    }
+    Ok(file.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-11-24T00:00:00.123Z";
+
+    fn changed(before: &str) -> (Vec<String>, String) {
+        let after = annotate(before, RESTARTED_AT, AT).unwrap();
+        let old: Vec<_> = before.lines().collect();
+        let added = after.lines().filter(|l| !old.contains(l)).map(str::to_owned).collect();
+        (added, after)
+    }
+
+    #[test]
+    fn one_line_is_added_beside_other_annotations_and_one_is_replaced_the_next_time() {
+        let before = "metadata:\n  annotations:\n    a: b # why\n  name: x\nspec: {}\n";
+        let (added, after) = changed(before);
+        assert_eq!(added.len(), 1, "{after}");
+        let again = annotate(&after, RESTARTED_AT, "2027-01-01T00:00:00.000Z").unwrap();
+        assert_eq!(again.lines().count(), after.lines().count());
+        assert!(again.contains("a: b # why"));
+    }
+
+    #[test]
+    fn annotations_are_made_where_there_are_none() {
+        for before in [
+            "metadata:\n  name: x\nspec: {}\n",
+            "metadata:\n  annotations: {}\n  name: x\nspec: {}\n",
+            "metadata:\n  annotations:\n  name: x\nspec: {}\n",
+            "metadata:\n  annotations: ~\n  name: x\nspec: {}\n",
+            "metadata: {name: x}\nspec: {}\n",
+            "metadata:\r\n  name: x\r\nspec: {}",
+        ] {
+            let (_, after) = changed(before);
+            assert!(after.contains(AT), "{before:?} -> {after:?}");
+        }
+    }
+
+    #[test]
+    fn annotations_behind_an_alias_are_refused() {
+        let text = "x: &l {a: b}\nmetadata:\n  annotations: *l\n  name: x\nspec: {}\n";
+        assert!(annotate(text, RESTARTED_AT, AT).is_err());
+    }
+
+    #[test]
+    fn flags_version_and_mounts_are_read() {
+        let text = "metadata: {name: etcd}\nspec:\n  containers:\n  - command: [/usr/bin/etcd, --data-dir=/data/x]\n    image: h:5000/etcd:3.6.8-0@sha256:00\n    \
+                    volumeMounts: [{name: d, mountPath: /data}]\n  volumes: [{name: d, hostPath: {path: /var/lib/etcd}}]\n";
+        let manifest = Manifest::parse(text).unwrap();
+        assert_eq!((manifest.component.as_str(), manifest.version), ("etcd", Some((3, 6))));
+        let dir = manifest.flag("data-dir").unwrap();
+        assert_eq!(manifest.on_the_node(Path::new(dir)), Path::new("/var/lib/etcd/x"));
+        assert_eq!(version_of("localhost:5000/kube-apiserver"), None);
+    }
+}

@@ -1,0 +1,11 @@
+//! Bytes to values and back: PEM, X.509, keys, kubeconfigs, manifests.
+//!
+//! Everything here is pure. Edits are edits of text: what is not meant to change stays byte for byte.
+
+pub mod digest;
+pub mod key;
+pub mod kubeconfig;
+pub mod manifest;
+pub mod pem;
+pub mod x509;
+mod yaml;

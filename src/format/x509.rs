@@ -1,0 +1,132 @@
+//! X.509 certificates: DER to [`Certificate`], and whether one signed the other (RFC 5280).
+
+use time::OffsetDateTime;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::oid_registry as oid;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::pem;
+use crate::model::{Certificate, Extension, KeyAlgorithm, Serial, Validity};
+
+/// All certificates of a PEM text, in order. An empty list is an error, because a certificate was expected here.
+pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
+    let blocks = pem::blocks(text)?;
+    if text.trim().is_empty() {
+        return Err("is empty".into());
+    }
+    let labels: Vec<_> = blocks.iter().map(|b| b.label.clone()).collect();
+    let certificates = blocks
+        .into_iter()
+        .filter(pem::Block::is_certificate)
+        .map(|block| parse(&block.der).map(|certificate| (block, certificate)))
+        .collect::<Result<Vec<_>, _>>()?;
+    match (certificates.is_empty(), labels.first()) {
+        (false, _) => Ok(certificates),
+        (true, Some(label)) => Err(format!("holds no certificate but `{label}`")),
+        (true, None) => Err("holds no PEM block".into()),
+    }
+}
+
+/// One certificate from its DER.
+pub fn parse(der: &[u8]) -> Result<Certificate, String> {
+    let (rest, x509) = X509Certificate::from_der(der)
+        .map_err(|e| format!("holds a certificate that does not parse ({e})"))?;
+    if !rest.is_empty() {
+        return Err("holds a certificate with bytes after its end".into());
+    }
+    let tbs = &x509.tbs_certificate;
+    let mut extensions = Vec::new();
+    for extension in tbs.extensions() {
+        let oid = extension
+            .oid
+            .iter()
+            .ok_or("holds a certificate with an object identifier that is too long")?
+            .collect();
+        extensions.push(Extension {
+            oid,
+            critical: extension.critical,
+            value: extension.value.to_vec(),
+        });
+    }
+    let constraints = tbs
+        .basic_constraints()
+        .map_err(|_| "holds a certificate with two BasicConstraints or a damaged one")?;
+    let usage = tbs
+        .key_usage()
+        .map_err(|_| "holds a certificate with two KeyUsages or a damaged one")?;
+    Ok(Certificate {
+        der: der.to_vec(),
+        subject_der: tbs.subject.as_raw().to_vec(),
+        subject: tbs.subject.to_string(),
+        issuer_der: tbs.issuer.as_raw().to_vec(),
+        serial: Serial(tbs.raw_serial().to_vec()),
+        validity: Validity {
+            not_before: utc(tbs.validity.not_before.to_datetime()),
+            not_after: utc(tbs.validity.not_after.to_datetime()),
+        },
+        key: key_algorithm(&tbs.subject_pki),
+        public_key: tbs.subject_pki.subject_public_key.data.to_vec(),
+        is_ca: constraints.is_some_and(|c| c.value.ca),
+        may_sign: usage.is_none_or(|u| u.value.key_cert_sign()),
+        key_id: tbs
+            .get_extension_unique(&oid::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER)
+            .ok()
+            .flatten()
+            .and_then(octet_string),
+        has_unique_ids: tbs.issuer_uid.is_some() || tbs.subject_uid.is_some(),
+        extensions,
+    })
+}
+
+fn utc(time: OffsetDateTime) -> OffsetDateTime {
+    time.to_offset(time::UtcOffset::UTC)
+}
+
+fn octet_string(extension: &x509_parser::extensions::X509Extension<'_>) -> Option<Vec<u8>> {
+    use x509_parser::der_parser::asn1_rs::OctetString;
+    let (_, inner) = OctetString::from_der(extension.value).ok()?;
+    Some(inner.as_cow().to_vec())
+}
+
+fn key_algorithm(spki: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
+    let algorithm = &spki.algorithm.algorithm;
+    if *algorithm == oid::OID_PKCS1_RSAENCRYPTION {
+        if let Ok(PublicKey::RSA(rsa)) = spki.parsed() {
+            return KeyAlgorithm::Rsa(rsa.key_size());
+        }
+    } else if *algorithm == oid::OID_KEY_TYPE_EC_PUBLIC_KEY {
+        let curve = spki.algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
+        match curve {
+            Some(curve) if curve == oid::OID_EC_P256 => return KeyAlgorithm::P256,
+            Some(curve) if curve == oid::OID_NIST_EC_P384 => return KeyAlgorithm::P384,
+            Some(curve) if curve == oid::OID_NIST_EC_P521 => return KeyAlgorithm::P521,
+            Some(curve) => return KeyAlgorithm::Other(curve.to_id_string()),
+            None => {}
+        }
+    } else if *algorithm == oid::OID_SIG_ED25519 {
+        return KeyAlgorithm::Ed25519;
+    }
+    KeyAlgorithm::Other(algorithm.to_id_string())
+}
+
+/// True when `issuer`'s key made the signature on `certificate` and the names agree.
+pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
+    if certificate.issuer_der != issuer.subject_der {
+        return false;
+    }
+    let (Ok((_, leaf)), Ok((_, issuer))) = (
+        X509Certificate::from_der(&certificate.der),
+        X509Certificate::from_der(&issuer.der),
+    ) else {
+        return false;
+    };
+    leaf.verify_signature(Some(issuer.public_key())).is_ok()
+}
+
+/// The content of the bit string of a DER `SubjectPublicKeyInfo` (the `PUBLIC KEY` of a PEM file).
+pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let (_, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
+    Some(spki.subject_public_key.data.to_vec())
+}

@@ -1,0 +1,218 @@
+//! Reading: bounded, without hanging on anything that is no regular file, inside the root.
+
+use std::ffi::OsString;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use time::OffsetDateTime;
+
+use super::{Host, reason};
+use crate::model::{Bytes, File, Identity, Read, Unread};
+
+/// The largest file that is read whole. Certificates, kubeconfigs and manifests are a hundred times smaller.
+pub const LARGEST: u64 = 1 << 20;
+
+/// As many symlinks on one path as the kernel follows (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+
+/// A path after all symlinks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Without symlinks, seen from the root.
+    pub real: PathBuf,
+    /// The first folder on the way that others than root could change, and how.
+    pub unsafe_way: Option<String>,
+}
+
+impl Host {
+    /// Follows all symlinks of `path` inside the root: an absolute link target starts at the root, `..` does not leave it.
+    ///
+    /// Works for a path whose last part is missing too.
+    pub fn resolve(&self, path: &Path) -> Result<Resolved, Unread> {
+        let mut real = PathBuf::from("/");
+        let mut left: Vec<OsString> = parts(path);
+        left.reverse();
+        let mut links = 0;
+        let mut unsafe_way = self.distrust(&real);
+        while let Some(part) = left.pop() {
+            if part == ".." {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&part);
+            let found = match self.at(&next).symlink_metadata() {
+                Ok(found) => found,
+                Err(e) if e.kind() == io::ErrorKind::NotFound && left.is_empty() => {
+                    return Ok(Resolved { real: next, unsafe_way });
+                }
+                Err(e) => return Err(unread(&e)),
+            };
+            if found.is_symlink() {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Unread::Because("is a loop of symlinks".into()));
+                }
+                let target = self.at(&next).read_link().map_err(|e| unread(&e))?;
+                if target.is_absolute() {
+                    real = PathBuf::from("/");
+                }
+                left.extend(parts(&target).into_iter().rev());
+                continue;
+            }
+            real = next;
+            if found.is_dir() && !left.is_empty() {
+                unsafe_way = unsafe_way.or_else(|| self.distrust(&real));
+            }
+        }
+        Ok(Resolved { real, unsafe_way })
+    }
+
+    /// Why others than root could change what is in this folder.
+    fn distrust(&self, folder: &Path) -> Option<String> {
+        let found = self.at(folder).metadata().ok()?;
+        distrust(folder, found.uid(), found.gid(), found.mode())
+    }
+
+    /// Reads a regular file of at most [`LARGEST`] bytes.
+    pub fn read(&self, path: &Path) -> Read {
+        let resolved = self.resolve(path)?;
+        let file = std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
+            .open(self.at(&resolved.real))
+            .map_err(|e| match e.raw_os_error() {
+                // open(2) on a socket
+                Some(number) if number == nix::errno::Errno::ENXIO as i32 => Unread::Because("is no regular file".into()),
+                _ => unread(&e),
+            })?;
+        let found = file.metadata().map_err(|e| unread(&e))?;
+        if !found.is_file() {
+            let what = if found.is_dir() { "is a folder" } else { "is no regular file" };
+            return Err(Unread::Because(what.into()));
+        }
+        let too_large = || Unread::Because(format!("is larger than {} MiB", LARGEST >> 20));
+        if found.len() > LARGEST {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1);
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| unread(&e))?;
+        let bytes = Bytes::new(bytes);
+        if bytes.len() as u64 > LARGEST {
+            return Err(too_large());
+        }
+        Ok(File {
+            names: vec![resolved.real.clone()],
+            real: resolved.real,
+            bytes,
+            identity: identity(&found),
+            unsafe_way: resolved.unsafe_way,
+        })
+    }
+
+    /// The identity of what `real` names now, if it is a regular file. `real` is without symlinks.
+    pub fn identity(&self, real: &Path) -> Option<Identity> {
+        let found = self.at(real).symlink_metadata().ok()?;
+        found.is_file().then(|| identity(&found))
+    }
+
+    /// The names in a folder, sorted; none where it does not exist.
+    pub fn names(&self, folder: &Path) -> Result<Vec<OsString>, Unread> {
+        let real = self.resolve(folder)?.real;
+        let entries = match self.at(&real).read_dir() {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(unread(&e)),
+        };
+        let mut names = entries
+            .map(|entry| Ok(entry.map_err(|e| unread(&e))?.file_name()))
+            .collect::<Result<Vec<_>, _>>()?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether `path` (or anything in it, one level deep) changed after `since`.
+    pub fn changed_since(&self, path: &Path, since: OffsetDateTime) -> bool {
+        let newer = |path: &Path| {
+            let changed = self.at(path).symlink_metadata().map(|found| found.mtime());
+            changed.is_ok_and(|changed| changed > since.unix_timestamp())
+        };
+        let inside = self.names(path).unwrap_or_default();
+        newer(path) || inside.iter().any(|name| newer(&path.join(name)))
+    }
+
+    /// Whether something is at `path` (a dangling symlink counts).
+    pub fn exists(&self, path: &Path) -> bool {
+        self.at(path).symlink_metadata().is_ok()
+    }
+}
+
+/// Why a file or folder with this owner and mode is not root's alone.
+pub fn distrust(path: &Path, uid: u32, gid: u32, mode: u32) -> Option<String> {
+    let path = path.display();
+    if uid != 0 {
+        Some(format!("{path} belongs to user {uid}, not to root"))
+    } else if mode & 0o002 != 0 {
+        Some(format!("{path} is writable by everybody"))
+    } else if mode & 0o020 != 0 && gid != 0 {
+        Some(format!("{path} is writable by group {gid}"))
+    } else {
+        None
+    }
+}
+
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components()
+        .filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir))
+        .map(|c| c.as_os_str().to_owned())
+        .collect()
+}
+
+fn unread(error: &io::Error) -> Unread {
+    match error.kind() {
+        io::ErrorKind::NotFound => Unread::Missing,
+        _ => Unread::Because(format!("cannot be read: {}", reason(error))),
+    }
+}
+
+fn identity(found: &std::fs::Metadata) -> Identity {
+    Identity {
+        device: found.dev(),
+        inode: found.ino(),
+        mode: found.mode() & 0o7777,
+        uid: found.uid(),
+        gid: found.gid(),
+        links: found.nlink(),
+        modified: OffsetDateTime::from_unix_timestamp(found.mtime()).unwrap_or(OffsetDateTime::UNIX_EPOCH),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn symlinks_stay_inside_the_root_and_loops_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let host = Host::new(dir.path().to_owned(), Default::default());
+        std::fs::create_dir_all(dir.path().join("etc/real")).unwrap();
+        std::fs::write(dir.path().join("etc/real/a"), "x").unwrap();
+        symlink("/etc/real", dir.path().join("etc/link")).unwrap();
+        symlink("../../../../../etc/real/a", dir.path().join("etc/up")).unwrap();
+        symlink("loop", dir.path().join("etc/loop")).unwrap();
+        assert_eq!(host.resolve(Path::new("/etc/link/a")).unwrap().real, Path::new("/etc/real/a"));
+        assert_eq!(host.read(Path::new("/etc/up")).unwrap().real, Path::new("/etc/real/a"));
+        assert_eq!(host.read(Path::new("/etc/loop")).unwrap_err(), Unread::Because("is a loop of symlinks".into()));
+        assert_eq!(host.read(Path::new("/etc/none/a")).unwrap_err(), Unread::Missing);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_named() {
+        assert!(distrust(Path::new("/x"), 0, 0, 0o40775).is_none());
+        assert!(distrust(Path::new("/x"), 0, 5, 0o40775).unwrap().contains("group 5"));
+        assert!(distrust(Path::new("/x"), 0, 0, 0o41777).unwrap().contains("everybody"));
+        assert!(distrust(Path::new("/x"), 7, 0, 0o40700).unwrap().contains("user 7"));
+    }
+}

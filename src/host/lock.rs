@@ -1,0 +1,73 @@
+//! One kubecertd at a time on a node: flock(2) on a file in the state folder.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::{Host, STATE, failed};
+use crate::model::Failure;
+
+/// How often a waiting process tries again.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// Held while this process may change the node. The kernel releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Host {
+    /// Takes the lock, waiting up to `wait`. The error says who holds it.
+    pub fn lock(&self, purpose: &str, wait: Duration) -> Result<Lock, Failure> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(lock) = self.try_lock(purpose)? {
+                return Ok(lock);
+            }
+            if Instant::now() >= deadline || self.stop.requested() {
+                let holder = self.lock_holder().unwrap_or_else(|| "another process".into());
+                return Err(Failure::new(format!("cannot start: kubecertd is at work already ({holder})"))
+                    .hint("wait for it to end; it says in the journal what it does"));
+            }
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self, purpose: &str) -> Result<Option<Lock>, Failure> {
+        self.make_folder(Path::new(STATE))?;
+        let path = self.state("lock");
+        let open = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.at(&path));
+        let mut file = open.map_err(|e| failed("open", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(e)) => return Err(failed("lock", &path, &e)),
+        }
+        // Only for people: the lock holds without it, also when the disk is full.
+        let _ = file.set_len(0);
+        let _ = write!(file, "pid {}, {purpose}", std::process::id());
+        Ok(Some(Lock { file }))
+    }
+
+    /// Who holds the lock, as they wrote it.
+    pub fn lock_holder(&self) -> Option<String> {
+        let mut text = String::new();
+        File::open(self.at(&self.state("lock"))).ok()?.take(200).read_to_string(&mut text).ok()?;
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.file.set_len(0);
+    }
+}

@@ -1,0 +1,37 @@
+//! The log: journald when systemd started us, stderr otherwise.
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Starts logging at this level and above. A second call does nothing.
+///
+/// systemd sets JOURNAL_STREAM for services whose output goes to the journal (systemd.exec(5)).
+pub fn start(level: LevelFilter) {
+    let journal = match std::env::var_os("JOURNAL_STREAM") {
+        Some(_) => tracing_journald::layer().ok(),
+        None => None,
+    };
+    let journal = journal.map(|layer| {
+        layer
+            .with_field_prefix(None)
+            .with_syslog_identifier("kubecertd".into())
+            .with_priority_mappings(tracing_journald::PriorityMappings {
+                info: tracing_journald::Priority::Informational,
+                debug: tracing_journald::Priority::Debug,
+                ..tracing_journald::PriorityMappings::new()
+            })
+            .with_filter(level)
+    });
+    let stderr = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(false)
+            .without_time()
+            .with_filter(level)
+    });
+    // Fails only when logging was started before, which is fine.
+    let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
+}

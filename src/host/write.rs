@@ -1,0 +1,189 @@
+//! Writing: every file is made beside its place, synced, and renamed; every folder that changed is synced.
+//!
+//! Paths given here are real (without symlinks) and seen from the root.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+
+use super::{Host, STATE, failed};
+use crate::model::Failure;
+
+/// Owner, mode and extended attributes (ACLs and SELinux labels are among them) of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    uid: u32,
+    gid: u32,
+    mode: u32,
+    extended: Vec<(OsString, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// root's, with this mode and nothing else.
+    pub fn plain(mode: u32) -> Self {
+        Self { uid: 0, gid: 0, mode, extended: Vec::new() }
+    }
+}
+
+/// Bound to the bytes of one file by the kernel (EVM, IMA), so they must not move to another.
+const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
+
+impl Host {
+    /// The attributes of an existing file.
+    pub fn attributes(&self, real: &Path) -> Result<Attributes, Failure> {
+        let path = self.at(real);
+        let read = || -> io::Result<Attributes> {
+            let found = path.symlink_metadata()?;
+            let mut extended = Vec::new();
+            for name in listed(&path)? {
+                if BOUND_TO_CONTENT.iter().any(|bound| name == *bound) {
+                    continue;
+                }
+                if let Some(value) = xattr::get(&path, &name)? {
+                    extended.push((name, value));
+                }
+            }
+            Ok(Attributes { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777, extended })
+        };
+        read().map_err(|e| failed("read the attributes of", real, &e))
+    }
+
+    /// Makes a new file with these bytes and attributes, synced. Nothing may be there yet.
+    ///
+    /// It is born 0600 and gets its owner before its mode, so a key is never readable by more than it was.
+    pub fn create(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
+        let path = self.at(real);
+        let make = || -> io::Result<()> {
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .custom_flags(OFlag::O_NOFOLLOW.bits())
+                .open(&path)?;
+            file.write_all(bytes)?;
+            // A default ACL of the folder must not widen what the old file did not have.
+            for name in listed(&path)? {
+                if name == "system.posix_acl_access" && !like.extended.iter().any(|(kept, _)| *kept == name) {
+                    xattr::remove(&path, &name)?;
+                }
+            }
+            let made = file.metadata()?;
+            if (made.uid(), made.gid()) != (like.uid, like.gid) {
+                fchown(&file, Some(like.uid), Some(like.gid))?;
+            }
+            if like.mode != 0o600 {
+                file.set_permissions(fs::Permissions::from_mode(like.mode))?;
+            }
+            // ACLs come after the mode, since chmod(2) would change their mask.
+            for (name, value) in &like.extended {
+                if xattr::get(&path, name)?.as_ref() != Some(value) {
+                    xattr::set(&path, name, value)?;
+                }
+            }
+            file.sync_all()
+        };
+        make().map_err(|e| failed("write", real, &e))
+    }
+
+    /// Renames within one file system, replacing what is there.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        fs::rename(self.at(from), self.at(to)).map_err(|e| failed("replace", to, &e))
+    }
+
+    /// Gives a file a second name.
+    pub fn link(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        fs::hard_link(self.at(from), self.at(to)).map_err(|e| failed("link", to, &e))
+    }
+
+    /// Removes a name; one that is not there is fine.
+    pub fn unlink(&self, real: &Path) -> Result<(), Failure> {
+        match fs::remove_file(self.at(real)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", real, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the names in a folder durable.
+    pub fn sync_folder(&self, real: &Path) -> Result<(), Failure> {
+        fs::File::open(self.at(real))
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| failed("sync the folder", real, &e))
+    }
+
+    /// Replaces (or makes) a file in one step: new file beside it, rename, sync of the folder.
+    pub fn replace(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
+        let new = beside(real, "new");
+        self.unlink(&new)?;
+        self.create(&new, bytes, like)?;
+        let renamed = self.rename(&new, real);
+        if renamed.is_err() {
+            // The failure that counts is the rename's.
+            let _ = self.unlink(&new);
+        }
+        renamed?;
+        self.sync_folder(parent(real))
+    }
+
+    /// Makes a folder and those above it, mode 0700, and syncs the parents of the new ones.
+    pub fn make_folder(&self, folder: &Path) -> Result<(), Failure> {
+        if self.at(folder).is_dir() {
+            return Ok(());
+        }
+        self.make_folder(parent(folder))?;
+        match fs::DirBuilder::new().mode(0o700).create(self.at(folder)) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("make the folder", folder, &e)),
+            _ => self.sync_folder(parent(folder)),
+        }
+    }
+
+    /// Removes a folder with all that is in it.
+    pub fn remove_tree(&self, folder: &Path) -> Result<(), Failure> {
+        match fs::remove_dir_all(self.at(folder)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", folder, &e)),
+            _ => self.sync_folder(parent(folder)),
+        }
+    }
+
+    /// Writes one of our own state files, durably.
+    pub fn write_state(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        self.make_folder(Path::new(STATE))?;
+        self.replace(&self.state(name), bytes, &Attributes::plain(0o600))
+    }
+
+    /// Removes one of our own state files, durably.
+    pub fn remove_state(&self, name: &str) -> Result<(), Failure> {
+        if !self.exists(&self.state(name)) {
+            return Ok(());
+        }
+        self.unlink(&self.state(name))?;
+        self.sync_folder(Path::new(STATE))
+    }
+}
+
+/// The dot-file beside `real` that holds what is being written (`new`) or what was there before (`old`).
+///
+/// The kubelet ignores dot-files in its manifests folder.
+pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
+    let mut name = OsString::from(".");
+    name.push(real.file_name().unwrap_or_default());
+    name.push(format!(".kubecertd-{what}"));
+    real.with_file_name(name)
+}
+
+/// The folder a file is in.
+pub fn parent(real: &Path) -> &Path {
+    real.parent().unwrap_or(Path::new("/"))
+}
+
+fn listed(path: &Path) -> io::Result<Vec<OsString>> {
+    match xattr::list(path) {
+        Ok(names) => Ok(names.collect()),
+        // A file system without extended attributes has none to keep.
+        Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ENOTSUP as i32) => Ok(Vec::new()),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,372 @@
+//! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::catalog::{self, AuthoritySpec, Keeper, Spec, Store};
+use crate::format::kubeconfig::{self, Kubeconfig};
+use crate::format::manifest::Manifest;
+use crate::format::{key, pem, x509};
+use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
+use crate::scan::Scan;
+
+/// The node's credentials, CAs and static pods.
+#[derive(Debug)]
+pub struct Inventory {
+    /// When it was looked at.
+    pub at: Timestamp,
+    /// Sorted by name.
+    pub credentials: Vec<Credential>,
+    /// Sorted by name.
+    pub authorities: Vec<Authority>,
+    /// The static pods whose manifests parse.
+    pub pods: Vec<Pod>,
+    /// What is wrong with the other manifests, one sentence each.
+    pub bad_manifests: Vec<String>,
+    /// Whether sa.key and sa.pub belong together.
+    pub service_account: Result<(), String>,
+    /// No etcd member runs on this node.
+    pub etcd_is_external: bool,
+}
+
+/// One credential and its state.
+#[derive(Debug)]
+pub struct Credential {
+    /// What it is.
+    pub spec: Spec,
+    /// What was found.
+    pub state: State,
+}
+
+/// What was found of a credential.
+#[derive(Debug)]
+pub enum State {
+    /// Its file is not there.
+    Missing,
+    /// Its file is there and cannot be used; the path and the reason.
+    Unreadable(String),
+    /// It was read.
+    Present(Box<Present>),
+}
+
+/// A credential that was read.
+#[derive(Debug)]
+pub struct Present {
+    /// The leaf.
+    pub certificate: Certificate,
+    /// Its private key: how it is written, or why the pair is broken.
+    pub key: Result<KeyStyle, String>,
+    /// Where its bytes are.
+    pub holding: Holding,
+}
+
+/// Where the bytes of a credential are.
+#[derive(Debug)]
+pub enum Holding {
+    /// In files of their own.
+    Files {
+        /// The certificate's file and the place of the leaf in it.
+        certificate: (File, Range<usize>),
+        /// Where the key belongs.
+        key_path: PathBuf,
+        /// The key's file and the place of the key in it; none where the file is missing or useless.
+        key: Option<(File, Option<Range<usize>>)>,
+    },
+    /// In a kubeconfig.
+    Embedded {
+        /// The kubeconfig.
+        file: File,
+        /// The decoded certificate text and the place of the leaf in it.
+        certificate: (String, Range<usize>),
+        /// The decoded key text and the place of the key in it.
+        key: Option<(zeroize::Zeroizing<String>, Range<usize>)>,
+    },
+}
+
+impl Present {
+    /// All files that hold a part of it.
+    pub fn files(&self) -> Vec<&File> {
+        match &self.holding {
+            Holding::Files { certificate, key, .. } => {
+                std::iter::once(&certificate.0).chain(key.as_ref().map(|(file, _)| file)).collect()
+            }
+            Holding::Embedded { file, .. } => vec![file],
+        }
+    }
+
+    /// It sits inside a kubeconfig, so its readers hold it in memory.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.holding, Holding::Embedded { .. })
+    }
+}
+
+/// One CA and its state.
+#[derive(Debug)]
+pub struct Authority {
+    /// What it is.
+    pub spec: AuthoritySpec,
+    /// The certificate that signs (the one whose key is here, else the first); or why there is none.
+    pub certificate: Result<Certificate, Unread>,
+    /// All certificates of its file.
+    pub bundle: Vec<Certificate>,
+    /// Whether it can sign.
+    pub signer: Signer,
+}
+
+/// Whether a CA can sign on this node.
+#[derive(Debug)]
+pub enum Signer {
+    /// With this key file.
+    Ready(File),
+    /// Its key is kept elsewhere.
+    External,
+    /// It must not sign, and this is why.
+    Unusable(String),
+}
+
+/// One static pod.
+#[derive(Debug)]
+pub struct Pod {
+    /// Its manifest, parsed.
+    pub manifest: Manifest,
+    /// Its manifest's file.
+    pub file: File,
+}
+
+/// Parses a scan.
+pub fn take(scan: &Scan) -> Inventory {
+    let mut pods = Vec::new();
+    let mut bad_manifests = Vec::new();
+    for (name, read) in &scan.manifests {
+        let path = scan.manifests_folder.join(name);
+        match pod(read) {
+            Ok(pod) => pods.push(pod),
+            Err(reason) => bad_manifests.push(format!("{} {reason}", path.display())),
+        }
+    }
+    let etcd_is_external = etcd_is_external(scan, &pods);
+    let credentials = scan
+        .specs
+        .iter()
+        .map(|spec| Credential { spec: spec.clone(), state: state(scan, spec) })
+        .filter(|c| !(etcd_is_external && c.spec.ca == catalog::ETCD_CA && matches!(c.state, State::Missing)))
+        .collect();
+    let authorities = scan
+        .authorities
+        .iter()
+        .filter(|spec| !(etcd_is_external && spec.name == catalog::ETCD_CA))
+        .map(|spec| authority(scan, spec))
+        .collect();
+    Inventory {
+        at: scan.at,
+        credentials,
+        authorities,
+        pods,
+        bad_manifests,
+        service_account: service_account(scan),
+        etcd_is_external,
+    }
+}
+
+impl Inventory {
+    /// The CA with this name.
+    pub fn authority(&self, name: &str) -> Option<&Authority> {
+        self.authorities.iter().find(|a| a.spec.name == name)
+    }
+
+    /// The etcd member's manifest.
+    pub fn etcd(&self) -> Option<&Manifest> {
+        self.pods.iter().map(|p| &p.manifest).find(|m| m.component == "etcd")
+    }
+
+    /// The path and the end of the certificate that kubelet.conf really leads to.
+    pub fn kubelet(&self) -> Option<&Credential> {
+        self.credentials.iter().find(|c| c.spec.keeper == Keeper::Kubelet)
+    }
+}
+
+/// An API server runs here and no etcd: neither its pod nor the certificate that it would serve.
+fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
+    let runs = |component: &str| pods.iter().any(|pod| pod.manifest.component == component);
+    let serves = scan
+        .specs
+        .iter()
+        .any(|spec| spec.readers.iter().any(|r| r == "etcd") && !is_missing(scan.file(spec.store.path())));
+    runs("kube-apiserver") && !runs("etcd") && !serves
+}
+
+fn is_missing(read: &Read) -> bool {
+    matches!(read, Err(Unread::Missing))
+}
+
+fn pod(read: &Read) -> Result<Pod, String> {
+    let file = read.as_ref().map_err(why)?;
+    Ok(Pod { manifest: Manifest::parse(file.bytes.text()?)?, file: file.clone() })
+}
+
+fn why(unread: &Unread) -> String {
+    match unread {
+        Unread::Missing => "is missing".into(),
+        Unread::Because(reason) => reason.clone(),
+    }
+}
+
+fn state(scan: &Scan, spec: &Spec) -> State {
+    let path = spec.store.path();
+    if is_missing(scan.file(path)) {
+        return State::Missing;
+    }
+    let present = match &spec.store {
+        Store::Pair { certificate, key } => in_files(scan, certificate, key),
+        Store::Kubeconfig { path } => in_kubeconfig(scan, path),
+    };
+    match present {
+        Ok(present) => State::Present(Box::new(present)),
+        Err(reason) => State::Unreadable(reason),
+    }
+}
+
+fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Present, String> {
+    let at = |reason: String| format!("{} {reason}", certificate_path.display());
+    let file = scan.file(certificate_path).as_ref().map_err(|e| at(why(e)))?;
+    let (block, certificate) = leaf(file.bytes.text().map_err(at)?).map_err(at)?;
+    let key_at = |reason: String| format!("{} {reason}", key_path.display());
+    let key_file = match scan.file(key_path) {
+        Ok(file) => Some(file),
+        Err(Unread::Missing) => None,
+        Err(unread) => return Err(key_at(why(unread))),
+    };
+    let found = key_file.ok_or_else(|| "is missing".to_owned()).and_then(|file| find_key(file.bytes.text()?));
+    if key_file.is_some_and(|key| key.real == file.real) {
+        // One file for both: without its key it is no file that a key could be put into.
+        found.as_ref().map_err(|reason| key_at(reason.clone()))?;
+    }
+    let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
+    let key = matching(found.map(|(_, facts)| facts), &certificate).map_err(key_at);
+    Ok(Present {
+        certificate,
+        key,
+        holding: Holding::Files {
+            certificate: (file.clone(), block.range),
+            key_path: key_path.to_owned(),
+            key: key_file.map(|file| (file.clone(), place)),
+        },
+    })
+}
+
+fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
+    let at = |reason: String| format!("{} {reason}", path.display());
+    let file = scan.file(path).as_ref().map_err(|e| at(why(e)))?;
+    let Kubeconfig { credential, .. } = kubeconfig::parse(file.bytes.text().map_err(at)?).map_err(at)?;
+    match credential {
+        kubeconfig::Credential::Files { certificate, key } => {
+            let folder = path.parent().unwrap_or(Path::new("/"));
+            in_files(scan, &folder.join(certificate), &folder.join(key))
+                .map_err(|reason| format!("{} refers to a credential that cannot be read: {reason}", path.display()))
+        }
+        kubeconfig::Credential::Embedded { certificate: text, key } => {
+            let (block, certificate) = leaf(&text).map_err(|e| at(format!("has a client certificate that {e}")))?;
+            let found = key.as_ref().ok_or_else(|| "has no client key".to_owned()).and_then(|text| find_key(text));
+            let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
+            Ok(Present {
+                key: matching(found.map(|(_, facts)| facts), &certificate).map_err(at),
+                certificate,
+                holding: Holding::Embedded {
+                    file: file.clone(),
+                    certificate: (text, block.range),
+                    key: key.zip(place),
+                },
+            })
+        }
+    }
+}
+
+/// The first certificate is the leaf; what follows is its chain (RFC 8446, 4.4.2).
+fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
+    let mut all = x509::parse_pem(text)?;
+    Ok(all.swap_remove(0))
+}
+
+fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
+    let blocks = pem::blocks(text)?;
+    let block = blocks.into_iter().find(pem::Block::is_private_key).ok_or("holds no private key")?;
+    let facts = key::parse(&block)?;
+    Ok((block, facts))
+}
+
+fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
+    let facts = found?;
+    if facts.public_key == certificate.public_key {
+        Ok(facts.style)
+    } else {
+        Err("does not match its certificate".into())
+    }
+}
+
+fn authority(scan: &Scan, spec: &AuthoritySpec) -> Authority {
+    let bundle = scan.file(&spec.certificate).as_ref().map_err(Clone::clone).and_then(|file| {
+        let parsed = file.bytes.text().and_then(x509::parse_pem).map_err(Unread::Because)?;
+        Ok(parsed.into_iter().map(|(_, certificate)| certificate).collect::<Vec<_>>())
+    });
+    let mut bundle = match bundle {
+        Ok(bundle) => bundle,
+        Err(unread) => {
+            let signer = Signer::Unusable(format!("{} {}", spec.certificate.display(), why(&unread)));
+            return Authority { spec: spec.clone(), certificate: Err(unread), bundle: Vec::new(), signer };
+        }
+    };
+    let (at, signer) = signer(scan, spec, &bundle);
+    // The signing certificate is what the CA's row shows; kubeadm shows the first.
+    let certificate = bundle[at].clone();
+    bundle.swap(0, at);
+    Authority { spec: spec.clone(), certificate: Ok(certificate), bundle, signer }
+}
+
+/// Which certificate of the bundle signs, and whether it may.
+fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, Signer) {
+    let unusable = |at, path: &Path, reason: &str| (at, Signer::Unusable(format!("{} {reason}", path.display())));
+    let file = match scan.file(&spec.key) {
+        Ok(file) => file,
+        Err(Unread::Missing) => return (0, Signer::External),
+        Err(Unread::Because(reason)) => return unusable(0, &spec.key, reason),
+    };
+    let facts = match file.bytes.text().and_then(find_key) {
+        Ok((_, facts)) => facts,
+        Err(reason) => return unusable(0, &spec.key, &reason),
+    };
+    // A CA renewed with its own key stands twice in the bundle: the one that lasts longer signs.
+    let matching = bundle
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| c.public_key == facts.public_key)
+        .max_by_key(|(_, c)| c.validity.not_after);
+    let Some((at, certificate)) = matching else {
+        return unusable(0, &spec.key, &format!("is not the key of {}", spec.certificate.display()));
+    };
+    if !certificate.is_ca || !certificate.may_sign {
+        return unusable(at, &spec.certificate, "is not a CA that may sign certificates");
+    }
+    if certificate.validity.has_ended(scan.at) {
+        return unusable(at, &spec.certificate, "has expired");
+    }
+    if certificate.validity.not_before > scan.at {
+        return unusable(at, &spec.certificate, "is not valid yet");
+    }
+    (at, Signer::Ready(file.clone()))
+}
+
+fn service_account(scan: &Scan) -> Result<(), String> {
+    let (key_path, public_path) = &scan.service_account;
+    let text = |path: &Path| match scan.file(path) {
+        Ok(file) => file.bytes.text().map(str::to_owned).map_err(|e| format!("{} {e}", path.display())),
+        Err(e) => Err(format!("{} {}", path.display(), why(e))),
+    };
+    let (_, facts) = find_key(&text(key_path)?).map_err(|e| format!("{} {e}", key_path.display()))?;
+    let blocks = pem::blocks(&text(public_path)?).map_err(|e| format!("{} {e}", public_path.display()))?;
+    let public = blocks.first().and_then(|block| x509::public_key(&block.der));
+    match public {
+        Some(public) if public == facts.public_key => Ok(()),
+        Some(_) => Err(format!("{} and {} are not a pair", key_path.display(), public_path.display())),
+        None => Err(format!("{} holds no public key", public_path.display())),
+    }
+}

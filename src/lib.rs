@@ -1,0 +1,32 @@
+//! kubecertd keeps the certificates of a Kubernetes node alive.
+//!
+//! The modules stand in the order in which data goes through them; [`cycle`] knows that order.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+pub mod model;
+
+pub mod catalog;
+pub mod config;
+pub mod format;
+
+pub mod scan;
+
+pub mod inventory;
+pub mod plan;
+
+pub mod guard;
+
+pub mod backup;
+pub mod renew;
+pub mod transaction;
+
+pub mod restart;
+
+pub mod report;
+
+pub mod cycle;
+
+pub mod host;
+
+pub mod cli;

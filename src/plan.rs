@@ -1,0 +1,327 @@
+//! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use time::Duration;
+
+use crate::catalog::{self, Keeper, Uptake};
+use crate::config::Settings;
+use crate::config::settings::Scope;
+use crate::inventory::{Credential, Inventory, Pod, Present, Signer, State};
+use crate::model::{Failure, Exit, KeyAlgorithm, Timestamp, Validity};
+
+/// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
+pub const BACKDATE: Duration = Duration::minutes(5);
+
+/// A renewal that moves notAfter by less than this is not worth a new key.
+const WORTH_IT: Duration = Duration::DAY;
+
+/// What somebody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Which credentials.
+    pub which: Which,
+    /// Renew also what is not due, or would gain less than a day.
+    pub force: bool,
+}
+
+/// Which credentials are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Those that are due.
+    Due,
+    /// All of them, due or not.
+    All,
+    /// These, due or not.
+    Named(Vec<String>),
+}
+
+impl Request {
+    /// What the daemon asks for.
+    pub const DUE: Self = Self { which: Which::Due, force: false };
+}
+
+/// What is to be done with every credential.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// When it was made.
+    pub at: Timestamp,
+    /// One item a credential, in the order of the inventory.
+    pub items: Vec<Item>,
+    /// Which readers are restarted after it, in order.
+    pub restarts: Vec<Restart>,
+}
+
+/// What is to be done with one credential.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What is to be done.
+    pub decision: Decision,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// From when on it is due.
+    pub due: Option<Timestamp>,
+}
+
+/// What is to be done, with the reason for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Renew it now.
+    Renew {
+        /// Why.
+        because: String,
+        /// What the new one will be good for.
+        validity: Validity,
+    },
+    /// Leave it alone.
+    Leave(String),
+    /// Its files are those of this credential, which is renewed: it comes with it.
+    With(String),
+    /// It should be renewed and cannot be.
+    Blocked {
+        /// Why.
+        because: String,
+        /// Something is wrong with the node (as opposed to: it is managed elsewhere, or there is nothing to gain).
+        fault: bool,
+    },
+    /// Its file is not there; nothing is made that was not there.
+    Missing,
+    /// Its file is there and cannot be read.
+    Unreadable(String),
+}
+
+/// A static pod to be restarted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// The program, for example `kube-scheduler`.
+    pub reader: String,
+    /// Its manifest, without symlinks.
+    pub manifest: PathBuf,
+    /// Which renewed credentials it reads.
+    pub because: Vec<String>,
+}
+
+impl Plan {
+    /// The credentials to be renewed.
+    pub fn renewals(&self) -> impl Iterator<Item = (&Item, Validity)> {
+        self.items.iter().filter_map(|item| match item.decision {
+            Decision::Renew { validity, .. } => Some((item, validity)),
+            _ => None,
+        })
+    }
+
+    /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
+    pub fn faults(&self) -> impl Iterator<Item = &Item> {
+        self.items.iter().filter(|item| {
+            matches!(item.decision, Decision::Unreadable(_) | Decision::Blocked { fault: true, .. })
+        })
+    }
+}
+
+/// Makes the plan.
+///
+/// Fails only when the request names a credential that this node does not have.
+pub fn make(inventory: &Inventory, settings: &Settings, request: &Request) -> Result<Plan, Failure> {
+    check_names(inventory, &request.which)?;
+    let mut items: Vec<Item> = inventory
+        .credentials
+        .iter()
+        .map(|credential| item(inventory, credential, settings, request))
+        .collect();
+    leave_shared_files(inventory, &mut items);
+    let mut plan = Plan { at: inventory.at, items, restarts: Vec::new() };
+    plan.restarts = restarts(inventory, settings.scope, &plan);
+    Ok(plan)
+}
+
+fn check_names(inventory: &Inventory, which: &Which) -> Result<(), Failure> {
+    let Which::Named(names) = which else { return Ok(()) };
+    let known: Vec<_> = inventory.credentials.iter().map(|c| c.spec.name.as_str()).collect();
+    match names.iter().find(|name| !known.contains(&name.as_str())) {
+        Some(name) => Err(Failure::new(format!("cannot renew {name}: no such credential"))
+            .hint(format!("known here: {}", known.join(", ")))
+            .exit(Exit::Usage)),
+        None => Ok(()),
+    }
+}
+
+fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, request: &Request) -> Item {
+    let spec = &credential.spec;
+    let mut item = Item {
+        name: spec.name.clone(),
+        path: spec.store.path().to_owned(),
+        decision: Decision::Missing,
+        expires: None,
+        due: None,
+    };
+    match &credential.state {
+        State::Missing => {}
+        State::Unreadable(reason) => item.decision = Decision::Unreadable(reason.clone()),
+        State::Present(present) => {
+            let ends = present.certificate.validity.not_after;
+            item.expires = Some(ends);
+            if spec.keeper == Keeper::Kubelet {
+                item.decision = Decision::Leave("the kubelet renews it itself".into());
+            } else {
+                item.due = Some(ends.saturating_sub(settings.renew_before.try_into().unwrap_or(Duration::MAX)));
+                item.decision = decide(inventory, credential, present, settings, request, item.due);
+            }
+        }
+    }
+    item
+}
+
+fn decide(
+    inventory: &Inventory,
+    credential: &Credential,
+    present: &Present,
+    settings: &Settings,
+    request: &Request,
+    due: Option<Timestamp>,
+) -> Decision {
+    let now = inventory.at;
+    let name = &credential.spec.name;
+    let ends = present.certificate.validity.not_after;
+    let expired = present.certificate.validity.has_ended(now);
+    let named = match &request.which {
+        Which::Due => request.force,
+        Which::All => true,
+        Which::Named(names) => names.contains(name),
+    };
+    let because = if let Err(reason) = &present.key {
+        format!("its pair is broken: {reason}")
+    } else if expired {
+        "it has expired".into()
+    } else if due.is_some_and(|due| due < now) {
+        format!("less than {} is left", crate::report::text::duration(settings.renew_before))
+    } else if named {
+        "it was asked for".into()
+    } else {
+        return Decision::Leave("it is not due".into());
+    };
+    if let Which::Named(_) = request.which
+        && !named
+    {
+        return Decision::Leave("it was not asked for".into());
+    }
+    let fault = |because: String| Decision::Blocked { because, fault: true };
+    let ca = match authority_end(inventory, credential) {
+        Ok(end) => end,
+        Err(blocked) => return blocked,
+    };
+    if let Some(reason) = refusal(present) {
+        return fault(reason);
+    }
+    let wanted = now.saturating_add(settings.validity.try_into().unwrap_or(Duration::MAX));
+    let validity = Validity { not_before: now - BACKDATE, not_after: wanted.min(ca) };
+    let gains = validity.not_after >= ends.saturating_add(WORTH_IT);
+    // What is broken or has expired is worth any gain; so is what a person asked for, unless the CA's end makes it useless.
+    if gains || present.key.is_err() || expired || request.force || (named && ca >= wanted) {
+        return Decision::Renew { because, validity };
+    }
+    let because = if ca < wanted { "the CA ends first" } else { "a renewal would gain less than a day" };
+    Decision::Blocked { because: because.to_owned(), fault: false }
+}
+
+/// When the CA that signs it ends; or why it cannot sign.
+fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Timestamp, Decision> {
+    let name = &credential.spec.ca;
+    let blocked = |because: String, fault| Err(Decision::Blocked { because, fault });
+    let Some(authority) = inventory.authority(name) else {
+        // Where etcd is external, its CA is not on this node.
+        return blocked(format!("its CA {name} is managed elsewhere"), false);
+    };
+    match (&authority.signer, &authority.certificate) {
+        (Signer::Ready(_), Ok(certificate)) => Ok(certificate.validity.not_after),
+        (Signer::External, _) => blocked(format!("the key of its CA {name} is kept elsewhere"), false),
+        (Signer::Unusable(reason), _) => blocked(format!("its CA {name} cannot sign: {reason}"), true),
+        (Signer::Ready(_), Err(_)) => blocked(format!("its CA {name} cannot be read"), true),
+    }
+}
+
+/// What of the old certificate or its files could not be kept.
+fn refusal(present: &Present) -> Option<String> {
+    let certificate = &present.certificate;
+    if certificate.is_ca {
+        return Some("it is a CA itself".into());
+    }
+    if certificate.has_unique_ids {
+        return Some("it has unique identifiers, which cannot be kept".into());
+    }
+    match &certificate.key {
+        KeyAlgorithm::Rsa(2048 | 3072 | 4096) | KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => {}
+        other => return Some(format!("keys of its kind cannot be made: {other}")),
+    }
+    if let Err(reason) = &present.key
+        && reason.contains("encrypted")
+    {
+        return Some(format!("{reason}, and the new one would be in the clear"));
+    }
+    present.files().into_iter().find_map(|file| {
+        let path = file.real.display();
+        if let Some(reason) = &file.unsafe_way {
+            return Some(format!("{path} could be replaced by others than root: {reason}"));
+        }
+        let known = file.names.len() as u64;
+        (file.identity.links != known).then(|| {
+            format!(
+                "{path} has {} names and only {known} of them are in the scanned folders; a renewal would leave the others old",
+                file.identity.links
+            )
+        })
+    })
+}
+
+/// Two entries may name the same files (a kubeconfig that refers to a pair): the first one renews them.
+fn leave_shared_files(inventory: &Inventory, items: &mut [Item]) {
+    let mut owner: BTreeMap<&std::path::Path, String> = BTreeMap::new();
+    for (item, credential) in items.iter_mut().zip(&inventory.credentials) {
+        let (Decision::Renew { .. }, State::Present(present)) = (&item.decision, &credential.state) else {
+            continue;
+        };
+        let names: Vec<_> = present.files().into_iter().flat_map(|f| &f.names).map(|n| n.as_path()).collect();
+        match names.iter().find_map(|name| owner.get(name)) {
+            Some(first) => item.decision = Decision::With(first.clone()),
+            None => owner.extend(names.into_iter().map(|name| (name, item.name.clone()))),
+        }
+    }
+}
+
+fn restarts(inventory: &Inventory, scope: Scope, plan: &Plan) -> Vec<Restart> {
+    let mut found: Vec<Restart> = Vec::new();
+    if scope == Scope::Never {
+        return found;
+    }
+    for pod in &inventory.pods {
+        let because: Vec<String> = plan
+            .items
+            .iter()
+            .zip(&inventory.credentials)
+            .filter(|(item, _)| matches!(item.decision, Decision::Renew { .. } | Decision::With(_)))
+            .filter(|(_, credential)| must_restart(pod, credential, scope))
+            .map(|(item, _)| item.name.clone())
+            .collect();
+        if !because.is_empty() {
+            found.push(Restart {
+                reader: pod.manifest.component.clone(),
+                manifest: pod.file.real.clone(),
+                because,
+            });
+        }
+    }
+    found.sort_by_key(|r| catalog::RESTART_ORDER.iter().position(|c| *c == r.reader).unwrap_or(usize::MAX));
+    found
+}
+
+fn must_restart(pod: &Pod, credential: &Credential, scope: Scope) -> bool {
+    let State::Present(present) = &credential.state else { return false };
+    let manifest = &pod.manifest;
+    let reads = credential.spec.readers.contains(&manifest.component);
+    let holds = catalog::uptake(&manifest.component, manifest.version, present.is_embedded()) == Uptake::Holds;
+    reads && (scope == Scope::All || holds)
+}

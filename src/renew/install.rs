@@ -1,0 +1,86 @@
+//! Install: what each new pair makes of the files, as replacements for a transaction. Pure but for nothing: it only edits text.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::issue::Issued;
+use crate::format::{kubeconfig, pem};
+use crate::inventory::{Holding, Inventory, Present, State};
+use crate::model::{Bytes, Failure, File};
+
+/// One file that gets new content.
+#[derive(Debug)]
+pub struct Replacement {
+    /// Whose it is.
+    pub credential: String,
+    /// All names of the file, the first one being where its content is written.
+    pub names: Vec<PathBuf>,
+    /// The file as it was scanned; none for a key that was missing.
+    pub old: Option<File>,
+    /// The new content.
+    pub new: Bytes,
+}
+
+/// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate.
+pub fn replacements(inventory: &Inventory, issued: &[Issued]) -> Result<Vec<Replacement>, Failure> {
+    let mut all = Vec::new();
+    for new in issued {
+        let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
+        let Some(State::Present(present)) = credential.map(|c| &c.state) else {
+            return Err(Failure::new(format!("cannot install {}: it is not in the inventory", new.name)));
+        };
+        let fail = |(path, reason): (PathBuf, String)| Failure::new(format!("cannot install {}: {} {reason}", new.name, path.display()));
+        all.extend(of_pair(present, new).map_err(fail)?);
+    }
+    Ok(all)
+}
+
+fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
+    match &present.holding {
+        Holding::Embedded { file, certificate: (text, leaf), key } => {
+            let fail = |reason| (file.real.clone(), reason);
+            let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
+            let key = match key {
+                Some((text, place)) => pem::replace(text, vec![(place.clone(), new.key_pem.clone())]),
+                None => Zeroizing::new(format!("{}\n", *new.key_pem)),
+            };
+            let old = file.bytes.text().map_err(fail)?;
+            let edited = kubeconfig::replace_credential(old, &certificate, &key).map_err(fail)?;
+            Ok(vec![replacement(new, file, edited)])
+        }
+        Holding::Files { certificate: (file, leaf), key: Some((key_file, Some(place))), .. } if file.real == key_file.real => {
+            let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
+            let edits = vec![(leaf.clone(), new.certificate_pem.clone()), (place.clone(), new.key_pem.clone())];
+            Ok(vec![replacement(new, file, pem::replace(old, edits))])
+        }
+        Holding::Files { certificate: (file, leaf), key, key_path } => {
+            let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
+            let certificate = pem::replace(old, vec![(leaf.clone(), new.certificate_pem.clone())]);
+            let whole = Zeroizing::new(format!("{}\n", *new.key_pem));
+            let key = match key {
+                Some((key_file, Some(place))) => {
+                    let old = key_file.bytes.text().map_err(|e| (key_file.real.clone(), e))?;
+                    replacement(new, key_file, pem::replace(old, vec![(place.clone(), new.key_pem.clone())]))
+                }
+                Some((key_file, None)) => replacement(new, key_file, whole),
+                None => Replacement {
+                    credential: new.name.clone(),
+                    names: vec![key_path.clone()],
+                    old: None,
+                    new: Bytes::new(whole.as_bytes().to_vec()),
+                },
+            };
+            Ok(vec![key, replacement(new, file, certificate)])
+        }
+    }
+}
+
+fn replacement(new: &Issued, file: &File, text: Zeroizing<String>) -> Replacement {
+    Replacement {
+        credential: new.name.clone(),
+        names: file.names.clone(),
+        old: Some(file.clone()),
+        new: Bytes::new(text.as_bytes().to_vec()),
+    }
+}

@@ -1,0 +1,331 @@
+//! Issue: a fresh key and a certificate with the old one's subject, SANs, usages and all other extensions. Nothing is written here.
+//!
+//! rcgen is used nowhere else. Its `DistinguishedName` cannot hold every name (repeated attributes, several in one RDN), so it
+//! signs with empty names and [`Spliced`] puts the DER of the old subject and of the CA's subject in before the signature is made.
+
+use std::num::NonZero;
+use std::sync::Mutex;
+
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber, SignatureAlgorithm,
+    SigningKey,
+};
+use zeroize::Zeroizing;
+
+use crate::format::{key, pem, x509};
+use crate::guard::Cleared;
+use crate::inventory::{Holding, Inventory, Present, Signer, State};
+use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Validity};
+
+/// A new pair, not yet on disk.
+#[derive(Debug)]
+pub struct Issued {
+    /// The credential's name.
+    pub name: String,
+    /// The new leaf.
+    pub certificate: Certificate,
+    /// PEM of the leaf alone.
+    pub certificate_pem: Zeroizing<String>,
+    /// PEM of the key.
+    pub key_pem: Zeroizing<String>,
+}
+
+const SUBJECT_KEY_ID: &[u64] = &[2, 5, 29, 14];
+const AUTHORITY_KEY_ID: &[u64] = &[2, 5, 29, 35];
+/// Signed certificate timestamps and the poison of a precertificate (RFC 6962, 3.1 and 3.3): bound to the old certificate.
+const TRANSPARENCY: [&[u64]; 2] = [&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2], &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 3]];
+
+/// Issues every renewal of a cleared plan, on all cores. One failure fails all: nothing is on disk yet.
+pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Failure> {
+    let plan = cleared.plan();
+    let mut orders = Vec::new();
+    for (item, validity) in plan.renewals() {
+        orders.push(order(inventory, &item.name, validity)?);
+    }
+    let waiting = Mutex::new(orders.iter());
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(orders.len());
+    let work = || {
+        let mut done = Vec::new();
+        // The lock is held only to take the next order, so it cannot be poisoned by a failing one.
+        while let Some(order) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
+            done.push(order.fill());
+        }
+        done
+    };
+    let done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|_| vec![Err(Failure::new("cannot issue certificates: a thread ended early"))]));
+        }
+        done
+    });
+    let mut issued = done.into_iter().collect::<Result<Vec<_>, _>>()?;
+    issued.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(issued)
+}
+
+/// Everything that one new pair is made from.
+struct Order<'a> {
+    name: &'a str,
+    old: &'a Certificate,
+    style: KeyStyle,
+    line_end: &'static str,
+    validity: Validity,
+    authority: &'a Certificate,
+    authority_key: KeyPair,
+}
+
+fn order<'a>(inventory: &'a Inventory, name: &str, validity: Validity) -> Result<Order<'a>, Failure> {
+    let fail = |reason: &str| Failure::new(format!("cannot issue {name}: {reason}"));
+    let credential = inventory.credentials.iter().find(|c| c.spec.name == name).ok_or_else(|| fail("it is not in the inventory"))?;
+    let State::Present(present) = &credential.state else {
+        return Err(fail("it was not read"));
+    };
+    let authority = inventory.authority(&credential.spec.ca).ok_or_else(|| fail("its CA is not in the inventory"))?;
+    let (Signer::Ready(key_file), Ok(certificate)) = (&authority.signer, &authority.certificate) else {
+        return Err(fail("its CA cannot sign"));
+    };
+    let key_text = key_file.bytes.text().map_err(|e| fail(&e))?;
+    let authority_key = authority_key(key_text).map_err(|e| {
+        fail(&format!("the key of its CA {} {e}", authority.spec.name))
+    })?;
+    Ok(Order {
+        name: &credential.spec.name,
+        old: &present.certificate,
+        style: present.key.as_ref().copied().unwrap_or_else(|_| KeyStyle::of(&present.certificate.key)),
+        line_end: line_end(present),
+        validity,
+        authority: certificate,
+        authority_key,
+    })
+}
+
+fn authority_key(text: &str) -> Result<KeyPair, String> {
+    let blocks = pem::blocks(text)?;
+    let block = blocks.iter().find(|b| b.is_private_key()).ok_or("holds no private key")?;
+    let pem = Zeroizing::new(text[block.range.clone()].replace('\r', ""));
+    KeyPair::from_pem(&pem).map_err(|e| format!("cannot be used for signing ({e})"))
+}
+
+fn line_end(present: &Present) -> &'static str {
+    match &present.holding {
+        Holding::Files { certificate: (file, _), .. } => pem::line_end(file.bytes.text().unwrap_or_default()),
+        Holding::Embedded { certificate: (text, _), .. } => pem::line_end(text),
+    }
+}
+
+impl Order<'_> {
+    fn fill(&self) -> Result<Issued, Failure> {
+        let fail = |reason: String| Failure::new(format!("cannot issue {}: {reason}", self.name));
+        let key = new_key(&self.old.key).map_err(&fail)?;
+        let der = self.sign(&key).map_err(|e| fail(e.to_string()))?;
+        let certificate = x509::parse(&der).map_err(|e| fail(format!("the new one {e}")))?;
+        self.check(&certificate, &key).map_err(&fail)?;
+        let pkcs8 = Zeroizing::new(key.serialize_der());
+        let key_der = key::from_pkcs8(&pkcs8, &self.old.key, self.style).map_err(&fail)?;
+        Ok(Issued {
+            name: self.name.to_owned(),
+            certificate_pem: pem::encode("CERTIFICATE", &certificate.der, self.line_end),
+            key_pem: pem::encode(self.style.label(), &key_der, self.line_end),
+            certificate,
+        })
+    }
+
+    fn sign(&self, key: &KeyPair) -> Result<Vec<u8>, rcgen::Error> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.not_before = self.validity.not_before;
+        params.not_after = self.validity.not_after;
+        params.serial_number = Some(random_serial()?);
+        params.custom_extensions = self.extensions(&params, key);
+        let signer = Spliced {
+            key: &self.authority_key,
+            issuer: &self.authority.subject_der,
+            subject: &self.old.subject_der,
+        };
+        let issuer = Issuer::from_params(&params, signer);
+        let signed = params.signed_by(key, &issuer)?;
+        splice_certificate(signed.der(), &self.authority.subject_der, &self.old.subject_der).ok_or(rcgen::Error::CouldNotParseCertificate)
+    }
+
+    /// The old extensions in their order; key identifiers made anew, timestamps left out.
+    ///
+    /// An authority key identifier is added where the old certificate had none and the CA has an identifier: RFC 5280, 4.2.1.1
+    /// asks for it, and `openssl verify -x509_strict` too.
+    fn extensions(&self, params: &CertificateParams, key: &KeyPair) -> Vec<CustomExtension> {
+        let mut found: Vec<CustomExtension> = Vec::new();
+        let mut has_authority_key_id = false;
+        let authority_key_id = self.authority.key_id.as_ref().map(|id| der(0x30, &der(0x80, id)));
+        for extension in &self.old.extensions {
+            match extension.oid.as_slice() {
+                oid if TRANSPARENCY.contains(&oid) => {}
+                SUBJECT_KEY_ID => found.push(custom(extension, der(0x04, &params.key_identifier(key)))),
+                AUTHORITY_KEY_ID => {
+                    has_authority_key_id = true;
+                    found.extend(authority_key_id.clone().map(|value| custom(extension, value)));
+                }
+                _ => found.push(custom(extension, extension.value.clone())),
+            }
+        }
+        if !has_authority_key_id {
+            let plain = Extension { oid: AUTHORITY_KEY_ID.to_vec(), critical: false, value: Vec::new() };
+            found.extend(authority_key_id.map(|value| custom(&plain, value)));
+        }
+        found
+    }
+
+    /// The new certificate is what was meant, judged from its bytes.
+    fn check(&self, new: &Certificate, key: &KeyPair) -> Result<(), String> {
+        let bound = |e: &&Extension| {
+            let oid = e.oid.as_slice();
+            oid == SUBJECT_KEY_ID || oid == AUTHORITY_KEY_ID || TRANSPARENCY.contains(&oid)
+        };
+        let kept = |c: &Certificate| c.extensions.iter().filter(|e| !bound(e)).cloned().collect::<Vec<_>>();
+        if new.subject_der != self.old.subject_der || kept(new) != kept(self.old) {
+            return Err("the new certificate would lose something of the old one".into());
+        }
+        if new.validity != self.validity || new.key != self.old.key || new.public_key != key.public_key_raw() {
+            return Err("the new certificate is not what was asked for".into());
+        }
+        if new.serial == self.old.serial || !x509::is_signed_by(new, self.authority) {
+            return Err("the new certificate does not verify against its CA".into());
+        }
+        Ok(())
+    }
+}
+
+fn new_key(algorithm: &KeyAlgorithm) -> Result<KeyPair, String> {
+    let rsa = |size| KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, size);
+    let made = match algorithm {
+        KeyAlgorithm::Rsa(2048) => rsa(RsaKeySize::_2048),
+        KeyAlgorithm::Rsa(3072) => rsa(RsaKeySize::_3072),
+        KeyAlgorithm::Rsa(4096) => rsa(RsaKeySize::_4096),
+        KeyAlgorithm::P256 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyAlgorithm::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyAlgorithm::P521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
+        KeyAlgorithm::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        other => return Err(format!("keys of its kind cannot be made: {other}")),
+    };
+    made.map_err(|e| e.to_string())
+}
+
+/// 126 random bits in 16 bytes: positive, never shorter (RFC 5280, 4.1.2.2 allows 20 bytes).
+///
+/// rcgen's default is a hash of the public key, which is neither random nor fresh.
+fn random_serial() -> Result<SerialNumber, rcgen::Error> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn custom(like: &Extension, value: Vec<u8>) -> CustomExtension {
+    let mut custom = CustomExtension::from_oid_content(&like.oid, value);
+    custom.set_criticality(like.critical);
+    custom
+}
+
+/// The CA's key; what it signs gets the real names first.
+struct Spliced<'a> {
+    key: &'a KeyPair,
+    issuer: &'a [u8],
+    subject: &'a [u8],
+}
+
+impl PublicKeyData for Spliced<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.key.der_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.key.algorithm()
+    }
+}
+
+impl SigningKey for Spliced<'_> {
+    fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        let tbs = splice_tbs(tbs, self.issuer, self.subject).ok_or(rcgen::Error::CouldNotParseCertificate)?;
+        self.key.sign(&tbs)
+    }
+}
+
+/// A `Certificate` (RFC 5280, 4.1) whose TBS is replaced by the one with the real names, which is what was signed.
+fn splice_certificate(certificate: &[u8], issuer: &[u8], subject: &[u8]) -> Option<Vec<u8>> {
+    let (content, _) = split(certificate)?;
+    let (_, after_tbs) = split(content)?;
+    let tbs = splice_tbs(&content[..content.len() - after_tbs.len()], issuer, subject)?;
+    Some(der(0x30, &[&tbs, after_tbs].concat()))
+}
+
+/// A `TBSCertificate` (version, serial, algorithm, issuer, validity, subject, ...) with issuer and subject replaced.
+fn splice_tbs(tbs: &[u8], issuer: &[u8], subject: &[u8]) -> Option<Vec<u8>> {
+    let (mut rest, _) = split(tbs)?;
+    let mut out = Vec::with_capacity(tbs.len() + issuer.len() + subject.len());
+    for field in 0.. {
+        if rest.is_empty() {
+            break;
+        }
+        let (_, after) = split(rest)?;
+        out.extend_from_slice(match field {
+            3 => issuer,
+            5 => subject,
+            _ => &rest[..rest.len() - after.len()],
+        });
+        rest = after;
+    }
+    Some(der(0x30, &out))
+}
+
+/// The content of the first DER element and what follows it. The input is what rcgen has just written.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let first = usize::from(*bytes.get(1)?);
+    let (header, length) = if first < 0x80 {
+        (2, first)
+    } else {
+        let count = first & 0x7f;
+        let digits = bytes.get(2..2 + count)?;
+        let length = digits.iter().try_fold(0usize, |n, b| n.checked_mul(256)?.checked_add(usize::from(*b)))?;
+        (2 + count, length)
+    };
+    let end = header.checked_add(length)?;
+    Some((bytes.get(header..end)?, bytes.get(end..)?))
+}
+
+/// A DER element.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![tag];
+    if content.len() < 0x80 {
+        out.push(content.len() as u8);
+    } else {
+        let digits = content.len().to_be_bytes();
+        let digits = &digits[digits.iter().take_while(|b| **b == 0).count()..];
+        out.push(0x80 | digits.len() as u8);
+        out.extend_from_slice(digits);
+    }
+    out.extend_from_slice(content);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn der_lengths_of_all_sizes_split_again() {
+        for length in [0, 1, 127, 128, 255, 256, 65_536] {
+            let element = der(0x30, &vec![7; length]);
+            let both = [element.as_slice(), &[1, 2]].concat();
+            let (content, rest) = split(&both).unwrap();
+            assert_eq!((content.len(), rest), (length, &[1u8, 2][..]));
+        }
+        assert!(split(&[0x30, 0x82, 1]).is_none());
+    }
+
+    #[test]
+    fn serials_are_positive_full_and_different() {
+        let (a, b) = (random_serial().unwrap(), random_serial().unwrap());
+        assert_ne!(a.as_ref(), b.as_ref());
+        assert!((0x40..0x80).contains(&a.as_ref()[0]) && a.as_ref().len() == 16);
+    }
+}

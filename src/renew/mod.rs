@@ -1,0 +1,4 @@
+//! Renew: issue new pairs in memory ([`issue`]), then put them in place ([`install`]).
+
+pub mod install;
+pub mod issue;

@@ -1,0 +1,170 @@
+//! What a cycle did.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Format, json, plan, text, yaml};
+use crate::model::{Exit, Failure, Serial, Timestamp};
+use crate::plan::{Decision, Plan, Request, Which};
+use crate::restart::pending::Pending;
+
+/// Everything that one cycle saw and did.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What was asked for.
+    pub request: Request,
+    /// The plan that it carried out.
+    pub plan: Plan,
+    /// The set that was taken before it.
+    pub backup: Option<PathBuf>,
+    /// The new pairs that are in place.
+    pub renewed: Vec<Renewed>,
+    /// The static pods whose manifests were changed.
+    pub restarted: Vec<Pending>,
+    /// Restarts still to be done.
+    pub pending: Vec<Pending>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// One renewed credential.
+#[derive(Debug, Clone, Serialize)]
+pub struct Renewed {
+    /// Its name.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// The old serial number, hex.
+    pub old_serial: String,
+    /// The new serial number, hex.
+    pub new_serial: String,
+    /// When the old one ends.
+    pub old_end: String,
+    /// When the new one ends.
+    pub new_end: String,
+}
+
+impl Renewed {
+    /// From the two certificates' serials and ends.
+    pub fn new(name: &str, path: PathBuf, old: (&Serial, Timestamp), new: (&Serial, Timestamp)) -> Self {
+        Self {
+            name: name.to_owned(),
+            path,
+            old_serial: old.0.to_string(),
+            new_serial: new.0.to_string(),
+            old_end: text::rfc3339(old.1),
+            new_end: text::rfc3339(new.1),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Document<'a> {
+    outcome: &'static str,
+    exit: u8,
+    backup: Option<&'a PathBuf>,
+    renewed: &'a [Renewed],
+    restarted: &'a [Pending],
+    pending_restarts: &'a [Pending],
+    credentials: Vec<plan::Row>,
+    warnings: &'a [String],
+    error: Option<&'a str>,
+}
+
+impl Report {
+    /// Done, failed, or done in part.
+    pub fn exit(&self) -> Exit {
+        if let Some(failure) = &self.failure {
+            return failure.exit;
+        }
+        let blocked = self.plan.faults().any(|item| matches!(item.decision, Decision::Blocked { .. }));
+        let asked_for = self.request.which != Which::Due;
+        match (self.plan.faults().count(), self.renewed.is_empty()) {
+            (0, _) => Exit::Done,
+            (_, false) => Exit::Partly,
+            // Nothing was done although something should have been.
+            (_, true) if blocked || asked_for => Exit::Failed,
+            (_, true) => Exit::Partly,
+        }
+    }
+
+    /// One word for the result.
+    pub fn outcome(&self) -> &'static str {
+        match self.exit() {
+            Exit::Done if self.renewed.is_empty() => "nothing due",
+            Exit::Done => "renewed",
+            Exit::Partly => "renewed in part",
+            Exit::NotPutBack => "not put back",
+            _ => "failed",
+        }
+    }
+
+    /// One line for the journal.
+    pub fn summary(&self) -> String {
+        let names: Vec<_> = self.renewed.iter().map(|r| r.name.as_str()).collect();
+        let faults: Vec<_> = self.plan.faults().map(|item| item.name.as_str()).collect();
+        let mut out = self.outcome().to_owned();
+        for (what, list) in [(": ", names), ("; not: ", faults)] {
+            if !list.is_empty() {
+                out.push_str(what);
+                out.push_str(&list.join(", "));
+            }
+        }
+        if let Some(failure) = &self.failure {
+            out.push_str(&format!(": {failure}"));
+        }
+        out
+    }
+
+    /// Renders it.
+    pub fn render(&self, format: Format) -> Result<String, Failure> {
+        let document = Document {
+            outcome: self.outcome(),
+            exit: self.exit() as u8,
+            backup: self.backup.as_ref(),
+            renewed: &self.renewed,
+            restarted: &self.restarted,
+            pending_restarts: &self.pending,
+            credentials: self.plan.items.iter().map(plan::Row::from).collect(),
+            warnings: &self.warnings,
+            error: self.failure.as_ref().map(|f| f.message.as_str()),
+        };
+        match format {
+            Format::Json => json(&document),
+            Format::Yaml => yaml(&document),
+            Format::Text | Format::Wide => Ok(self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        if !self.renewed.is_empty() {
+            let head = ["RENEWED", "OLD SERIAL", "OLD END", "NEW SERIAL", "NEW END"].map(str::to_owned).to_vec();
+            let rows = self.renewed.iter().map(|r| {
+                vec![r.name.clone(), r.old_serial.clone(), r.old_end.clone(), r.new_serial.clone(), r.new_end.clone()]
+            });
+            out.push_str(&text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
+            out.push('\n');
+        }
+        for item in self.plan.items.iter() {
+            let row = plan::Row::from(item);
+            if matches!(item.decision, Decision::Blocked { .. } | Decision::Unreadable(_)) {
+                out.push_str(&format!("{row}\n"));
+            }
+        }
+        for restarted in &self.restarted {
+            out.push_str(&format!("restarted {}: {} changed\n", restarted.reader, restarted.manifest.display()));
+        }
+        for pending in &self.pending {
+            out.push_str(&format!("{} still has to be restarted\n", pending.reader));
+        }
+        if let Some(backup) = &self.backup {
+            out.push_str(&format!("backup: {}\n", backup.display()));
+        }
+        out.push_str(&format!("{}\n", self.outcome()));
+        out
+    }
+}

@@ -1,0 +1,44 @@
+//! One report of what was seen and done, in several renderings: text for people, kubeadm's document and JSON for scripts. Pure.
+
+pub mod cycle;
+pub mod expiration;
+pub mod plan;
+pub mod text;
+
+use serde::Serialize;
+
+use crate::model::Failure;
+
+/// How a report is rendered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For people with a wide screen: path, serial, key, readers and purpose too.
+    Wide,
+    /// For scripts.
+    Json,
+    /// For scripts.
+    Yaml,
+}
+
+/// JSON indented by four blanks, as kubeadm prints it.
+pub fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let mut out = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter));
+    let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(out).map_err(|e| e.to_string()));
+    text.map(|text| text + "\n").map_err(|e| Failure::new(format!("cannot print the report: {e}")))
+}
+
+/// YAML with sorted keys, as kubeadm prints it.
+pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
+    let sorted = serde_json::to_value(value).map_err(|e| Failure::new(format!("cannot print the report: {e}")))?;
+    let text = yaml_serde::to_string(&sorted).map_err(|e| Failure::new(format!("cannot print the report: {e}")))?;
+    // YAML 1.1 readers take a plain timestamp for a date, so instants are quoted.
+    let quoted = text.lines().map(|line| match line.split_once(": ") {
+        Some((key, instant)) if text::is_rfc3339(instant) => format!("{key}: \"{instant}\"\n"),
+        _ => format!("{line}\n"),
+    });
+    Ok(quoted.collect())
+}

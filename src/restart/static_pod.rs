@@ -1,0 +1,29 @@
+//! Static pods: a changed annotation in the manifest, put in place by one rename, makes the kubelet start a new container.
+
+use std::path::Path;
+
+use crate::format::manifest::{RESTARTED_AT, annotate};
+use crate::host::Host;
+use crate::model::{Failure, Unread};
+
+/// Changes the annotation of one manifest; all its other bytes, its owner and its mode stay.
+///
+/// The new file is made under a name that starts with a dot, which the kubelet ignores, so the manifest is never missing and
+/// never there twice.
+pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
+    let fail = |reason: String| {
+        Failure::new(format!("cannot restart the pod of {}: the manifest {reason}", manifest.display()))
+            .hint("the renewed files are in place; restart the pod by changing an annotation in its manifest")
+    };
+    let file = host.read(manifest).map_err(|unread| match unread {
+        Unread::Missing => fail("is missing".into()),
+        Unread::Because(reason) => fail(reason),
+    })?;
+    if let Some(reason) = &file.unsafe_way {
+        return Err(fail(format!("could be replaced by others than root: {reason}")));
+    }
+    let text = file.bytes.text().map_err(&fail)?;
+    let edited = annotate(text, RESTARTED_AT, &host.now_exact()).map_err(&fail)?;
+    let like = host.attributes(&file.real)?;
+    host.replace(&file.real, edited.as_bytes(), &like)
+}
