@@ -87,7 +87,13 @@ pub struct Extra {
 /// etcd's CA; its credentials are not on this node where etcd is external.
 pub const ETCD_CA: &str = "etcd-ca";
 
-struct Pair(&'static str, &'static str, &'static str, &'static [&'static str], &'static str);
+struct Pair(
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+);
 
 const ETCD: &str = "etcd";
 const APISERVER: &str = "kube-apiserver";
@@ -96,21 +102,75 @@ const SCHEDULER: &str = "kube-scheduler";
 
 /// name, path below the PKI folder, CA, readers, purpose
 const PAIRS: [Pair; 7] = [
-    Pair("apiserver", "apiserver", "ca", &[APISERVER], "The API server shows it to everybody who connects to it."),
-    Pair("apiserver-etcd-client", "apiserver-etcd-client", ETCD_CA, &[APISERVER], "The API server logs in to etcd with it."),
-    Pair("apiserver-kubelet-client", "apiserver-kubelet-client", "ca", &[APISERVER], "The API server logs in to kubelets with it, for logs and exec."),
-    Pair("etcd-healthcheck-client", "etcd/healthcheck-client", ETCD_CA, &[], "Probes and tools log in to etcd with it."),
-    Pair("etcd-peer", "etcd/peer", ETCD_CA, &[ETCD], "etcd members show it to each other."),
-    Pair("etcd-server", "etcd/server", ETCD_CA, &[ETCD], "etcd shows it to its clients."),
-    Pair("front-proxy-client", "front-proxy-client", "front-proxy-ca", &[APISERVER], "The API server logs in to aggregated API servers with it."),
+    Pair(
+        "apiserver",
+        "apiserver",
+        "ca",
+        &[APISERVER],
+        "The API server shows it to everybody who connects to it.",
+    ),
+    Pair(
+        "apiserver-etcd-client",
+        "apiserver-etcd-client",
+        ETCD_CA,
+        &[APISERVER],
+        "The API server logs in to etcd with it.",
+    ),
+    Pair(
+        "apiserver-kubelet-client",
+        "apiserver-kubelet-client",
+        "ca",
+        &[APISERVER],
+        "The API server logs in to kubelets with it, for logs and exec.",
+    ),
+    Pair(
+        "etcd-healthcheck-client",
+        "etcd/healthcheck-client",
+        ETCD_CA,
+        &[],
+        "Probes and tools log in to etcd with it.",
+    ),
+    Pair(
+        "etcd-peer",
+        "etcd/peer",
+        ETCD_CA,
+        &[ETCD],
+        "etcd members show it to each other.",
+    ),
+    Pair(
+        "etcd-server",
+        "etcd/server",
+        ETCD_CA,
+        &[ETCD],
+        "etcd shows it to its clients.",
+    ),
+    Pair(
+        "front-proxy-client",
+        "front-proxy-client",
+        "front-proxy-ca",
+        &[APISERVER],
+        "The API server logs in to aggregated API servers with it.",
+    ),
 ];
 
 /// name (and file below the kubernetes folder), readers, purpose
 const KUBECONFIGS: [(&str, &[&str], &str); 4] = [
     ("admin.conf", &[], "Administrators log in to the API server with it."),
-    ("controller-manager.conf", &[CONTROLLER_MANAGER], "kube-controller-manager logs in to the API server with it."),
-    ("scheduler.conf", &[SCHEDULER], "kube-scheduler logs in to the API server with it."),
-    ("super-admin.conf", &[], "Break-glass access that no RBAC rule can take away."),
+    (
+        "controller-manager.conf",
+        &[CONTROLLER_MANAGER],
+        "kube-controller-manager logs in to the API server with it.",
+    ),
+    (
+        "scheduler.conf",
+        &[SCHEDULER],
+        "kube-scheduler logs in to the API server with it.",
+    ),
+    (
+        "super-admin.conf",
+        &[],
+        "Break-glass access that no RBAC rule can take away.",
+    ),
 ];
 
 /// The three CAs of a kubeadm node, with what the configuration adds or moves, sorted by name.
@@ -150,18 +210,32 @@ pub fn credentials(paths: &Paths, extra: &[Extra]) -> Vec<Spec> {
     });
     let kubeconfig = |name: &str, readers: &[&str], purpose: &str, keeper| Spec {
         name: name.into(),
-        store: Store::Kubeconfig { path: paths.kubernetes.join(name) },
+        store: Store::Kubeconfig {
+            path: paths.kubernetes.join(name),
+        },
         ca: "ca".into(),
         readers: owned(readers),
         purpose: purpose.into(),
         keeper,
     };
     let mut all: Vec<Spec> = pairs
-        .chain(KUBECONFIGS.iter().map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us)))
+        .chain(
+            KUBECONFIGS
+                .iter()
+                .map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us)),
+        )
         .collect();
-    all.push(kubeconfig("kubelet.conf", &["kubelet"], "The kubelet logs in to the API server with it and renews it itself.", Keeper::Kubelet));
+    all.push(kubeconfig(
+        "kubelet.conf",
+        &["kubelet"],
+        "The kubelet logs in to the API server with it and renews it itself.",
+        Keeper::Kubelet,
+    ));
     for extra in extra {
-        let known = all.iter().position(|spec| spec.name == extra.name).map(|at| all.remove(at));
+        let known = all
+            .iter()
+            .position(|spec| spec.name == extra.name)
+            .map(|at| all.remove(at));
         let (readers, purpose) = known.map_or_else(
             || (Vec::new(), "Configured on this node.".to_owned()),
             |known| (known.readers, known.purpose),
@@ -170,7 +244,11 @@ pub fn credentials(paths: &Paths, extra: &[Extra]) -> Vec<Spec> {
             name: extra.name.clone(),
             store: extra.store.clone(),
             ca: extra.ca.clone(),
-            readers: if extra.readers.is_empty() { readers } else { extra.readers.clone() },
+            readers: if extra.readers.is_empty() {
+                readers
+            } else {
+                extra.readers.clone()
+            },
             purpose,
             keeper: Keeper::Us,
         });
@@ -204,7 +282,10 @@ pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {
             Extra {
                 name: extra.name.replace('*', with),
                 store: match &extra.store {
-                    Store::Pair { certificate, key } => Store::Pair { certificate: fill(certificate, with), key: fill(key, with) },
+                    Store::Pair { certificate, key } => Store::Pair {
+                        certificate: fill(certificate, with),
+                        key: fill(key, with),
+                    },
                     Store::Kubeconfig { path } => Store::Kubeconfig { path: fill(path, with) },
                 },
                 ..extra.clone()
@@ -261,7 +342,10 @@ mod tests {
     fn a_pattern_stands_for_pairs_and_never_takes_a_key_for_a_certificate() {
         let extra = Extra {
             name: "member-*".into(),
-            store: Store::Pair { certificate: "/s/m-*.pem".into(), key: "/s/m-*-key.pem".into() },
+            store: Store::Pair {
+                certificate: "/s/m-*.pem".into(),
+                key: "/s/m-*-key.pem".into(),
+            },
             ca: "c".into(),
             readers: vec![],
         };
@@ -269,7 +353,13 @@ mod tests {
         let found = expand(&extra, &files);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name, "member-a");
-        assert_eq!(found[0].store, Store::Pair { certificate: "/s/m-a.pem".into(), key: "/s/m-a-key.pem".into() });
+        assert_eq!(
+            found[0].store,
+            Store::Pair {
+                certificate: "/s/m-a.pem".into(),
+                key: "/s/m-a-key.pem".into()
+            }
+        );
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
     let inventory = inventory::take(&scan);
     let plan = plan::make(&inventory, settings, request).map_err(NotNow::Failed)?;
     let cleared = guard::check(plan, &scan.signs, attended).map_err(NotNow::Deferred)?;
-    Ok(Look { scan, inventory, cleared })
+    Ok(Look {
+        scan,
+        inventory,
+        cleared,
+    })
 }
 
 /// Finishes or undoes what an ended process left, before anything else is done under the lock.
@@ -63,14 +67,21 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
         Recovered::Nothing => {}
         Recovered::Finished => warn!("an interrupted cycle was finished: all its files were in place"),
         Recovered::Undone(left) if left.is_empty() => warn!("an interrupted cycle was undone: the old files are back"),
-        Recovered::Undone(left) => warn!("an interrupted cycle was undone, but for files that somebody else changed: {}", left.join(", ")),
+        Recovered::Undone(left) => warn!(
+            "an interrupted cycle was undone, but for files that somebody else changed: {}",
+            left.join(", ")
+        ),
     }
     Ok(recovered)
 }
 
 /// Carries a look out.
 pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
-    let Look { scan, inventory, cleared } = look;
+    let Look {
+        scan,
+        inventory,
+        cleared,
+    } = look;
     let mut report = Report {
         request: request.clone(),
         plan: cleared.plan().clone(),
@@ -81,7 +92,12 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         warnings: cleared.warnings.clone(),
         failure: None,
     };
-    report.warnings.extend(inventory.bad_manifests.iter().map(|bad| format!("not restarted, should it need it: {bad}")));
+    report.warnings.extend(
+        inventory
+            .bad_manifests
+            .iter()
+            .map(|bad| format!("not restarted, should it need it: {bad}")),
+    );
     let done = if cleared.plan().renewals().next().is_some() {
         renew(host, settings, lock, &scan, &inventory, &cleared, &mut report)
     } else {
@@ -127,7 +143,10 @@ fn install<'a>(
     report: &Report,
 ) -> Result<(Transaction<'a>, Vec<Pending>), Failure> {
     let mut restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
-    let old = report.pending.iter().filter(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
+    let old = report
+        .pending
+        .iter()
+        .filter(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
     let old: Vec<_> = old.cloned().collect();
     restarts.extend(old);
     let transaction = transaction::install(host, lock, backup, replacements(inventory, issued)?, restarts.clone())?;
@@ -169,7 +188,10 @@ fn restart(
 }
 
 fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {
-    cleared.plan().renewals().any(|(item, _)| item.expires.is_some_and(|ends| ends < inventory.at))
+    cleared
+        .plan()
+        .renewals()
+        .any(|(item, _)| item.expires.is_some_and(|ends| ends < inventory.at))
 }
 
 /// Restarts that an earlier cycle left.
@@ -186,7 +208,9 @@ fn restart_pending(host: &Host, report: &mut Report) -> Result<(), Failure> {
 
 fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {
     let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name)?;
-    let State::Present(present) = &credential.state else { return None };
+    let State::Present(present) = &credential.state else {
+        return None;
+    };
     let old = &present.certificate;
     Some(Renewed::new(
         &new.name,
@@ -200,7 +224,9 @@ impl NotNow {
     /// As a failure for people.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(reason) => Failure::new(format!("not now: {reason}")).hint("it is tried again at the next look"),
+            Self::Deferred(reason) => {
+                Failure::new(format!("not now: {reason}")).hint("it is tried again at the next look")
+            }
             Self::Failed(failure) => failure,
         }
     }

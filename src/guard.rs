@@ -34,10 +34,16 @@ pub fn check(plan: Plan, signs: &Signs, attended: Attended) -> Result<Cleared, S
         reasons.push(format!("kubeadm is running (pid {pid})"));
     }
     if let Some(path) = signs.kubeadm_files.first() {
-        reasons.push(format!("kubeadm seems to be at work: {} changed within the last hour", path.display()));
+        reasons.push(format!(
+            "kubeadm seems to be at work: {} changed within the last hour",
+            path.display()
+        ));
     }
     match (attended, reasons.is_empty()) {
         (Attended::Unattended, false) => Err(reasons.join("; ")),
-        _ => Ok(Cleared { plan, warnings: reasons }),
+        _ => Ok(Cleared {
+            plan,
+            warnings: reasons,
+        }),
     }
 }

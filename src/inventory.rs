@@ -87,9 +87,9 @@ impl Present {
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.holding {
-            Holding::Files { certificate, key, .. } => {
-                std::iter::once(&certificate.0).chain(key.as_ref().map(|(file, _)| file)).collect()
-            }
+            Holding::Files { certificate, key, .. } => std::iter::once(&certificate.0)
+                .chain(key.as_ref().map(|(file, _)| file))
+                .collect(),
             Holding::Embedded { file, .. } => vec![file],
         }
     }
@@ -148,7 +148,10 @@ pub fn take(scan: &Scan) -> Inventory {
     let credentials = scan
         .specs
         .iter()
-        .map(|spec| Credential { spec: spec.clone(), state: state(scan, spec) })
+        .map(|spec| Credential {
+            spec: spec.clone(),
+            state: state(scan, spec),
+        })
         .filter(|c| !(etcd_is_external && c.spec.ca == catalog::ETCD_CA && matches!(c.state, State::Missing)))
         .collect();
     let authorities = scan
@@ -201,7 +204,10 @@ fn is_missing(read: &Read) -> bool {
 
 fn pod(read: &Read) -> Result<Pod, String> {
     let file = read.as_ref().map_err(why)?;
-    Ok(Pod { manifest: Manifest::parse(file.bytes.text()?)?, file: file.clone() })
+    Ok(Pod {
+        manifest: Manifest::parse(file.bytes.text()?)?,
+        file: file.clone(),
+    })
 }
 
 fn why(unread: &Unread) -> String {
@@ -236,7 +242,9 @@ fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Pre
         Err(Unread::Missing) => None,
         Err(unread) => return Err(key_at(why(unread))),
     };
-    let found = key_file.ok_or_else(|| "is missing".to_owned()).and_then(|file| find_key(file.bytes.text()?));
+    let found = key_file
+        .ok_or_else(|| "is missing".to_owned())
+        .and_then(|file| find_key(file.bytes.text()?));
     if key_file.is_some_and(|key| key.real == file.real) {
         // One file for both: without its key it is no file that a key could be put into.
         found.as_ref().map_err(|reason| key_at(reason.clone()))?;
@@ -261,12 +269,19 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
     match credential {
         kubeconfig::Credential::Files { certificate, key } => {
             let folder = path.parent().unwrap_or(Path::new("/"));
-            in_files(scan, &folder.join(certificate), &folder.join(key))
-                .map_err(|reason| format!("{} refers to a credential that cannot be read: {reason}", path.display()))
+            in_files(scan, &folder.join(certificate), &folder.join(key)).map_err(|reason| {
+                format!(
+                    "{} refers to a credential that cannot be read: {reason}",
+                    path.display()
+                )
+            })
         }
         kubeconfig::Credential::Embedded { certificate: text, key } => {
             let (block, certificate) = leaf(&text).map_err(|e| at(format!("has a client certificate that {e}")))?;
-            let found = key.as_ref().ok_or_else(|| "has no client key".to_owned()).and_then(|text| find_key(text));
+            let found = key
+                .as_ref()
+                .ok_or_else(|| "has no client key".to_owned())
+                .and_then(|text| find_key(text));
             let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
             Ok(Present {
                 key: matching(found.map(|(_, facts)| facts), &certificate).map_err(at),
@@ -289,7 +304,10 @@ fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
 
 fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
     let blocks = pem::blocks(text)?;
-    let block = blocks.into_iter().find(pem::Block::is_private_key).ok_or("holds no private key")?;
+    let block = blocks
+        .into_iter()
+        .find(pem::Block::is_private_key)
+        .ok_or("holds no private key")?;
     let facts = key::parse(&block)?;
     Ok((block, facts))
 }
@@ -304,22 +322,39 @@ fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> 
 }
 
 fn authority(scan: &Scan, spec: &AuthoritySpec) -> Authority {
-    let bundle = scan.file(&spec.certificate).as_ref().map_err(Clone::clone).and_then(|file| {
-        let parsed = file.bytes.text().and_then(x509::parse_pem).map_err(Unread::Because)?;
-        Ok(parsed.into_iter().map(|(_, certificate)| certificate).collect::<Vec<_>>())
-    });
+    let bundle = scan
+        .file(&spec.certificate)
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|file| {
+            let parsed = file.bytes.text().and_then(x509::parse_pem).map_err(Unread::Because)?;
+            Ok(parsed
+                .into_iter()
+                .map(|(_, certificate)| certificate)
+                .collect::<Vec<_>>())
+        });
     let mut bundle = match bundle {
         Ok(bundle) => bundle,
         Err(unread) => {
             let signer = Signer::Unusable(format!("{} {}", spec.certificate.display(), why(&unread)));
-            return Authority { spec: spec.clone(), certificate: Err(unread), bundle: Vec::new(), signer };
+            return Authority {
+                spec: spec.clone(),
+                certificate: Err(unread),
+                bundle: Vec::new(),
+                signer,
+            };
         }
     };
     let (at, signer) = signer(scan, spec, &bundle);
     // The signing certificate is what the CA's row shows; kubeadm shows the first.
     let certificate = bundle[at].clone();
     bundle.swap(0, at);
-    Authority { spec: spec.clone(), certificate: Ok(certificate), bundle, signer }
+    Authority {
+        spec: spec.clone(),
+        certificate: Ok(certificate),
+        bundle,
+        signer,
+    }
 }
 
 /// Which certificate of the bundle signs, and whether it may.
@@ -341,7 +376,11 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
         .filter(|(_, c)| c.public_key == facts.public_key)
         .max_by_key(|(_, c)| c.validity.not_after);
     let Some((at, certificate)) = matching else {
-        return unusable(0, &spec.key, &format!("is not the key of {}", spec.certificate.display()));
+        return unusable(
+            0,
+            &spec.key,
+            &format!("is not the key of {}", spec.certificate.display()),
+        );
     };
     if !certificate.is_ca || !certificate.may_sign {
         return unusable(at, &spec.certificate, "is not a CA that may sign certificates");
@@ -358,7 +397,11 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
 fn service_account(scan: &Scan) -> Result<(), String> {
     let (key_path, public_path) = &scan.service_account;
     let text = |path: &Path| match scan.file(path) {
-        Ok(file) => file.bytes.text().map(str::to_owned).map_err(|e| format!("{} {e}", path.display())),
+        Ok(file) => file
+            .bytes
+            .text()
+            .map(str::to_owned)
+            .map_err(|e| format!("{} {e}", path.display())),
         Err(e) => Err(format!("{} {}", path.display(), why(e))),
     };
     let (_, facts) = find_key(&text(key_path)?).map_err(|e| format!("{} {e}", key_path.display()))?;
@@ -366,7 +409,11 @@ fn service_account(scan: &Scan) -> Result<(), String> {
     let public = blocks.first().and_then(|block| x509::public_key(&block.der));
     match public {
         Some(public) if public == facts.public_key => Ok(()),
-        Some(_) => Err(format!("{} and {} are not a pair", key_path.display(), public_path.display())),
+        Some(_) => Err(format!(
+            "{} and {} are not a pair",
+            key_path.display(),
+            public_path.display()
+        )),
         None => Err(format!("{} holds no public key", public_path.display())),
     }
 }

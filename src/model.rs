@@ -64,9 +64,7 @@ impl fmt::Display for Serial {
             [0, rest @ ..] if !rest.is_empty() => rest,
             all => all,
         };
-        significant
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02X}"))
+        significant.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }
 
@@ -159,8 +157,7 @@ impl Bytes {
 
     /// The bytes as UTF-8 text, if they are.
     pub fn text(&self) -> Result<&str, String> {
-        std::str::from_utf8(&self.0)
-            .map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
+        std::str::from_utf8(&self.0).map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
     }
 }
 

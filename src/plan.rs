@@ -9,7 +9,7 @@ use crate::catalog::{self, Keeper, Uptake};
 use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::inventory::{Credential, Inventory, Pod, Present, Signer, State};
-use crate::model::{Failure, Exit, KeyAlgorithm, Timestamp, Validity};
+use crate::model::{Exit, Failure, KeyAlgorithm, Timestamp, Validity};
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -39,7 +39,10 @@ pub enum Which {
 
 impl Request {
     /// What the daemon asks for.
-    pub const DUE: Self = Self { which: Which::Due, force: false };
+    pub const DUE: Self = Self {
+        which: Which::Due,
+        force: false,
+    };
 }
 
 /// What is to be done with every credential.
@@ -118,7 +121,10 @@ impl Plan {
     /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
     pub fn faults(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| {
-            matches!(item.decision, Decision::Unreadable(_) | Decision::Blocked { fault: true, .. })
+            matches!(
+                item.decision,
+                Decision::Unreadable(_) | Decision::Blocked { fault: true, .. }
+            )
         })
     }
 }
@@ -134,7 +140,11 @@ pub fn make(inventory: &Inventory, settings: &Settings, request: &Request) -> Re
         .map(|credential| item(inventory, credential, settings, request))
         .collect();
     leave_shared_files(inventory, &mut items);
-    let mut plan = Plan { at: inventory.at, items, restarts: Vec::new() };
+    let mut plan = Plan {
+        at: inventory.at,
+        items,
+        restarts: Vec::new(),
+    };
     plan.restarts = restarts(inventory, settings.scope, &plan);
     Ok(plan)
 }
@@ -198,7 +208,10 @@ fn decide(
     } else if expired {
         "it has expired".into()
     } else if due.is_some_and(|due| due < now) {
-        format!("less than {} is left", crate::report::text::duration(settings.renew_before))
+        format!(
+            "less than {} is left",
+            crate::report::text::duration(settings.renew_before)
+        )
     } else if named {
         "it was asked for".into()
     } else {
@@ -218,14 +231,24 @@ fn decide(
         return fault(reason);
     }
     let wanted = now.saturating_add(settings.validity.try_into().unwrap_or(Duration::MAX));
-    let validity = Validity { not_before: now - BACKDATE, not_after: wanted.min(ca) };
+    let validity = Validity {
+        not_before: now - BACKDATE,
+        not_after: wanted.min(ca),
+    };
     let gains = validity.not_after >= ends.saturating_add(WORTH_IT);
     // What is broken or has expired is worth any gain; so is what a person asked for, unless the CA's end makes it useless.
     if gains || present.key.is_err() || expired || request.force || (named && ca >= wanted) {
         return Decision::Renew { because, validity };
     }
-    let because = if ca < wanted { "the CA ends first" } else { "a renewal would gain less than a day" };
-    Decision::Blocked { because: because.to_owned(), fault: false }
+    let because = if ca < wanted {
+        "the CA ends first"
+    } else {
+        "a renewal would gain less than a day"
+    };
+    Decision::Blocked {
+        because: because.to_owned(),
+        fault: false,
+    }
 }
 
 /// When the CA that signs it ends; or why it cannot sign.
@@ -254,7 +277,11 @@ fn refusal(present: &Present) -> Option<String> {
         return Some("it has unique identifiers, which cannot be kept".into());
     }
     match &certificate.key {
-        KeyAlgorithm::Rsa(2048 | 3072 | 4096) | KeyAlgorithm::P256 | KeyAlgorithm::P384 | KeyAlgorithm::P521 | KeyAlgorithm::Ed25519 => {}
+        KeyAlgorithm::Rsa(2048 | 3072 | 4096)
+        | KeyAlgorithm::P256
+        | KeyAlgorithm::P384
+        | KeyAlgorithm::P521
+        | KeyAlgorithm::Ed25519 => {}
         other => return Some(format!("keys of its kind cannot be made: {other}")),
     }
     if let Err(reason) = &present.key
@@ -284,7 +311,12 @@ fn leave_shared_files(inventory: &Inventory, items: &mut [Item]) {
         let (Decision::Renew { .. }, State::Present(present)) = (&item.decision, &credential.state) else {
             continue;
         };
-        let names: Vec<_> = present.files().into_iter().flat_map(|f| &f.names).map(|n| n.as_path()).collect();
+        let names: Vec<_> = present
+            .files()
+            .into_iter()
+            .flat_map(|f| &f.names)
+            .map(|n| n.as_path())
+            .collect();
         match names.iter().find_map(|name| owner.get(name)) {
             Some(first) => item.decision = Decision::With(first.clone()),
             None => owner.extend(names.into_iter().map(|name| (name, item.name.clone()))),
@@ -314,12 +346,19 @@ fn restarts(inventory: &Inventory, scope: Scope, plan: &Plan) -> Vec<Restart> {
             });
         }
     }
-    found.sort_by_key(|r| catalog::RESTART_ORDER.iter().position(|c| *c == r.reader).unwrap_or(usize::MAX));
+    found.sort_by_key(|r| {
+        catalog::RESTART_ORDER
+            .iter()
+            .position(|c| *c == r.reader)
+            .unwrap_or(usize::MAX)
+    });
     found
 }
 
 fn must_restart(pod: &Pod, credential: &Credential, scope: Scope) -> bool {
-    let State::Present(present) = &credential.state else { return false };
+    let State::Present(present) = &credential.state else {
+        return false;
+    };
     let manifest = &pod.manifest;
     let reads = credential.spec.readers.contains(&manifest.component);
     let holds = catalog::uptake(&manifest.component, manifest.version, present.is_embedded()) == Uptake::Holds;

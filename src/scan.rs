@@ -122,7 +122,10 @@ fn read_all(host: &Host, scan: &mut Scan) {
 
 /// The files that a kubeconfig's user refers to.
 fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
-    let parsed = read.as_ref().ok().and_then(|file| kubeconfig::parse(file.bytes.text().ok()?).ok());
+    let parsed = read
+        .as_ref()
+        .ok()
+        .and_then(|file| kubeconfig::parse(file.bytes.text().ok()?).ok());
     match parsed.map(|k| k.credential) {
         Some(Credential::Files { certificate, key }) => {
             let folder = write::parent(path);
@@ -138,7 +141,11 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         return;
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
-    folders.extend([settings.paths.kubernetes.clone(), settings.paths.pki.clone(), settings.paths.pki.join("etcd")]);
+    folders.extend([
+        settings.paths.kubernetes.clone(),
+        settings.paths.pki.clone(),
+        settings.paths.pki.join("etcd"),
+    ]);
     folders.extend(scan.files.keys().map(|path| write::parent(path).to_owned()));
     let mut names: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
     for folder in folders {
@@ -152,7 +159,11 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     }
     for file in scan.files.values_mut().flatten() {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
-        let others = of_file.into_iter().flatten().filter(|name| **name != file.real).cloned();
+        let others = of_file
+            .into_iter()
+            .flatten()
+            .filter(|name| **name != file.real)
+            .cloned();
         file.names = std::iter::once(file.real.clone()).chain(others).collect();
     }
 }

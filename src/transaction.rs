@@ -82,10 +82,23 @@ pub fn install<'a>(
     }
     let files = entries(&replacements, backup)?;
     let cycle = host.now_exact();
-    let journal = Journal { format: 1, cycle, phase: Phase::Installing, backup: backup.folder.clone(), files, restarts };
+    let journal = Journal {
+        format: 1,
+        cycle,
+        phase: Phase::Installing,
+        backup: backup.folder.clone(),
+        files,
+        restarts,
+    };
     journal.write(host)?;
-    let mut transaction = Transaction { host, _lock: lock, journal };
-    let done = transaction.stage(&replacements).and_then(|()| transaction.rename_all(&replacements));
+    let mut transaction = Transaction {
+        host,
+        _lock: lock,
+        journal,
+    };
+    let done = transaction
+        .stage(&replacements)
+        .and_then(|()| transaction.rename_all(&replacements));
     match done {
         Ok(()) => Ok(transaction),
         Err(failure) => Err(transaction.undo(failure)),
@@ -114,7 +127,10 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
         for name in &replacement.names {
             let kept = backup.of(name);
             if replacement.old.is_some() && kept.is_none() {
-                return Err(Failure::new(format!("cannot replace {}: the backup does not hold it", name.display())));
+                return Err(Failure::new(format!(
+                    "cannot replace {}: the backup does not hold it",
+                    name.display()
+                )));
             }
             entries.push(Entry {
                 credential: replacement.credential.clone(),
@@ -132,7 +148,9 @@ impl Transaction<'_> {
     fn stage(&self, replacements: &[Replacement]) -> Result<(), Failure> {
         for replacement in replacements {
             self.go_on()?;
-            let Some((first, others)) = replacement.names.split_first() else { continue };
+            let Some((first, others)) = replacement.names.split_first() else {
+                continue;
+            };
             let like = match &replacement.old {
                 Some(_) => self.host.attributes(first)?,
                 // kubeadm's mode for keys.
@@ -200,7 +218,13 @@ impl Transaction<'_> {
         };
         match undo() {
             Ok(left) if left.is_empty() => because,
-            Ok(left) => Failure { message: format!("{because}; not put back, since somebody else changed them: {}", left.join(", ")), ..because },
+            Ok(left) => Failure {
+                message: format!(
+                    "{because}; not put back, since somebody else changed them: {}",
+                    left.join(", ")
+                ),
+                ..because
+            },
             Err(failure) => not_put_back(&self.journal, &because, &failure),
         }
     }
@@ -220,15 +244,21 @@ fn unchanged(host: &Host, name: &Path, replacement: &Replacement) -> Result<(), 
     let now = host.identity(name);
     let same = match (&replacement.old, &now) {
         (None, None) => true,
-        (Some(old), Some(now)) => (old.identity.device, old.identity.inode) == (now.device, now.inode) && digest(host, name)? == Some(sha256(&old.bytes)),
+        (Some(old), Some(now)) => {
+            (old.identity.device, old.identity.inode) == (now.device, now.inode)
+                && digest(host, name)? == Some(sha256(&old.bytes))
+        }
         _ => false,
     };
     if same { Ok(()) } else { Err(changed(name)) }
 }
 
 fn changed(name: &Path) -> Failure {
-    Failure::new(format!("cannot replace {}: somebody else changed it meanwhile", name.display()))
-        .hint("find out who else renews certificates on this node, then run it again")
+    Failure::new(format!(
+        "cannot replace {}: somebody else changed it meanwhile",
+        name.display()
+    ))
+    .hint("find out who else renews certificates on this node, then run it again")
 }
 
 /// The digest of what is at `path` now; none where nothing is.
@@ -242,7 +272,8 @@ fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure> {
 
 impl Journal {
     fn write(&self, host: &Host) -> Result<(), Failure> {
-        let json = serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
         host.write_state(JOURNAL, &json)
     }
 
@@ -301,10 +332,17 @@ impl Entry {
         if digest(host, &second_name)?.as_ref() == Some(old) {
             return host.rename(&second_name, &self.path);
         }
-        let kept = self.kept.as_ref().and_then(|kept| host.read(kept).ok()).map(|file| file.bytes);
+        let kept = self
+            .kept
+            .as_ref()
+            .and_then(|kept| host.read(kept).ok())
+            .map(|file| file.bytes);
         match kept {
             Some(bytes) if sha256(&bytes) == *old => self.rewrite(host, &bytes),
-            _ => Err(Failure::new(format!("cannot put {} back: its old bytes are gone", self.path.display()))),
+            _ => Err(Failure::new(format!(
+                "cannot put {} back: its old bytes are gone",
+                self.path.display()
+            ))),
         }
     }
 
@@ -344,7 +382,11 @@ pub fn recover(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
     match journal.phase {
         Phase::Installed => journal.finish(host).map(|()| Recovered::Finished),
         Phase::Installing => journal.undo(host).map(Recovered::Undone).map_err(|failure| {
-            not_put_back(&journal, &Failure::new(format!("the cycle of {} was interrupted", journal.cycle)), &failure)
+            not_put_back(
+                &journal,
+                &Failure::new(format!("the cycle of {} was interrupted", journal.cycle)),
+                &failure,
+            )
         }),
     }
 }

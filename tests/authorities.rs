@@ -22,10 +22,7 @@ fn in_a_ca_bundle_the_ca_whose_key_is_there_signs() {
     renew_replaces_only(
         &node,
         "apiserver",
-        &[
-            "etc/kubernetes/pki/apiserver.crt",
-            "etc/kubernetes/pki/apiserver.key",
-        ],
+        &["etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/pki/apiserver.key"],
     );
     credential::assert_renewed(
         "apiserver",
@@ -58,10 +55,7 @@ fn a_ca_with_40_days_left_clamps_a_leaf_once_and_then_blocks_it() {
     renew_replaces_only(
         &node,
         "apiserver",
-        &[
-            "etc/kubernetes/pki/apiserver.crt",
-            "etc/kubernetes/pki/apiserver.key",
-        ],
+        &["etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/pki/apiserver.key"],
     );
     let clamped = apiserver.material(&node);
     apiserver.assert_renewed(&node, &old, &clamped, FRESH);
@@ -70,14 +64,9 @@ fn a_ca_with_40_days_left_clamps_a_leaf_once_and_then_blocks_it() {
 
     let next = clock::later(FRESH, 15 * DAY);
     let before = node.snapshot();
-    node.run(&next, &["renew"])
-        .exits(0)
-        .says("the CA ends first");
+    node.run(&next, &["renew"]).exits(0).says("the CA ends first");
     let changes = before.changes(&node.snapshot());
-    assert!(
-        changes.is_empty(),
-        "renewed again without a gain: {changes:?}"
-    );
+    assert!(changes.is_empty(), "renewed again without a gain: {changes:?}");
     let row = plan(&node, &next, "apiserver");
     assert_eq!(row["decision"], "blocked", "{row:#}");
     assert!(

@@ -20,13 +20,7 @@ const KEPT: [&str; 2] = ["etc/kubernetes", "var/lib/etcd"];
 fn sets(node: &Node) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(node.path(BACKUPS))
         .expect("a backup folder")
-        .map(|entry| {
-            entry
-                .expect("a folder entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
+        .map(|entry| entry.expect("a folder entry").file_name().into_string().expect("UTF-8"))
         .collect();
     names.sort();
     names
@@ -77,9 +71,7 @@ fn sha256(node: &Node, path: &str) -> String {
 /// A mode as the manifest writes it: a number, or a string of octal digits.
 fn mode(value: &Value) -> u32 {
     match value {
-        Value::String(octal) => {
-            u32::from_str_radix(octal.trim_start_matches("0o"), 8).expect("octal digits")
-        }
+        Value::String(octal) => u32::from_str_radix(octal.trim_start_matches("0o"), 8).expect("octal digits"),
         number => number.as_u64().expect("a mode") as u32,
     }
 }
@@ -114,11 +106,7 @@ fn entry_is_right(path: &str, wanted: &Entry, entry: &Value) {
         format!("{:o}", wanted.mode & 0o7777),
         "{path}: {entry:#}"
     );
-    assert_eq!(
-        time(&entry["mtime"]),
-        wanted.modified.0,
-        "{path}: {entry:#}"
-    );
+    assert_eq!(time(&entry["mtime"]), wanted.modified.0, "{path}: {entry:#}");
 }
 
 /// Compares a set on disk with the tree as it was.
@@ -141,18 +129,10 @@ fn set_holds(node: &Node, set: &str, before: &Snapshot) {
             "{path}: other bytes"
         );
         assert_eq!(entry["sha256"], sha256(node, &copy), "{path}: {entry:#}");
-        assert_eq!(
-            entry["size"].as_u64(),
-            Some(bytes.len() as u64),
-            "{path}: {entry:#}"
-        );
+        assert_eq!(entry["size"].as_u64(), Some(bytes.len() as u64), "{path}: {entry:#}");
     }
     let copies = Snapshot::of(&node.path(&format!("{BACKUPS}/{set}/files")));
-    for (path, copy) in copies
-        .0
-        .iter()
-        .filter(|(_, copy)| matches!(copy.kind, Kind::File(_)))
-    {
+    for (path, copy) in copies.0.iter().filter(|(_, copy)| matches!(copy.kind, Kind::File(_))) {
         assert!(
             entries.contains_key(path),
             "{path} is in the backup but not in its manifest"
@@ -169,12 +149,8 @@ fn set_holds(node: &Node, set: &str, before: &Snapshot) {
 #[test]
 fn a_backup_holds_the_old_files_with_owner_mode_mtime_and_checksum() {
     let node = Node::of(ECDSA);
-    std::os::unix::fs::chown(
-        node.path("etc/kubernetes/scheduler.conf"),
-        Some(1000),
-        Some(1001),
-    )
-    .expect("the tests run as root");
+    std::os::unix::fs::chown(node.path("etc/kubernetes/scheduler.conf"), Some(1000), Some(1001))
+        .expect("the tests run as root");
     support::set_mode(&node.path("etc/kubernetes/scheduler.conf"), 0o640);
     fs::rename(
         node.path("etc/kubernetes/pki/sa.pub"),
@@ -188,9 +164,7 @@ fn a_backup_holds_the_old_files_with_owner_mode_mtime_and_checksum() {
     assert_eq!(sets.len(), 1, "{sets:?}");
     let suffix = format!("/{BACKUPS}/{}", sets[0]);
     assert!(
-        document["backup"]
-            .as_str()
-            .is_some_and(|path| path.ends_with(&suffix)),
+        document["backup"].as_str().is_some_and(|path| path.ends_with(&suffix)),
         "{document:#}"
     );
     assert!(
@@ -214,17 +188,9 @@ fn backups_are_closed_to_everybody_but_root() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["renew", "etcd-server"]).exits(0);
     let after = node.snapshot();
-    for folder in [
-        "var/lib/kubecertd",
-        BACKUPS,
-        &format!("{BACKUPS}/{}", sets(&node)[0]),
-    ] {
+    for folder in ["var/lib/kubecertd", BACKUPS, &format!("{BACKUPS}/{}", sets(&node)[0])] {
         let entry = &after.0[folder];
-        assert_eq!(
-            (entry.mode & 0o7777, entry.uid, entry.gid),
-            (0o700, 0, 0),
-            "{folder}"
-        );
+        assert_eq!((entry.mode & 0o7777, entry.uid, entry.gid), (0o700, 0, 0), "{folder}");
     }
 }
 
@@ -236,16 +202,11 @@ fn the_etcd_data_folder_is_where_the_etcd_manifest_says() {
     let path = support::credential::manifest("etcd");
     node.rewrite(
         &path,
-        node.read(&path)
-            .replace("/var/lib/etcd", "/srv/etcd-data")
-            .as_bytes(),
+        node.read(&path).replace("/var/lib/etcd", "/srv/etcd-data").as_bytes(),
     );
     let bytes = fs::read(node.path("srv/etcd-data/member/snap/db")).expect("the data");
     node.run(FRESH, &["renew", "etcd-server"]).exits(0);
-    let copy = format!(
-        "{BACKUPS}/{}/files/srv/etcd-data/member/snap/db",
-        sets(&node)[0]
-    );
+    let copy = format!("{BACKUPS}/{}/files/srv/etcd-data/member/snap/db", sets(&node)[0]);
     assert_eq!(fs::read(node.path(&copy)).expect("the copy"), bytes);
 }
 
@@ -262,25 +223,16 @@ fn the_newest_sets_are_kept_and_nothing_else_is_removed() {
         support::set_mode(&node.path(folder), mode);
     }
     for round in 0..3 {
-        node.run(
-            &clock::later(FRESH, round * MINUTE),
-            &["renew", "etcd-peer"],
-        )
-        .exits(0);
+        node.run(&clock::later(FRESH, round * MINUTE), &["renew", "etcd-peer"])
+            .exits(0);
     }
     let before = node.snapshot();
     node.run(&clock::later(FRESH, 3 * MINUTE), &["renew", "etcd-peer"])
         .exits(0);
     let names = sets(&node);
-    assert_eq!(
-        names.len(),
-        3,
-        "two sets and the folder of somebody else: {names:?}"
-    );
+    assert_eq!(names.len(), 3, "two sets and the folder of somebody else: {names:?}");
     assert!(
-        names[0].starts_with("20261124T0002")
-            && names[1].starts_with("20261124T0003")
-            && names[2] == "notes",
+        names[0].starts_with("20261124T0002") && names[1].starts_with("20261124T0003") && names[2] == "notes",
         "{names:?}"
     );
     set_holds(&node, &names[1], &before);

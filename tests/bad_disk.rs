@@ -29,13 +29,7 @@ fn renewal_fails_and_leaves_the_node_as_it_was(node: &Node, path: &str, reason: 
 fn sets(node: &Node) -> Vec<String> {
     let entries = fs::read_dir(node.path(BACKUPS)).expect("the backup folder");
     entries
-        .map(|entry| {
-            entry
-                .expect("a folder entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
+        .map(|entry| entry.expect("a folder entry").file_name().into_string().expect("UTF-8"))
         .collect()
 }
 
@@ -50,8 +44,7 @@ fn pki_on_a_full_disk(node: &Node, free: usize) -> Mount {
     let mut file = fs::File::create(&filler).expect("a new file");
     while file.write_all(&[b'x'; PAGE]).is_ok() {}
     let pages = file.metadata().expect("a file").len() as usize / PAGE;
-    file.set_len(((pages - free) * PAGE) as u64)
-        .expect("a shorter file");
+    file.set_len(((pages - free) * PAGE) as u64).expect("a shorter file");
     mount
 }
 
@@ -64,10 +57,7 @@ fn move_all(from: &Path, to: &Path) {
             move_all(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), &target).expect("a copy");
-            let modified = entry
-                .metadata()
-                .and_then(|data| data.modified())
-                .expect("an mtime");
+            let modified = entry.metadata().and_then(|data| data.modified()).expect("an mtime");
             fs::File::open(&target)
                 .expect("the copy")
                 .set_modified(modified)
@@ -83,11 +73,7 @@ fn a_full_backup_disk_stops_the_renewal() {
         fs::create_dir_all(node.path(BACKUPS)).expect("a folder");
         let _mount = Mount::memory(&node.path(BACKUPS), "size=64k,mode=0700");
         renewal_fails_and_leaves_the_node_as_it_was(&node, BACKUPS, "no space left");
-        assert_eq!(
-            sets(&node),
-            Vec::<String>::new(),
-            "half a backup is no backup"
-        );
+        assert_eq!(sets(&node), Vec::<String>::new(), "half a backup is no backup");
     });
 }
 
@@ -114,53 +100,32 @@ fn a_read_only_pki_leaves_the_node_as_it_was() {
 
 #[test]
 fn a_read_only_etcd_folder_in_the_pki_leaves_the_node_as_it_was() {
-    in_own_namespace(
-        "a_read_only_etcd_folder_in_the_pki_leaves_the_node_as_it_was",
-        || {
-            let node = Node::of(ECDSA);
-            let _mount = Mount::read_only(&node.path(&format!("{PKI}/etcd")));
-            renewal_fails_and_leaves_the_node_as_it_was(
-                &node,
-                "etc/kubernetes/pki/etcd",
-                "read-only file system",
-            );
-        },
-    );
+    in_own_namespace("a_read_only_etcd_folder_in_the_pki_leaves_the_node_as_it_was", || {
+        let node = Node::of(ECDSA);
+        let _mount = Mount::read_only(&node.path(&format!("{PKI}/etcd")));
+        renewal_fails_and_leaves_the_node_as_it_was(&node, "etc/kubernetes/pki/etcd", "read-only file system");
+    });
 }
 
 #[test]
 fn a_read_only_manifests_folder_leaves_the_node_as_it_was() {
-    in_own_namespace(
-        "a_read_only_manifests_folder_leaves_the_node_as_it_was",
-        || {
-            let node = Node::of(ECDSA);
-            let _mount = Mount::read_only(&node.path("etc/kubernetes/manifests"));
-            renewal_fails_and_leaves_the_node_as_it_was(
-                &node,
-                "etc/kubernetes/manifests",
-                "read-only file system",
-            );
-        },
-    );
+    in_own_namespace("a_read_only_manifests_folder_leaves_the_node_as_it_was", || {
+        let node = Node::of(ECDSA);
+        let _mount = Mount::read_only(&node.path("etc/kubernetes/manifests"));
+        renewal_fails_and_leaves_the_node_as_it_was(&node, "etc/kubernetes/manifests", "read-only file system");
+    });
 }
 
 #[test]
 fn a_read_only_state_folder_stops_the_renewal_and_no_look() {
-    in_own_namespace(
-        "a_read_only_state_folder_stops_the_renewal_and_no_look",
-        || {
-            let node = Node::of(ECDSA);
-            fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a folder");
-            let _mount = Mount::read_only(&node.path("var/lib/kubecertd"));
-            node.run(FRESH, &["check-expiration"]).exits(0);
-            node.run(FRESH, &["plan"]).exits(0);
-            renewal_fails_and_leaves_the_node_as_it_was(
-                &node,
-                "var/lib/kubecertd",
-                "read-only file system",
-            );
-        },
-    );
+    in_own_namespace("a_read_only_state_folder_stops_the_renewal_and_no_look", || {
+        let node = Node::of(ECDSA);
+        fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a folder");
+        let _mount = Mount::read_only(&node.path("var/lib/kubecertd"));
+        node.run(FRESH, &["check-expiration"]).exits(0);
+        node.run(FRESH, &["plan"]).exits(0);
+        renewal_fails_and_leaves_the_node_as_it_was(&node, "var/lib/kubecertd", "read-only file system");
+    });
 }
 
 /// A look at a node that is mounted read-only, say from a rescue system.
@@ -169,11 +134,7 @@ fn a_read_only_node_can_be_looked_at() {
     in_own_namespace("a_read_only_node_can_be_looked_at", || {
         let node = Node::of(ECDSA);
         let _mount = Mount::read_only(&node.root());
-        for args in [
-            &["check-expiration"][..],
-            &["plan"],
-            &["renew", "all", "--dry-run"],
-        ] {
+        for args in [&["check-expiration"][..], &["plan"], &["renew", "all", "--dry-run"]] {
             node.run(FRESH, args).exits(0).says("super-admin.conf");
         }
     });

@@ -34,24 +34,13 @@ fn the_others_are_renewed(node: &Node, affected: &[&str], file: &str) {
 #[track_caller]
 fn the_table_is_whole(ran: Ran, unreadable: &[&str], file: &str) {
     let ran = ran.exits(4).complains(file);
-    let words = |line: &str| {
-        line.split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     for line in expected(ECDSA, "text").lines() {
         let name = line.split(' ').next().expect("a first word");
         // Residual times differ from kubeadm's by hours; `364d` holds for both clocks.
         let same = ran.stdout.lines().any(|got| words(got) == words(line));
-        let there = ran
-            .stdout
-            .lines()
-            .any(|got| words(got).iter().any(|word| word == name));
-        let wanted = if unreadable.contains(&name) {
-            there
-        } else {
-            same
-        };
+        let there = ran.stdout.lines().any(|got| words(got).iter().any(|word| word == name));
+        let wanted = if unreadable.contains(&name) { there } else { same };
         assert!(wanted, "{line:?} is not in {ran}");
     }
 }
@@ -100,9 +89,7 @@ fn a_key_in_place_of_a_certificate_is_reported_and_the_others_are_renewed() {
 
 #[test]
 fn a_certificate_of_zeros_is_reported_and_the_others_are_renewed() {
-    one_bad_leaf("apiserver-kubelet-client", |node, path| {
-        node.rewrite(path, &[0; 4096])
-    });
+    one_bad_leaf("apiserver-kubelet-client", |node, path| node.rewrite(path, &[0; 4096]));
 }
 
 #[test]
@@ -133,9 +120,7 @@ fn a_kubeconfig_without_the_user_of_its_context_is_reported_and_the_others_are_r
 #[test]
 fn a_kubeconfig_without_its_current_context_is_reported_and_the_others_are_renewed() {
     one_bad_leaf("super-admin.conf", |node, path| {
-        let text = node
-            .read(path)
-            .replace("current-context: ", "current-context: not-");
+        let text = node.read(path).replace("current-context: ", "current-context: not-");
         node.rewrite(path, text.as_bytes());
     });
 }
@@ -143,10 +128,9 @@ fn a_kubeconfig_without_its_current_context_is_reported_and_the_others_are_renew
 #[test]
 fn a_kubeconfig_whose_data_is_no_certificate_is_reported_and_the_others_are_renewed() {
     one_bad_leaf("scheduler.conf", |node, path| {
-        let text = node.read(path).replace(
-            "client-certificate-data: LS0t",
-            "client-certificate-data: TG9y",
-        );
+        let text = node
+            .read(path)
+            .replace("client-certificate-data: LS0t", "client-certificate-data: TG9y");
         node.rewrite(path, text.as_bytes());
     });
 }
@@ -156,10 +140,7 @@ fn a_kubeconfig_whose_data_is_no_certificate_is_reported_and_the_others_are_rene
 fn a_kubeconfig_with_an_alias_on_the_way_is_refused_and_the_others_are_renewed() {
     let node = Node::of(ECDSA);
     let path = "etc/kubernetes/scheduler.conf";
-    let text = node
-        .read(path)
-        .replace("  user:\n", "  user: &credential\n")
-        + "- name: twin\n  user: *credential\n";
+    let text = node.read(path).replace("  user:\n", "  user: &credential\n") + "- name: twin\n  user: *credential\n";
     node.rewrite(path, text.as_bytes());
     the_others_are_renewed(&node, &["scheduler.conf"], "/etc/kubernetes/scheduler.conf");
 }
@@ -169,11 +150,7 @@ fn a_ca_key_of_another_ca_signs_nothing() {
     let node = Node::of(ECDSA);
     let key = node.read(&format!("{PKI}/etcd/ca.key"));
     node.rewrite(&format!("{PKI}/front-proxy-ca.key"), key.as_bytes());
-    the_others_are_renewed(
-        &node,
-        &["front-proxy-client"],
-        "/etc/kubernetes/pki/front-proxy-ca.key",
-    );
+    the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.key");
 }
 
 #[test]
@@ -183,22 +160,14 @@ fn a_ca_key_that_is_no_key_signs_nothing() {
         &format!("{PKI}/front-proxy-ca.key"),
         b"-----BEGIN EC PRIVATE KEY-----\n",
     );
-    the_others_are_renewed(
-        &node,
-        &["front-proxy-client"],
-        "/etc/kubernetes/pki/front-proxy-ca.key",
-    );
+    the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.key");
 }
 
 #[test]
 fn an_expired_ca_signs_nothing() {
     let node = Node::of(ECDSA);
     Authority::of(&node, "pki/front-proxy-ca").set_validity(&clock::later(FRESH, -40 * DAY), 30);
-    the_others_are_renewed(
-        &node,
-        &["front-proxy-client"],
-        "/etc/kubernetes/pki/front-proxy-ca.crt",
-    );
+    the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.crt");
     node.run(FRESH, &["renew", "front-proxy-client", "--force"])
         .exits(1)
         .complains("expired");
@@ -208,16 +177,9 @@ fn an_expired_ca_signs_nothing() {
 fn a_certificate_that_is_no_ca_signs_nothing() {
     let node = Node::of(ECDSA);
     let leaf = credential::named("front-proxy-client").material(&node);
-    node.rewrite(
-        &format!("{PKI}/front-proxy-ca.crt"),
-        leaf.certificate.as_bytes(),
-    );
+    node.rewrite(&format!("{PKI}/front-proxy-ca.crt"), leaf.certificate.as_bytes());
     node.rewrite(&format!("{PKI}/front-proxy-ca.key"), leaf.key.as_bytes());
-    the_others_are_renewed(
-        &node,
-        &["front-proxy-client"],
-        "/etc/kubernetes/pki/front-proxy-ca.crt",
-    );
+    the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.crt");
 }
 
 #[test]
@@ -265,19 +227,12 @@ fn a_folder_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table() {
         .exits(4)
         .complains("/etc/kubernetes/pki/etcd")
         .complains("permission denied");
-    for name in [
-        "admin.conf",
-        "apiserver",
-        "front-proxy-client",
-        "scheduler.conf",
-    ] {
+    for name in ["admin.conf", "apiserver", "front-proxy-client", "scheduler.conf"] {
         let row = format!("{name} Nov 23, 2027 18:43 UTC 364d");
-        let found = ran.stdout.lines().any(|line| {
-            line.split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ")
-                .starts_with(&row)
-        });
+        let found = ran
+            .stdout
+            .lines()
+            .any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").starts_with(&row));
         assert!(found, "{row:?} is not in {ran}");
     }
     renewed.exits(1).complains("/etc/kubernetes/pki/etcd");
@@ -326,12 +281,8 @@ fn a_pair_out_of_step_is_repaired_by_a_renewal() {
     let node = Node::of(ECDSA);
     let apiserver = credential::named("apiserver");
     let mut old = apiserver.material(&node);
-    let foreign = fs::read_to_string(
-        fixture(ECDSA)
-            .join(PKI)
-            .join("apiserver-kubelet-client.key"),
-    )
-    .expect("another key");
+    let foreign =
+        fs::read_to_string(fixture(ECDSA).join(PKI).join("apiserver-kubelet-client.key")).expect("another key");
     node.rewrite(&format!("{PKI}/apiserver.key"), foreign.as_bytes());
     node.run(FRESH, &["renew", "apiserver"]).exits(0);
     old.key = foreign;

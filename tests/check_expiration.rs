@@ -17,21 +17,11 @@ const ALLOWED_WITH_EXTERNAL_ETCD: [&str; 2] = ["apiserver-etcd-client", "etcd-ca
 fn prints_what_kubeadm_printed(node: &Node, state: &str) {
     let moment = kubeadm_clock(state);
     for format in FORMATS {
-        let ran = node
-            .run(&moment, &["check-expiration", "-o", format])
-            .exits(0);
-        assert_same_text(
-            &ran.stdout,
-            &expected(state, format),
-            &format!("{state} as {format}"),
-        );
+        let ran = node.run(&moment, &["check-expiration", "-o", format]).exits(0);
+        assert_same_text(&ran.stdout, &expected(state, format), &format!("{state} as {format}"));
     }
     let ran = node.run(&moment, &["check-expiration"]).exits(0);
-    assert_same_text(
-        &ran.stdout,
-        &expected(state, "text"),
-        &format!("{state} without -o"),
-    );
+    assert_same_text(&ran.stdout, &expected(state, "text"), &format!("{state} without -o"));
 }
 
 #[test]
@@ -94,11 +84,7 @@ fn point_apiserver_at(node: &Node, servers: &str) {
 
 /// Takes the rows out that kubeadm does not have.
 fn without_allowed_rows(printed: &str, format: &str) -> String {
-    let name_is = |row: &Value| {
-        ALLOWED_WITH_EXTERNAL_ETCD
-            .iter()
-            .any(|name| row["name"] == *name)
-    };
+    let name_is = |row: &Value| ALLOWED_WITH_EXTERNAL_ETCD.iter().any(|name| row["name"] == *name);
     match format {
         "json" => {
             let mut document: Value = serde_json::from_str(printed).expect("JSON");
@@ -139,9 +125,7 @@ fn prints_what_kubeadm_printed_of_an_external_etcd(node: &Node) {
     let state = "kubeadm-1.36-rsa2048.external-etcd";
     let moment = kubeadm_clock(state);
     for format in FORMATS {
-        let ran = node
-            .run(&moment, &["check-expiration", "-o", format])
-            .exits(0);
+        let ran = node.run(&moment, &["check-expiration", "-o", format]).exits(0);
         let wanted = without_allowed_rows(&expected(state, format), format);
         assert_same_text(
             &without_allowed_rows(&ran.stdout, format),
@@ -159,10 +143,7 @@ fn an_external_etcd_looks_as_in_kubeadm_but_for_the_apiservers_client() {
 #[test]
 fn an_external_etcd_is_seen_from_the_etcd_servers_of_the_apiserver() {
     let node = node_with_external_etcd();
-    point_apiserver_at(
-        &node,
-        "https://10.0.0.50:2379,https://etcd-2.example.internal:2379",
-    );
+    point_apiserver_at(&node, "https://10.0.0.50:2379,https://etcd-2.example.internal:2379");
     prints_what_kubeadm_printed_of_an_external_etcd(&node);
 }
 
@@ -170,11 +151,7 @@ fn an_external_etcd_is_seen_from_the_etcd_servers_of_the_apiserver() {
 fn an_external_etcd_without_files_on_the_node_is_not_mentioned() {
     let node = node_with_external_etcd();
     point_apiserver_at(&node, "https://10.0.0.50:2379");
-    for file in [
-        "apiserver-etcd-client.crt",
-        "apiserver-etcd-client.key",
-        "etcd/ca.crt",
-    ] {
+    for file in ["apiserver-etcd-client.crt", "apiserver-etcd-client.key", "etcd/ca.crt"] {
         node.remove(&format!("etc/kubernetes/pki/{file}"));
     }
     prints_what_kubeadm_printed(&node, "kubeadm-1.36-rsa2048.external-etcd");
@@ -197,12 +174,9 @@ fn leaves_of_a_local_etcd_that_are_gone_are_missing_and_not_external() {
 fn manifests_are_found_by_the_static_pod_path_of_the_kubelet() {
     let node = node_with_external_etcd();
     point_apiserver_at(&node, "https://10.0.0.50:2379");
-    fs::rename(
-        node.path("etc/kubernetes/manifests"),
-        node.path("etc/static-pods"),
-    )
-    .expect("a rename");
-    let kubelet = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nstaticPodPath: /etc/static-pods\n";
+    fs::rename(node.path("etc/kubernetes/manifests"), node.path("etc/static-pods")).expect("a rename");
+    let kubelet =
+        "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nstaticPodPath: /etc/static-pods\n";
     node.write("var/lib/kubelet/config.yaml", kubelet.as_bytes(), 0o644);
     prints_what_kubeadm_printed_of_an_external_etcd(&node);
 }
@@ -213,8 +187,7 @@ fn row<'a>(table: &'a str, name: &str) -> &'a str {
     let mut rows = table
         .lines()
         .filter(|line| line.split_whitespace().any(|word| word == name));
-    rows.next()
-        .unwrap_or_else(|| panic!("no row for {name} in:\n{table}"))
+    rows.next().unwrap_or_else(|| panic!("no row for {name} in:\n{table}"))
 }
 
 /// A table line with its columns parted by single spaces: a longer row elsewhere moves the columns.
@@ -225,9 +198,7 @@ fn squeezed(line: &str) -> String {
 #[track_caller]
 fn wide_names_path_serial_key_and_readers(tree: &str, algorithm: &str, size: &str) {
     let node = Node::of(tree);
-    let ran = node
-        .run(FRESH, &["check-expiration", "-o", "wide"])
-        .exits(0);
+    let ran = node.run(FRESH, &["check-expiration", "-o", "wide"]).exits(0);
     for credential in credential::all_of(tree) {
         let row = row(&ran.stdout, credential.name);
         let path = format!("/{}", credential.path());
@@ -283,17 +254,12 @@ fn unreadable_rows_do_not_hide_the_others(node: &Node, unreadable: &[Credential]
             row(&ran.stdout, name);
         } else {
             assert!(
-                ran.stdout
-                    .lines()
-                    .any(|got| squeezed(got) == squeezed(line)),
+                ran.stdout.lines().any(|got| squeezed(got) == squeezed(line)),
                 "{line:?} is not in {ran}"
             );
         }
     }
-    let document = node
-        .run(&moment, &["check-expiration", "-o", "json"])
-        .exits(4)
-        .json();
+    let document = node.run(&moment, &["check-expiration", "-o", "json"]).exits(4).json();
     let rows = document["certificates"].as_array().expect("a list");
     assert_eq!(rows.len(), 11, "{document:#}");
     for credential in unreadable {
@@ -334,19 +300,11 @@ fn an_expired_leaf_of_an_external_ca_is_a_row() {
     let node = Node::of(RSA);
     credential::named("apiserver").set_validity(&node, "2026-10-01 00:00:00", 30);
     node.remove("etc/kubernetes/pki/ca.key");
-    let ran = node
-        .run(&kubeadm_clock(RSA), &["check-expiration"])
-        .exits(0);
+    let ran = node.run(&kubeadm_clock(RSA), &["check-expiration"]).exits(0);
     let row = squeezed(row(&ran.stdout, "apiserver"));
+    assert_eq!(row, "apiserver Oct 31, 2026 00:00 UTC <invalid> ca yes", "{ran}");
     assert_eq!(
-        row, "apiserver Oct 31, 2026 00:00 UTC <invalid> ca yes",
-        "{ran}"
-    );
-    assert_eq!(
-        ran.stdout
-            .lines()
-            .filter(|line| line.contains(" yes "))
-            .count(),
+        ran.stdout.lines().filter(|line| line.contains(" yes ")).count(),
         7,
         "six leaves and their CA are external: {ran}"
     );
@@ -373,10 +331,7 @@ fn a_look_leaves_no_trace_on_the_node() {
 fn root_is_accepted_before_and_after_the_verb() {
     let node = Node::of(RSA);
     let root = node.root().display().to_string();
-    let before = node
-        .run(FRESH, &["check-expiration"])
-        .exits(0)
-        .says("super-admin.conf");
+    let before = node.run(FRESH, &["check-expiration"]).exits(0).says("super-admin.conf");
     let after = support::kubecertd(&[], FRESH, &["check-expiration", "--root", &root]).exits(0);
     assert_same_text(&after.stdout, &before.stdout, "--root after the verb");
 }

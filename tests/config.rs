@@ -72,8 +72,7 @@ fn without_any_file_the_defaults_hold() {
 /// The shipped file with every default in force. A default has its `#` right before the key; prose has a space between.
 fn shipped_defaults() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubecertd.toml");
-    let text =
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let uncomment = |line: &str| match line.strip_prefix('#') {
         Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
         _ => format!("{line}\n"),
@@ -149,10 +148,7 @@ fn what_config_show_prints_is_a_configuration_of_the_same_meaning() {
     let printed = node.run(FRESH, &["config", "show"]).exits(0).stdout;
     assert!(printed.contains("keep = 9"), "{printed}");
     node.configure(&printed);
-    assert_eq!(
-        node.run(FRESH, &["config", "show"]).exits(0).stdout,
-        printed
-    );
+    assert_eq!(node.run(FRESH, &["config", "show"]).exits(0).stdout, printed);
 }
 
 #[test]
@@ -221,20 +217,12 @@ fn all_problems_of_all_files_are_listed_at_once_with_file_line_and_key() {
         (more.as_str(), 2, "restart.scope"),
         (more.as_str(), 3, "pathes"),
     ];
-    for verb in [
-        &["config", "check"][..],
-        &["renew", "all"],
-        &["check-expiration"],
-    ] {
+    for verb in [&["config", "check"][..], &["renew", "all"], &["check-expiration"]] {
         let ran = node.run(FRESH, verb).exits(78);
         for (file, line, key) in problems {
             names(&ran, file, line, key);
         }
-        let listed = ran
-            .stderr
-            .lines()
-            .filter(|line| line.contains(".toml:"))
-            .count();
+        let listed = ran.stderr.lines().filter(|line| line.contains(".toml:")).count();
         assert_eq!(listed, problems.len(), "one line a problem: {ran}");
     }
 }
@@ -243,10 +231,7 @@ fn all_problems_of_all_files_are_listed_at_once_with_file_line_and_key() {
 fn is_refused(toml: &str, line: usize, key: &str, allowed: &str) {
     let node = Node::of(ECDSA);
     node.configure(toml);
-    let ran = node
-        .run(FRESH, &["config", "check"])
-        .exits(78)
-        .complains(allowed);
+    let ran = node.run(FRESH, &["config", "check"]).exits(78).complains(allowed);
     names(&ran, MAIN, line, key);
 }
 
@@ -257,12 +242,7 @@ fn a_schedule_that_never_fires_is_refused() {
 
 #[test]
 fn a_schedule_that_is_no_cron_is_refused() {
-    is_refused(
-        "\nschedule = \"0 25 * * *\"\n",
-        2,
-        "schedule",
-        "0 17 3 * * *",
-    );
+    is_refused("\nschedule = \"0 25 * * *\"\n", 2, "schedule", "0 17 3 * * *");
 }
 
 #[test]
@@ -324,12 +304,7 @@ fn a_backup_inside_the_folders_backed_up_is_refused() {
 fn a_syntax_error_is_reported_with_its_place() {
     let node = Node::of(ECDSA);
     node.configure("renew_before = \"30d\"\n[backup\nkeep = 3\n");
-    names(
-        &node.run(FRESH, &["config", "check"]).exits(78),
-        MAIN,
-        2,
-        "",
-    );
+    names(&node.run(FRESH, &["config", "check"]).exits(78), MAIN, 2, "");
 }
 
 #[test]

@@ -14,20 +14,11 @@ const DROP_INS: &str = "etc/kubecertd/config.d";
 fn is_not_trusted(spoil: impl FnOnce(&Node), path: &str) {
     let node = Node::of(ECDSA);
     node.configure("[backup]\nkeep = 3\n");
-    node.write(
-        &format!("{DROP_INS}/10-keep.toml"),
-        b"[backup]\nkeep = 4\n",
-        0o644,
-    );
+    node.write(&format!("{DROP_INS}/10-keep.toml"), b"[backup]\nkeep = 4\n", 0o644);
     node.run(FRESH, &["config", "check"]).exits(0);
     spoil(&node);
     let before = node.snapshot();
-    for args in [
-        &["config", "check"][..],
-        &["renew"],
-        &["check-expiration"],
-        &["plan"],
-    ] {
+    for args in [&["config", "check"][..], &["renew"], &["check-expiration"], &["plan"]] {
         node.run(DUE, args).exits(78).complains(path);
     }
     assert!(before.changes(&node.snapshot()).is_empty());
@@ -43,10 +34,7 @@ fn a_config_of_another_owner_is_refused() {
 
 #[test]
 fn a_config_that_others_may_write_is_refused() {
-    is_not_trusted(
-        |node| set_mode(&node.path(MAIN), 0o666),
-        "/etc/kubecertd/config.toml",
-    );
+    is_not_trusted(|node| set_mode(&node.path(MAIN), 0o666), "/etc/kubecertd/config.toml");
 }
 
 #[test]
@@ -61,19 +49,13 @@ fn a_drop_in_of_another_owner_is_refused() {
 #[test]
 fn a_drop_in_that_others_may_write_is_refused() {
     let path = format!("{DROP_INS}/10-keep.toml");
-    is_not_trusted(
-        |node| set_mode(&node.path(&path), 0o646),
-        &format!("/{path}"),
-    );
+    is_not_trusted(|node| set_mode(&node.path(&path), 0o646), &format!("/{path}"));
 }
 
 /// Who may write to the folder may put any file in it.
 #[test]
 fn a_drop_in_folder_that_others_may_write_is_refused() {
-    is_not_trusted(
-        |node| set_mode(&node.path(DROP_INS), 0o777),
-        &format!("/{DROP_INS}"),
-    );
+    is_not_trusted(|node| set_mode(&node.path(DROP_INS), 0o777), &format!("/{DROP_INS}"));
 }
 
 #[test]

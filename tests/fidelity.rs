@@ -15,28 +15,21 @@ use support::{Node, RSA, der, fixture};
 fn apiserver_is_renewed_as_it_was(subject: &str, extensions: &str, key: String) {
     let node = Node::of(RSA);
     let apiserver = credential::named("apiserver");
-    let certificate =
-        apiserver
-            .authority(&node)
-            .issue(&key, subject, extensions, "2026-11-20 00:00:00", 200);
+    let certificate = apiserver
+        .authority(&node)
+        .issue(&key, subject, extensions, "2026-11-20 00:00:00", 200);
     let old = Material { certificate, key };
     apiserver.store(&node, &old);
     renew_replaces_only(
         &node,
         "apiserver",
-        &[
-            "etc/kubernetes/pki/apiserver.crt",
-            "etc/kubernetes/pki/apiserver.key",
-        ],
+        &["etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/pki/apiserver.key"],
     );
     apiserver.assert_renewed(&node, &old, &apiserver.material(&node), FRESH);
 }
 
 fn rsa_key() -> String {
-    fs::read_to_string(fixture(
-        "kubeadm-1.20-rsa2048/etc/kubernetes/pki/apiserver.key",
-    ))
-    .expect("a test key")
+    fs::read_to_string(fixture("kubeadm-1.20-rsa2048/etc/kubernetes/pki/apiserver.key")).expect("a test key")
 }
 
 const PLAIN: &str = "\
@@ -56,21 +49,13 @@ fn all_subject_attributes_are_kept() {
 /// For a client certificate each O is a group.
 #[test]
 fn several_organisations_in_rdns_of_their_own_are_kept() {
-    apiserver_is_renewed_as_it_was(
-        "/O=system:masters/O=ops/O=audit/CN=kube-apiserver",
-        PLAIN,
-        rsa_key(),
-    );
+    apiserver_is_renewed_as_it_was("/O=system:masters/O=ops/O=audit/CN=kube-apiserver", PLAIN, rsa_key());
 }
 
 /// The form in which Go writes several organisations.
 #[test]
 fn several_organisations_in_one_rdn_are_kept() {
-    apiserver_is_renewed_as_it_was(
-        "/O=audit+O=ops+O=system:masters/CN=kube-apiserver",
-        PLAIN,
-        rsa_key(),
-    );
+    apiserver_is_renewed_as_it_was("/O=audit+O=ops+O=system:masters/CN=kube-apiserver", PLAIN, rsa_key());
 }
 
 #[test]
@@ -108,28 +93,21 @@ fn a_subject_key_identifier_is_made_anew_for_the_new_key() {
     let apiserver = credential::named("apiserver");
     let extensions = PLAIN.replace("subjectKeyIdentifier=none", "subjectKeyIdentifier=hash");
     let key = rsa_key();
-    let certificate = apiserver.authority(&node).issue(
-        &key,
-        "/CN=kube-apiserver",
-        &extensions,
-        "2026-11-20 00:00:00",
-        200,
-    );
+    let certificate =
+        apiserver
+            .authority(&node)
+            .issue(&key, "/CN=kube-apiserver", &extensions, "2026-11-20 00:00:00", 200);
     let old = Material { certificate, key };
     apiserver.store(&node, &old);
     node.run(FRESH, &["renew", "apiserver"]).exits(0);
     let new = apiserver.material(&node);
     apiserver.assert_renewed(&node, &old, &new, FRESH);
     // openssl computes the identifier of the new key by the same rule (RFC 5280, 4.2.1.2, method 1).
-    let judge = apiserver.authority(&node).issue(
-        &new.key,
-        "/CN=kube-apiserver",
-        &extensions,
-        "2026-11-20 00:00:00",
-        200,
-    );
-    let [judge, new] = [judge, new.certificate]
-        .map(|pem| der::Certificate::from_pem(&pem).subject_key_id().cloned());
+    let judge =
+        apiserver
+            .authority(&node)
+            .issue(&new.key, "/CN=kube-apiserver", &extensions, "2026-11-20 00:00:00", 200);
+    let [judge, new] = [judge, new.certificate].map(|pem| der::Certificate::from_pem(&pem).subject_key_id().cloned());
     assert_eq!(new, judge);
 }
 
@@ -149,10 +127,7 @@ fn the_chain_after_the_leaf_is_kept() {
     renew_replaces_only(
         &node,
         "apiserver",
-        &[
-            "etc/kubernetes/pki/apiserver.crt",
-            "etc/kubernetes/pki/apiserver.key",
-        ],
+        &["etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/pki/apiserver.key"],
     );
     let new = apiserver.material(&node);
     apiserver.assert_renewed(&node, &old, &new, FRESH);
@@ -175,30 +150,17 @@ fn a_p384_node_stays_p384() {
         for credential in credential::signed_by(base) {
             let old = credential.material(&node);
             let key = openssl::p384_key();
-            let certificate = authority.reissue(
-                &old.certificate,
-                &old.key,
-                Some(&key),
-                "2026-11-20 00:00:00",
-                200,
-            );
+            let certificate = authority.reissue(&old.certificate, &old.key, Some(&key), "2026-11-20 00:00:00", 200);
             credential.store(&node, &Material { certificate, key });
             if credential.path().ends_with(".conf") {
                 let text = node.read(&credential.path());
-                let [old_ca, new_ca] =
-                    [&old_ca, &new_ca].map(|ca| der::encode_base64(ca.as_bytes()));
-                node.rewrite(
-                    &credential.path(),
-                    text.replace(&old_ca, &new_ca).as_bytes(),
-                );
+                let [old_ca, new_ca] = [&old_ca, &new_ca].map(|ca| der::encode_base64(ca.as_bytes()));
+                node.rewrite(&credential.path(), text.replace(&old_ca, &new_ca).as_bytes());
             }
         }
     }
     let all = credential::all_of(support::ECDSA);
-    let old: Vec<Material> = all
-        .iter()
-        .map(|credential| credential.material(&node))
-        .collect();
+    let old: Vec<Material> = all.iter().map(|credential| credential.material(&node)).collect();
     node.run(FRESH, &["renew", "all"]).exits(0);
     for (credential, old) in all.iter().zip(&old) {
         let new = credential.material(&node);
@@ -208,9 +170,7 @@ fn a_p384_node_stays_p384() {
             credential.name
         );
         assert!(
-            openssl::kind_of_key(&new.key)
-                .concat()
-                .contains("secp384r1"),
+            openssl::kind_of_key(&new.key).concat().contains("secp384r1"),
             "{}",
             credential.name
         );

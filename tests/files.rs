@@ -14,8 +14,7 @@ const PKI: &str = "etc/kubernetes/pki";
 #[test]
 fn odd_modes_and_owners_are_kept() {
     let node = Node::of(RSA);
-    let [certificate, key] =
-        ["crt", "key"].map(|extension| format!("{PKI}/front-proxy-client.{extension}"));
+    let [certificate, key] = ["crt", "key"].map(|extension| format!("{PKI}/front-proxy-client.{extension}"));
     for (path, mode, uid, gid) in [(&certificate, 0o664, 1000, 4), (&key, 0o440, 65_534, 1000)] {
         chown(node.path(path), Some(uid), Some(gid)).expect("the tests run as root");
         set_mode(&node.path(path), mode);
@@ -26,8 +25,7 @@ fn odd_modes_and_owners_are_kept() {
 #[test]
 fn a_symlinked_pair_stays_symlinked_and_its_targets_are_replaced() {
     let node = Node::of(RSA);
-    let targets =
-        ["crt", "key"].map(|extension| format!("etc/kubernetes/store/apiserver.{extension}"));
+    let targets = ["crt", "key"].map(|extension| format!("etc/kubernetes/store/apiserver.{extension}"));
     fs::create_dir(node.path("etc/kubernetes/store")).expect("a new folder");
     for target in &targets {
         let name = target.rsplit('/').next().expect("a file name");
@@ -53,12 +51,10 @@ fn a_symlinked_pair_stays_symlinked_and_its_targets_are_replaced() {
 #[test]
 fn hard_links_in_the_scanned_folders_are_linked_again() {
     let node = Node::of(RSA);
-    let [name, other] =
-        ["apiserver.crt", "etcd/copy-of-apiserver.crt"].map(|name| format!("{PKI}/{name}"));
+    let [name, other] = ["apiserver.crt", "etcd/copy-of-apiserver.crt"].map(|name| format!("{PKI}/{name}"));
     fs::hard_link(node.path(&name), node.path(&other)).expect("a hard link");
     node.run(FRESH, &["renew", "apiserver"]).exits(0);
-    let [first, second] =
-        [&name, &other].map(|path| fs::metadata(node.path(path)).expect("a file"));
+    let [first, second] = [&name, &other].map(|path| fs::metadata(node.path(path)).expect("a file"));
     assert_eq!(
         (first.ino(), first.nlink()),
         (second.ino(), 2),

@@ -14,10 +14,7 @@ fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
     let node = Node::of(ECDSA);
     let front = credential::named("front-proxy-client").material(&node);
     let pki = "etc/kubernetes/pki";
-    for (from, to) in [
-        ("front-proxy-ca.crt", "ca.pem"),
-        ("front-proxy-ca.key", "ca-key.pem"),
-    ] {
+    for (from, to) in [("front-proxy-ca.crt", "ca.pem"), ("front-proxy-ca.key", "ca-key.pem")] {
         node.write(
             &format!("etc/ssl/own/{to}"),
             node.read(&format!("{pki}/{from}")).as_bytes(),
@@ -49,9 +46,7 @@ fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
     let table = node.run(FRESH, &["check-expiration"]).exits(0).stdout;
     for name in ["own-1", "own-2", "proxy", "own-ca"] {
         assert!(
-            table
-                .lines()
-                .any(|line| line.split(' ').next() == Some(name)),
+            table.lines().any(|line| line.split(' ').next() == Some(name)),
             "no row for {name}:\n{table}"
         );
     }
@@ -61,23 +56,13 @@ fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
     let changes = before.changes(&node.snapshot());
     assert_eq!(
         support::tree::paths(&changes),
-        [
-            "etc/ssl/own/node-2-key.pem",
-            "etc/ssl/own/node-2.pem",
-            "srv/proxy.conf"
-        ]
+        ["etc/ssl/own/node-2-key.pem", "etc/ssl/own/node-2.pem", "srv/proxy.conf"]
     );
     let renewed = Material {
         certificate: node.read("etc/ssl/own/node-2.pem"),
         key: node.read("etc/ssl/own/node-2-key.pem"),
     };
-    credential::assert_renewed(
-        "own-2",
-        &node.read("etc/ssl/own/ca.pem"),
-        &front,
-        &renewed,
-        FRESH,
-    );
+    credential::assert_renewed("own-2", &node.read("etc/ssl/own/ca.pem"), &front, &renewed, FRESH);
     let ca = fs::read_to_string(Authority::of(&node, "pki/ca").certificate).expect("the CA");
     credential::assert_renewed(
         "proxy",

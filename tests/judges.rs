@@ -37,10 +37,7 @@ fn base64_is_openssls() {
         let bytes: Vec<u8> = (0..length).map(|byte| byte.wrapping_mul(97)).collect();
         node.write("bytes", &bytes, 0o600);
         let path = node.path("bytes").display().to_string();
-        assert_eq!(
-            der::encode_base64(&bytes),
-            openssl(&["base64", "-A", "-in", &path])
-        );
+        assert_eq!(der::encode_base64(&bytes), openssl(&["base64", "-A", "-in", &path]));
         assert_eq!(der::decode_base64(&der::encode_base64(&bytes)), bytes);
     }
 }
@@ -51,11 +48,7 @@ fn certificates_are_read_as_openssl_reads_them() {
     for credential in credential::all_of(OLD_RELEASE) {
         let pem = credential.material(&node).certificate;
         let read = der::Certificate::from_pem(&pem);
-        let serial: String = read
-            .serial
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect();
+        let serial: String = read.serial.iter().map(|byte| format!("{byte:02X}")).collect();
         assert_eq!(serial.trim_start_matches("00"), openssl::serial(&pem));
         // Valid one second after notBefore and one before notAfter, and not outside.
         let ca = fs::read_to_string(credential.authority(&node).certificate).expect("the CA");
@@ -66,12 +59,7 @@ fn certificates_are_read_as_openssl_reads_them() {
             read.not_after - 1,
             read.not_after + 1,
         ];
-        assert_eq!(
-            around.map(valid),
-            [false, true, true, false],
-            "{}",
-            credential.name
-        );
+        assert_eq!(around.map(valid), [false, true, true, false], "{}", credential.name);
     }
 }
 
@@ -89,9 +77,7 @@ fn what_is_no_renewal_is_rejected() {
     let ca = fs::read_to_string(&authority.certificate).expect("the CA");
     let start = clock::later(FRESH, -5 * MINUTE);
     let key = openssl::rsa_key_in_pkcs8();
-    let again = |days: i64, key: &str| {
-        authority.reissue(&old.certificate, &old.key, Some(key), &start, days)
-    };
+    let again = |days: i64, key: &str| authority.reissue(&old.certificate, &old.key, Some(key), &start, days);
     let cases = [
         ("nothing changed", old.clone()),
         (
@@ -149,10 +135,7 @@ fn what_is_a_renewal_is_accepted() {
             key,
         }
     };
-    let (old, new) = (
-        issue("2026-11-01 00:00:00"),
-        issue(&clock::later(FRESH, -5 * MINUTE)),
-    );
+    let (old, new) = (issue("2026-11-01 00:00:00"), issue(&clock::later(FRESH, -5 * MINUTE)));
     let end = der::Certificate::from_pem(&new.certificate).not_after;
     authority.set_validity(&clock::moment(end - 200 * clock::DAY), 200);
     let ca = fs::read_to_string(&authority.certificate).expect("the CA");
@@ -190,11 +173,7 @@ fn every_kind_of_change_to_a_tree_is_seen() {
         ("sa.pub", "modified"),
     ];
     for (name, change) in wanted {
-        assert_eq!(
-            changes.get(&pki(name)).map(String::as_str),
-            Some(change),
-            "{name}"
-        );
+        assert_eq!(changes.get(&pki(name)).map(String::as_str), Some(change), "{name}");
     }
     assert!(changes[&pki("link")].starts_with("content"), "{changes:?}");
     assert_eq!(changes.len(), wanted.len() + 1, "{changes:?}");

@@ -13,8 +13,7 @@ use support::{Node, RSA, der, fixture, set_mode};
 fn kubeconfig_by_hand(node: &Node) -> String {
     let scheduler = credential::named("scheduler.conf").material(node);
     let observer = credential::named("admin.conf").material(node);
-    let other_ca = fs::read_to_string(fixture("kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt"))
-        .expect("a CA");
+    let other_ca = fs::read_to_string(fixture("kubeadm-1.20-rsa2048/etc/kubernetes/pki/ca.crt")).expect("a CA");
     let bundle = node.read("etc/kubernetes/pki/ca.crt") + &other_ca;
     let [bundle, certificate, key, other_certificate, other_key] = [
         &bundle,
@@ -84,8 +83,7 @@ fn a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
 /// The new text is the old one with one credential's values exchanged, byte for byte.
 fn texts_differ_only_in(old_text: &str, new_text: &str, old: &Material, new: &Material) -> bool {
     let [old_certificate, old_key, new_certificate, new_key] =
-        [&old.certificate, &old.key, &new.certificate, &new.key]
-            .map(|text| der::encode_base64(text.as_bytes()));
+        [&old.certificate, &old.key, &new.certificate, &new.key].map(|text| der::encode_base64(text.as_bytes()));
     new_text
         == old_text
             .replace(&old_certificate, &new_certificate)
@@ -125,12 +123,7 @@ fn a_kubeconfig_that_names_files_has_the_files_renewed() {
         Some("client-key-data") => format!("    client-key: /{}", files[1]),
         _ => line.to_owned(),
     };
-    let text = node
-        .read(path)
-        .lines()
-        .map(named)
-        .collect::<Vec<_>>()
-        .join("\n");
+    let text = node.read(path).lines().map(named).collect::<Vec<_>>().join("\n");
     node.rewrite(path, text.as_bytes());
     node.run(FRESH, &["check-expiration"])
         .exits(0)

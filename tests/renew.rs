@@ -56,8 +56,7 @@ fn only_the_due_leaf_is_replaced(name: &str) {
     node.run(FRESH, &["renew"]).exits(0);
     exactly_these_were_renewed(&node, &before, &old, &[due], FRESH);
     let renewed = node.snapshot();
-    node.run(&clock::later(FRESH, clock::MINUTE), &["renew"])
-        .exits(0);
+    node.run(&clock::later(FRESH, clock::MINUTE), &["renew"]).exits(0);
     let again = renewed.changes(&node.snapshot());
     assert!(again.is_empty(), "it is not due any more: {again:?}");
 }
@@ -87,8 +86,7 @@ fn named_credentials_are_renewed_although_not_due() {
     let node = Node::of(RSA);
     let wanted = ["etcd-peer", "super-admin.conf"].map(credential::named);
     let (before, old) = (node.snapshot(), materials(&node, &wanted));
-    node.run(FRESH, &["renew", "etcd-peer", "super-admin.conf"])
-        .exits(0);
+    node.run(FRESH, &["renew", "etcd-peer", "super-admin.conf"]).exits(0);
     exactly_these_were_renewed(&node, &before, &old, &wanted, FRESH);
 }
 
@@ -149,13 +147,8 @@ fn the_json_document_says_what_was_done() {
     let document = node.renew(FRESH, &["all"], 0);
     assert_eq!(document["exit"], 0, "{document:#}");
     assert!(document["outcome"].is_string(), "{document:#}");
-    let backup = document["backup"]
-        .as_str()
-        .expect("the folder of the backup");
-    assert!(
-        backup.contains("/var/lib/kubecertd/backups/20261124T0000"),
-        "{backup}"
-    );
+    let backup = document["backup"].as_str().expect("the folder of the backup");
+    assert!(backup.contains("/var/lib/kubecertd/backups/20261124T0000"), "{backup}");
     let mut names: Vec<&str> = document["credentials"]
         .as_array()
         .expect("a list")

@@ -18,15 +18,10 @@ fn manifests_touched(scope: &str, names: &[&str]) -> Vec<String> {
         changes.keys().any(|path| path.contains("/pki/")),
         "something was renewed: {changes:?}"
     );
-    let manifests = changes
-        .into_keys()
-        .filter(|path| path.contains("/manifests/"));
+    let manifests = changes.into_keys().filter(|path| path.contains("/manifests/"));
     manifests
         .inspect(|path| {
-            only_the_annotation_differs(
-                &node.read(path),
-                std::str::from_utf8(before.bytes(path)).expect("text"),
-            )
+            only_the_annotation_differs(&node.read(path), std::str::from_utf8(before.bytes(path)).expect("text"))
         })
         .collect()
 }
@@ -38,13 +33,7 @@ fn scope_never_touches_no_manifest() {
 
 #[test]
 fn scope_all_touches_the_manifest_of_every_reader() {
-    let all = [
-        "etcd",
-        "kube-apiserver",
-        "kube-controller-manager",
-        "kube-scheduler",
-    ]
-    .map(credential::manifest);
+    let all = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(credential::manifest);
     assert_eq!(manifests_touched("all", &["all"]), all);
 }
 
@@ -62,22 +51,15 @@ fn a_second_renewal_changes_the_annotation_instead_of_adding_one() {
     let path = credential::manifest("kube-scheduler");
     node.run(FRESH, &["renew", "scheduler.conf"]).exits(0);
     let first = node.read(&path);
-    node.run(
-        &clock::later(FRESH, clock::DAY),
-        &["renew", "scheduler.conf"],
-    )
-    .exits(0);
+    node.run(&clock::later(FRESH, clock::DAY), &["renew", "scheduler.conf"])
+        .exits(0);
     let second = node.read(&path);
     assert_ne!(
         first, second,
         "the kubelet restarts a pod only when its manifest differs"
     );
     assert_eq!(second.matches(ANNOTATION).count(), 1, "{second}");
-    let differing = first
-        .lines()
-        .zip(second.lines())
-        .filter(|(a, b)| a != b)
-        .count();
+    let differing = first.lines().zip(second.lines()).filter(|(a, b)| a != b).count();
     assert_eq!(
         (differing, second.lines().count()),
         (1, first.lines().count()),
@@ -89,11 +71,7 @@ fn a_second_renewal_changes_the_annotation_instead_of_adding_one() {
 #[test]
 fn the_reader_is_restarted_in_the_static_pod_path_of_the_kubelet() {
     let node = Node::of(RSA);
-    std::fs::rename(
-        node.path("etc/kubernetes/manifests"),
-        node.path("etc/static-pods"),
-    )
-    .expect("a rename");
+    std::fs::rename(node.path("etc/kubernetes/manifests"), node.path("etc/static-pods")).expect("a rename");
     node.write(
         "var/lib/kubelet/config.yaml",
         b"kind: KubeletConfiguration\nstaticPodPath: /etc/static-pods\n",

@@ -36,8 +36,7 @@ fn node_with(put: impl FnOnce(&Path)) -> Node {
         let ran = if verb == "plan" {
             ran
         } else {
-            ran.exits(4)
-                .complains("/etc/kubernetes/pki/etcd/server.crt")
+            ran.exits(4).complains("/etc/kubernetes/pki/etcd/server.crt")
         };
         for credential in credential::all_of(ECDSA) {
             let there = ran
@@ -72,9 +71,7 @@ fn a_fifo_is_a_row_with_a_reason_and_the_others_are_renewed() {
 
 #[test]
 fn a_socket_is_a_row_with_a_reason_and_the_others_are_renewed() {
-    is_a_row_with_a_reason_and_the_others_are_renewed(|path| {
-        drop(UnixListener::bind(path).expect("a socket"))
-    });
+    is_a_row_with_a_reason_and_the_others_are_renewed(|path| drop(UnixListener::bind(path).expect("a socket")));
 }
 
 /// `/dev/zero`: endless for whoever reads to the end.
@@ -93,9 +90,7 @@ fn a_symlink_loop_is_a_row_with_a_reason_and_the_others_are_renewed() {
 
 #[test]
 fn a_folder_is_a_row_with_a_reason_and_the_others_are_renewed() {
-    is_a_row_with_a_reason_and_the_others_are_renewed(|path| {
-        fs::create_dir(path).expect("a folder")
-    });
+    is_a_row_with_a_reason_and_the_others_are_renewed(|path| fs::create_dir(path).expect("a folder"));
 }
 
 /// A hole of 1 GiB; `renew` is not asked to copy it into a backup here.

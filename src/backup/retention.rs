@@ -51,7 +51,13 @@ mod tests {
     fn only_our_own_names_are_sets() {
         assert!(is_set("20261124T031700Z"));
         assert!(is_set("20261124T031700Z-2"));
-        for foreign in ["20261124T031700Z.tar", "etcd", ".unfinished-20261124T031700Z", "20261124", "20261124T031700Z-x"] {
+        for foreign in [
+            "20261124T031700Z.tar",
+            "etcd",
+            ".unfinished-20261124T031700Z",
+            "20261124",
+            "20261124T031700Z-x",
+        ] {
             assert!(!is_set(foreign), "{foreign}");
         }
     }

@@ -9,9 +9,9 @@ use crate::config::Settings;
 use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
 use crate::guard::Cleared;
+use crate::host::Host;
 use crate::host::copy::Copied;
 use crate::host::write::{Attributes, parent};
-use crate::host::Host;
 use crate::inventory::{Inventory, Present, State};
 use crate::model::{Failure, File};
 use crate::plan::Decision;
@@ -37,13 +37,23 @@ impl Backup {
 }
 
 /// Takes a set for a cleared plan, then rotates.
-pub fn take(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory, cleared: &Cleared) -> Result<Backup, Failure> {
+pub fn take(
+    host: &Host,
+    settings: &Settings,
+    scan: &Scan,
+    inventory: &Inventory,
+    cleared: &Cleared,
+) -> Result<Backup, Failure> {
     let directory = trusted(host, &settings.backup.directory)?;
     host.make_folder(&directory)?;
     retention::remove_unfinished(host, &directory)?;
     let name = free_name(host, &directory, scan);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
-    let mut backup = Backup { folder: directory.join(&name), warnings: Vec::new(), digests: BTreeMap::new() };
+    let mut backup = Backup {
+        folder: directory.join(&name),
+        warnings: Vec::new(),
+        digests: BTreeMap::new(),
+    };
     let built = build(host, settings, scan, inventory, cleared, &unfinished, &mut backup);
     if let Err(failure) = built {
         // The failure that counts is the one that stopped it.
@@ -70,7 +80,9 @@ fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
             None => Ok(resolved.real),
         },
         // Folders that do not exist yet are made, root's and 0700.
-        Err(crate::model::Unread::Missing) => trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default())),
+        Err(crate::model::Unread::Missing) => {
+            trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default()))
+        }
         Err(crate::model::Unread::Because(reason)) => Err(refuse(reason)),
     }
 }
@@ -114,7 +126,9 @@ fn build(
         if must_have_etcd(settings, inventory, cleared) {
             return Err(failure.hint("renewing without a copy of etcd's data: [backup] before_renewal = \"files\""));
         }
-        backup.warnings.push(format!("the backup has no copy of etcd's data: {failure}"));
+        backup
+            .warnings
+            .push(format!("the backup has no copy of etcd's data: {failure}"));
     }
     let list = Manifest {
         format: 1,
@@ -124,7 +138,8 @@ fn build(
         entries: copied.iter().map(Entry::from).collect(),
     };
     host.sync_copies(&files, &copied)?;
-    let json = serde_json::to_vec_pretty(&list).map_err(|e| Failure::new(format!("cannot write the list of the backup: {e}")))?;
+    let json = serde_json::to_vec_pretty(&list)
+        .map_err(|e| Failure::new(format!("cannot write the list of the backup: {e}")))?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
@@ -141,11 +156,20 @@ fn reason(cleared: &Cleared) -> String {
 fn places(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory) -> Vec<PathBuf> {
     let mut places: BTreeSet<PathBuf> = BTreeSet::new();
     let real = |path: &Path| host.resolve(path).ok().map(|r| r.real).filter(|real| host.exists(real));
-    places.extend([&settings.paths.pki, &scan.manifests_folder].into_iter().filter_map(|p| real(p)));
+    places.extend(
+        [&settings.paths.pki, &scan.manifests_folder]
+            .into_iter()
+            .filter_map(|p| real(p)),
+    );
     let kubernetes = real(&settings.paths.kubernetes);
     if let Some(folder) = kubernetes {
         let names = host.names(&folder).unwrap_or_default();
-        places.extend(names.into_iter().map(|n| folder.join(n)).filter(|p| host.identity(p).is_some()));
+        places.extend(
+            names
+                .into_iter()
+                .map(|n| folder.join(n))
+                .filter(|p| host.identity(p).is_some()),
+        );
     }
     for credential in &inventory.credentials {
         if let State::Present(present) = &credential.state {
@@ -157,43 +181,70 @@ fn places(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory) 
     places.into_iter().collect()
 }
 
-fn copy_etcd(host: &Host, settings: &Settings, inventory: &Inventory, files: &Path, copied: &mut Vec<Copied>) -> Result<(), Failure> {
+fn copy_etcd(
+    host: &Host,
+    settings: &Settings,
+    inventory: &Inventory,
+    files: &Path,
+    copied: &mut Vec<Copied>,
+) -> Result<(), Failure> {
     if settings.backup.before_renewal == BeforeRenewal::Off || inventory.etcd_is_external {
         return Ok(());
     }
-    let from_manifest = inventory.etcd().and_then(|m| Some(m.on_the_node(Path::new(m.flag("data-dir")?))));
+    let from_manifest = inventory
+        .etcd()
+        .and_then(|m| Some(m.on_the_node(Path::new(m.flag("data-dir")?))));
     let known = settings.paths.etcd_data.clone().or(from_manifest);
     let data = known.clone().unwrap_or_else(|| "/var/lib/etcd".into());
     match host.resolve(&data) {
         Ok(found) if host.exists(&found.real) => {
             let before = copied.len();
-            host.copy(&found.real, files, copied).inspect_err(|_| copied.truncate(before))
+            host.copy(&found.real, files, copied)
+                .inspect_err(|_| copied.truncate(before))
         }
         // No member was ever meant to be here (a worker, or a node before `kubeadm init`).
         _ if known.is_none() => Ok(()),
-        _ => Err(Failure::new(format!("cannot copy etcd's data: {} is not there", data.display()))),
+        _ => Err(Failure::new(format!(
+            "cannot copy etcd's data: {} is not there",
+            data.display()
+        ))),
     }
 }
 
 /// Below `urgent_before` the files alone are enough.
 fn must_have_etcd(settings: &Settings, inventory: &Inventory, cleared: &Cleared) -> bool {
     let urgent = inventory.at + settings.urgent_before;
-    let is_urgent = cleared.plan().renewals().any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
+    let is_urgent = cleared
+        .plan()
+        .renewals()
+        .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
     settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
 }
 
 /// Reads the copies of the files to be replaced back, and compares them with what was scanned.
-fn check(host: &Host, inventory: &Inventory, cleared: &Cleared, files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn check(
+    host: &Host,
+    inventory: &Inventory,
+    cleared: &Cleared,
+    files: &Path,
+    list: &Manifest,
+) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
     for file in replaced(inventory, cleared) {
         let digest = sha256(&file.bytes);
         for name in &file.names {
-            let listed = list.entries.iter().find(|e| e.path == *name && e.kind == set::Kind::File);
+            let listed = list
+                .entries
+                .iter()
+                .find(|e| e.path == *name && e.kind == set::Kind::File);
             let copy = files.join(name.strip_prefix("/").unwrap_or(name));
             let kept = host.read(&copy).map(|copy| sha256(&copy.bytes)).ok();
             if listed.and_then(|e| e.sha256.as_deref()) != Some(&digest) || kept.as_deref() != Some(&digest) {
-                return Err(Failure::new(format!("cannot back up {}: it changed while it was read", name.display()))
-                    .hint("somebody else is writing there; run it again"));
+                return Err(Failure::new(format!(
+                    "cannot back up {}: it changed while it was read",
+                    name.display()
+                ))
+                .hint("somebody else is writing there; run it again"));
             }
             digests.insert(name.clone(), digest.clone());
         }

@@ -22,5 +22,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     for reason in &unreadable {
         eprintln!("kubecertd: cannot read {reason}");
     }
-    Ok(if unreadable.is_empty() { Exit::Done } else { Exit::Partly })
+    Ok(if unreadable.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partly
+    })
 }

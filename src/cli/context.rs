@@ -24,24 +24,34 @@ pub struct Context {
 impl Context {
     /// Fails only when signals cannot be caught or the root is no folder.
     pub fn new(root: &Path, config: &Path) -> Result<Self, Failure> {
-        let root = root
-            .canonicalize()
-            .ok()
-            .filter(|root| root.is_dir())
-            .ok_or_else(|| Failure::new(format!("cannot use --root {}: it is no folder", root.display())).exit(crate::model::Exit::Usage))?;
+        let root = root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
+            Failure::new(format!("cannot use --root {}: it is no folder", root.display()))
+                .exit(crate::model::Exit::Usage)
+        })?;
         let stop = Stop::on_signals().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
-        Ok(Self { host: Host::new(root, stop), config: config.to_owned() })
+        Ok(Self {
+            host: Host::new(root, stop),
+            config: config.to_owned(),
+        })
     }
 
     /// The checked configuration: the file, then `config.d/*.toml` beside it in the order of their names. All absent: the defaults.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let mut problems = Vec::new();
         let mut sources = Vec::new();
-        self.source(&self.config, self.config != Path::new(CONFIG), &mut sources, &mut problems);
+        self.source(
+            &self.config,
+            self.config != Path::new(CONFIG),
+            &mut sources,
+            &mut problems,
+        );
         let folder = parent(&self.config).join("config.d");
         match self.host.names(&folder) {
             Ok(names) => {
-                for name in names.iter().filter(|n| n.to_str().is_some_and(|n| n.ends_with(".toml") && !n.starts_with('.'))) {
+                for name in names
+                    .iter()
+                    .filter(|n| n.to_str().is_some_and(|n| n.ends_with(".toml") && !n.starts_with('.')))
+                {
                     self.source(&folder.join(name), true, &mut sources, &mut problems);
                 }
             }
@@ -50,7 +60,11 @@ impl Context {
         }
         let settings = Settings::check(&sources, &mut problems);
         problems.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
-        if problems.is_empty() { Ok(settings) } else { Err(config::failure(&problems)) }
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(config::failure(&problems))
+        }
     }
 
     fn source(&self, path: &Path, must_exist: bool, sources: &mut Vec<Source>, problems: &mut Vec<Problem>) {
@@ -61,7 +75,10 @@ impl Context {
             Err(Unread::Because(reason)) => return problems.push(problem(path, reason)),
         };
         let identity = &file.identity;
-        if let Some(reason) = file.unsafe_way.or_else(|| distrust(path, identity.uid, identity.gid, identity.mode)) {
+        if let Some(reason) = file
+            .unsafe_way
+            .or_else(|| distrust(path, identity.uid, identity.gid, identity.mode))
+        {
             problems.push(problem(path, format!("is not used: {reason}")));
         }
         match file.bytes.text() {
@@ -72,5 +89,10 @@ impl Context {
 }
 
 fn problem(path: &Path, message: impl Into<String>) -> Problem {
-    Problem { file: path.to_owned(), at: None, key: String::new(), message: message.into() }
+    Problem {
+        file: path.to_owned(),
+        at: None,
+        key: String::new(),
+        message: message.into(),
+    }
 }

@@ -15,7 +15,10 @@ use crate::model::{Exit, Failure};
 pub fn run(context: &Context) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let Some(lock) = context.host.try_lock("recover")? else {
-        info!("nothing to recover: kubecertd is at work ({})", context.host.lock_holder().unwrap_or_default());
+        info!(
+            "nothing to recover: kubecertd is at work ({})",
+            context.host.lock_holder().unwrap_or_default()
+        );
         return Ok(Exit::Done);
     };
     cycle::recover(&context.host, &lock)?;

@@ -38,7 +38,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand).map_err(NotNow::failure);
     if arguments.dry_run {
         let look = look()?;
-        super::print(&plan::render(look.cleared.plan(), &look.cleared.warnings, arguments.output)?)?;
+        super::print(&plan::render(
+            look.cleared.plan(),
+            &look.cleared.warnings,
+            arguments.output,
+        )?)?;
         return Ok(Exit::Done);
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
@@ -61,6 +65,9 @@ impl Arguments {
             names if names.iter().any(|name| name == "all") => Which::All,
             names => Which::Named(names.to_vec()),
         };
-        Request { which, force: self.force }
+        Request {
+            which,
+            force: self.force,
+        }
     }
 }

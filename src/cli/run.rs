@@ -64,7 +64,9 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
 /// What an earlier process left. While another one is at work, that one takes care of it.
 fn recover(host: &Host) -> Result<(), Failure> {
     match host.try_lock("recover")? {
-        Some(lock) => cycle::recover(host, &lock).map(drop).inspect_err(|failure| error!("{failure}")),
+        Some(lock) => cycle::recover(host, &lock)
+            .map(drop)
+            .inspect_err(|failure| error!("{failure}")),
         None => Ok(()),
     }
 }

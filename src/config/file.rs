@@ -210,7 +210,11 @@ mod tests {
             ]
         );
         let unknown = problems.iter().find(|p| p.key == "backup.keeep").unwrap();
-        assert!(unknown.message.contains("before_renewal"), "names what is allowed: {}", unknown.message);
+        assert!(
+            unknown.message.contains("before_renewal"),
+            "names what is allowed: {}",
+            unknown.message
+        );
     }
 
     #[test]

@@ -110,9 +110,12 @@ impl Settings {
     /// The settings that `sources` (earlier to later; later wins) make, and every problem with them.
     pub fn check(sources: &[Source], problems: &mut Vec<Problem>) -> Self {
         let mut c = Checker { sources, problems };
-        let zone = c.text("timezone", |f| &f.timezone, "UTC", |s| {
-            Tz::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin"))
-        });
+        let zone = c.text(
+            "timezone",
+            |f| &f.timezone,
+            "UTC",
+            |s| Tz::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
+        );
         let (cron, text) = c.text("schedule", |f| &f.schedule, "0 17 3 * * *", cron);
         let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
         let urgent_before = c.text("urgent_before", |f| &f.urgent_before, "7d", duration);
@@ -166,12 +169,23 @@ impl Checker<'_> {
         parse(default).unwrap_or_else(|e| unreachable!("default of {key}: {e}"))
     }
 
-    fn number(&mut self, key: &str, get: impl Fn(&File) -> &Number, default: usize, allowed: std::ops::RangeInclusive<i64>) -> usize {
+    fn number(
+        &mut self,
+        key: &str,
+        get: impl Fn(&File) -> &Number,
+        default: usize,
+        allowed: std::ops::RangeInclusive<i64>,
+    ) -> usize {
         let found = self.last(get).map(|(source, value)| {
             if allowed.contains(value.get_ref()) {
                 usize::try_from(*value.get_ref()).map_err(|e| source.problem(value.span(), key, e.to_string()))
             } else {
-                let message = format!("{} is not between {} and {}", value.get_ref(), allowed.start(), allowed.end());
+                let message = format!(
+                    "{} is not between {} and {}",
+                    value.get_ref(),
+                    allowed.start(),
+                    allowed.end()
+                );
                 Err(source.problem(value.span(), key, message))
             }
         });
@@ -201,12 +215,17 @@ impl Checker<'_> {
         Backup {
             directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
             keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
-            before_renewal: self.text("backup.before_renewal", |f| &f.backup.before_renewal, "required", |s| match s {
-                "required" => Ok(BeforeRenewal::Required),
-                "files" => Ok(BeforeRenewal::Files),
-                "off" => Ok(BeforeRenewal::Off),
-                _ => Err(format!("`{s}` is not one of required, files, off")),
-            }),
+            before_renewal: self.text(
+                "backup.before_renewal",
+                |f| &f.backup.before_renewal,
+                "required",
+                |s| match s {
+                    "required" => Ok(BeforeRenewal::Required),
+                    "files" => Ok(BeforeRenewal::Files),
+                    "off" => Ok(BeforeRenewal::Off),
+                    _ => Err(format!("`{s}` is not one of required, files, off")),
+                },
+            ),
         }
     }
 
@@ -240,7 +259,12 @@ impl Checker<'_> {
                         None => certificate.clone(),
                     };
                     self.pattern(source, "certificate", &c.path, &[&name, &path, &key.to_string_lossy()]);
-                    found.push(Extra { name, store: Store::Pair { certificate, key }, ca, readers: readers(&c.readers) });
+                    found.push(Extra {
+                        name,
+                        store: Store::Pair { certificate, key },
+                        ca,
+                        readers: readers(&c.readers),
+                    });
                 }
             }
             for k in &source.file.kubeconfig {
@@ -250,7 +274,12 @@ impl Checker<'_> {
                 if let (Some(name), Some(path), Some(ca)) = (name, path, ca) {
                     self.pattern(source, "kubeconfig", &k.path, &[&name, &path]);
                     let path = self.checked_path(source, "kubeconfig.path", &k.path, &path);
-                    found.push(Extra { name, store: Store::Kubeconfig { path }, ca, readers: readers(&k.readers) });
+                    found.push(Extra {
+                        name,
+                        store: Store::Kubeconfig { path },
+                        ca,
+                        readers: readers(&k.readers),
+                    });
                 }
             }
         }
@@ -263,7 +292,8 @@ impl Checker<'_> {
             _ => {
                 let span = value.as_ref().map_or(0..0, Spanned::span);
                 let message = format!("every [[{table}]] needs a `{key}`");
-                self.problems.push(source.problem(span, &format!("{table}.{key}"), message));
+                self.problems
+                    .push(source.problem(span, &format!("{table}.{key}"), message));
                 None
             }
         }
@@ -280,36 +310,60 @@ impl Checker<'_> {
     /// A `*` stands for the same text in path, key and name, and only in the last part of a path.
     fn pattern(&mut self, source: &Source, table: &str, at: &Text, parts: &[&str]) {
         let stars: Vec<_> = parts.iter().map(|part| part.matches('*').count()).collect();
-        let in_folder = parts[1..].iter().any(|p| Path::new(p).parent().is_some_and(|p| p.to_string_lossy().contains('*')));
+        let in_folder = parts[1..]
+            .iter()
+            .any(|p| Path::new(p).parent().is_some_and(|p| p.to_string_lossy().contains('*')));
         if in_folder || stars.iter().any(|n| *n != stars[0] || *n > 1) {
             let span = at.as_ref().map_or(0..0, Spanned::span);
             let message = "a `*` must stand once in name, path and key alike, and in the file's name only";
-            self.problems.push(source.problem(span, &format!("{table}.path"), message));
+            self.problems
+                .push(source.problem(span, &format!("{table}.path"), message));
         }
     }
 
     fn relations(&mut self, s: &Settings) {
         let mut found: Vec<(&str, fn(&File) -> &Text, String)> = Vec::new();
         if s.renew_before > s.validity / 2 {
-            found.push(("renew_before", |f| &f.renew_before, "is longer than half of `validity`: everything would be renewed all the time".into()));
+            found.push((
+                "renew_before",
+                |f| &f.renew_before,
+                "is longer than half of `validity`: everything would be renewed all the time".into(),
+            ));
         }
         if s.urgent_before > s.renew_before {
-            found.push(("urgent_before", |f| &f.urgent_before, "is longer than `renew_before`".into()));
+            found.push((
+                "urgent_before",
+                |f| &f.urgent_before,
+                "is longer than `renew_before`".into(),
+            ));
         }
         if s.schedule.next(crate::model::Timestamp::UNIX_EPOCH).is_none() {
             found.push(("schedule", |f| &f.schedule, "never fires".into()));
         }
-        let manifests = s.paths.manifests.clone().unwrap_or_else(|| s.paths.kubernetes.join("manifests"));
+        let manifests = s
+            .paths
+            .manifests
+            .clone()
+            .unwrap_or_else(|| s.paths.kubernetes.join("manifests"));
         for folder in [&s.paths.kubernetes, &s.paths.pki, &manifests] {
             if s.backup.directory.starts_with(folder) {
-                found.push(("backup.directory", |f| &f.backup.directory, format!("lies inside {}, which is backed up", folder.display())));
+                found.push((
+                    "backup.directory",
+                    |f| &f.backup.directory,
+                    format!("lies inside {}, which is backed up", folder.display()),
+                ));
                 break;
             }
         }
         for (key, get, message) in found {
             let problem = match self.last(get) {
                 Some((source, value)) => source.problem(value.span(), key, message),
-                None => Problem { file: self.sources.last().map_or_else(PathBuf::new, |s| s.path.clone()), at: None, key: key.into(), message },
+                None => Problem {
+                    file: self.sources.last().map_or_else(PathBuf::new, |s| s.path.clone()),
+                    at: None,
+                    key: key.into(),
+                    message,
+                },
             };
             self.problems.push(problem);
         }

@@ -52,12 +52,19 @@ pub fn show(s: &Settings) -> String {
     }
     for extra in &s.extra {
         let (table, place) = match &extra.store {
-            Store::Pair { certificate, key } => ("certificate", format!("path = {}\nkey = {}", path(certificate), path(key))),
+            Store::Pair { certificate, key } => (
+                "certificate",
+                format!("path = {}\nkey = {}", path(certificate), path(key)),
+            ),
             Store::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
         };
         let readers: Vec<_> = extra.readers.iter().map(|r| quoted(r)).collect();
         let (name, ca) = (quoted(&extra.name), quoted(&extra.ca));
-        let _ = writeln!(out, "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]", readers.join(", "));
+        let _ = writeln!(
+            out,
+            "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]",
+            readers.join(", ")
+        );
     }
     out
 }

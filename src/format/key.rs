@@ -3,8 +3,8 @@
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING,
-    EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
+    ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
 };
 use zeroize::Zeroizing;
 
@@ -69,11 +69,7 @@ fn ec_public_key(der: &[u8]) -> Option<Vec<u8>> {
 /// The DER of a PKCS#8 key in another style.
 ///
 /// PKCS#1 is the octet string inside PKCS#8 (RFC 5958); SEC1 is written anew with the curve and the public key, which Go wants.
-pub fn from_pkcs8(
-    pkcs8: &[u8],
-    algorithm: &KeyAlgorithm,
-    style: KeyStyle,
-) -> Result<Zeroizing<Vec<u8>>, String> {
+pub fn from_pkcs8(pkcs8: &[u8], algorithm: &KeyAlgorithm, style: KeyStyle) -> Result<Zeroizing<Vec<u8>>, String> {
     let curve = match (style, algorithm) {
         (KeyStyle::Pkcs8, _) => return Ok(Zeroizing::new(pkcs8.to_vec())),
         (KeyStyle::Pkcs1, KeyAlgorithm::Rsa(_)) => return inner_key(pkcs8),

@@ -101,8 +101,7 @@ fn text_of<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn decode(data: &str, key: &str) -> Result<String, String> {
-    let compact: Zeroizing<String> =
-        Zeroizing::new(data.chars().filter(|c| !c.is_ascii_whitespace()).collect());
+    let compact: Zeroizing<String> = Zeroizing::new(data.chars().filter(|c| !c.is_ascii_whitespace()).collect());
     let bytes = BASE64
         .decode(compact.as_bytes())
         .map_err(|_| format!("has a {key} that is not base64"))?;
@@ -152,7 +151,9 @@ fn replace_value(text: &str, user: &str, name: &str, new: &str) -> Result<Zeroiz
             return Ok(out);
         }
     }
-    Err(format!("has a {name} that cannot be edited alone (an anchor or alias?)"))
+    Err(format!(
+        "has a {name} that cannot be edited alone (an anchor or alias?)"
+    ))
 }
 
 #[cfg(test)]
@@ -191,12 +192,18 @@ mod tests {
         let text = sample(&format!(
             "- name: a\n  user: &u\n    client-certificate-data: {c}\n    client-key-data: {k}\n- name: b\n  user: *u\n"
         ));
-        assert!(replace_credential(&text, "N", "M").unwrap_err().contains("cannot be edited alone"));
+        assert!(
+            replace_credential(&text, "N", "M")
+                .unwrap_err()
+                .contains("cannot be edited alone")
+        );
     }
 
     #[test]
     fn a_folded_value_is_refused() {
-        let text = sample("- name: b\n  user:\n    client-certificate-data: |\n      QUJD\n      REVG\n    client-key-data: QQ==\n");
+        let text = sample(
+            "- name: b\n  user:\n    client-certificate-data: |\n      QUJD\n      REVG\n    client-key-data: QQ==\n",
+        );
         assert!(replace_credential(&text, "N", "M").unwrap_err().contains("folded"));
     }
 
@@ -206,6 +213,10 @@ mod tests {
         assert!(parse("- a").unwrap_err().contains("mapping"));
         assert!(parse("a: [").unwrap_err().contains("not YAML"));
         assert_eq!(parse(&sample("- name: z\n  user: {}")).unwrap_err(), "has no user `b`");
-        assert!(parse(&sample("- name: b\n  user: {token: x}")).unwrap_err().contains("no client certificate"));
+        assert!(
+            parse(&sample("- name: b\n  user: {token: x}"))
+                .unwrap_err()
+                .contains("no client certificate")
+        );
     }
 }

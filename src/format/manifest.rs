@@ -49,10 +49,7 @@ impl Manifest {
         Ok(Self {
             pod: name.to_owned(),
             component: component.to_owned(),
-            version: container
-                .get("image")
-                .and_then(Value::as_str)
-                .and_then(version_of),
+            version: container.get("image").and_then(Value::as_str).and_then(version_of),
             flags: words.iter().filter_map(|w| flag(w)).collect(),
             mounts: mounts(spec, container),
         })
@@ -148,11 +145,13 @@ fn edit(text: &str, name: &str, value: &str) -> Result<String, String> {
         .find_map(|document| document.as_mapping())
         .and_then(|pod| pod.get_mapping("metadata"))
         .ok_or("has no metadata")?;
+    // Quoted, because YAML 1.1 readers take a plain timestamp for a date, and annotations are strings.
+    let value = yaml_edit::ScalarValue::double_quoted(value);
     match metadata.get_mapping("annotations") {
-        Some(annotations) => annotations.set(name, value),
+        Some(annotations) => annotations.set(name, &value),
         None => {
             let annotations = yaml_edit::Mapping::new();
-            annotations.set(name, value);
+            annotations.set(name, &value);
             metadata.set("annotations", &annotations);
         }
     }
@@ -193,7 +192,7 @@ mod tests {
             "metadata:\r\n  name: x\r\nspec: {}",
         ] {
             let (_, after) = changed(before);
-            assert!(after.contains(AT), "{before:?} -> {after:?}");
+            assert!(after.contains(&format!("\"{AT}\"")), "{before:?} -> {after:?}");
         }
     }
 

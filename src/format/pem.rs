@@ -79,10 +79,7 @@ fn next_begin(text: &str, from: usize) -> Option<usize> {
 /// PEM of `der` in lines of 64 characters with `line_end`, without a line end after the last line.
 pub fn encode(label: &str, der: &[u8], line_end: &str) -> Zeroizing<String> {
     let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-    let text = Zeroizing::new(pem::encode_config(
-        &pem::Pem::new(label, der.to_vec()),
-        unix,
-    ));
+    let text = Zeroizing::new(pem::encode_config(&pem::Pem::new(label, der.to_vec()), unix));
     Zeroizing::new(text.trim_end().replace('\n', line_end))
 }
 
@@ -115,7 +112,10 @@ mod tests {
     fn a_block_is_replaced_and_all_other_bytes_stay() {
         let text = "# note\r\n-----BEGIN A-----\r\nAAEC\r\n-----END A-----\r\ntail";
         let found = blocks(text).unwrap();
-        assert_eq!((found[0].label.as_str(), found[0].der.as_slice()), ("A", &[0u8, 1, 2][..]));
+        assert_eq!(
+            (found[0].label.as_str(), found[0].der.as_slice()),
+            ("A", &[0u8, 1, 2][..])
+        );
         let new = encode("A", &[3, 4, 5], line_end(text));
         let out = replace(text, vec![(found[0].range.clone(), new)]);
         assert_eq!(
@@ -126,7 +126,11 @@ mod tests {
 
     #[test]
     fn a_cut_block_is_an_error_and_not_an_empty_file() {
-        assert!(blocks("-----BEGIN CERTIFICATE-----\nAAEC\n").unwrap_err().contains("without its end line"));
+        assert!(
+            blocks("-----BEGIN CERTIFICATE-----\nAAEC\n")
+                .unwrap_err()
+                .contains("without its end line")
+        );
         assert!(blocks("-----BEGIN CERTIFICATE").unwrap_err().contains("cut"));
         assert!(blocks("no pem at all").unwrap().is_empty());
     }

@@ -31,8 +31,8 @@ pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
 
 /// One certificate from its DER.
 pub fn parse(der: &[u8]) -> Result<Certificate, String> {
-    let (rest, x509) = X509Certificate::from_der(der)
-        .map_err(|e| format!("holds a certificate that does not parse ({e})"))?;
+    let (rest, x509) =
+        X509Certificate::from_der(der).map_err(|e| format!("holds a certificate that does not parse ({e})"))?;
     if !rest.is_empty() {
         return Err("holds a certificate with bytes after its end".into());
     }

@@ -73,7 +73,13 @@ impl Host {
             lchown(&at, Some(found.uid()), Some(found.gid())).map_err(|e| failed("write", &target, &e))?;
             What::Symlink(points_to)
         } else if found.is_file() {
-            copy_file(&source, &at).map_err(|(reading, e)| if reading { fail(&e) } else { failed("write", &target, &e) })?
+            copy_file(&source, &at).map_err(|(reading, e)| {
+                if reading {
+                    fail(&e)
+                } else {
+                    failed("write", &target, &e)
+                }
+            })?
         } else {
             return Ok(());
         };
@@ -139,7 +145,10 @@ fn copy_file(from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
         size += n as u64;
     }
     dress(&target, &found).map_err(writing)?;
-    Ok(What::File { size, sha256: digest.finish() })
+    Ok(What::File {
+        size,
+        sha256: digest.finish(),
+    })
 }
 
 fn dress(file: &fs::File, like: &fs::Metadata) -> io::Result<()> {

@@ -84,12 +84,18 @@ impl Host {
             .open(self.at(&resolved.real))
             .map_err(|e| match e.raw_os_error() {
                 // open(2) on a socket
-                Some(number) if number == nix::errno::Errno::ENXIO as i32 => Unread::Because("is no regular file".into()),
+                Some(number) if number == nix::errno::Errno::ENXIO as i32 => {
+                    Unread::Because("is no regular file".into())
+                }
                 _ => unread(&e),
             })?;
         let found = file.metadata().map_err(|e| unread(&e))?;
         if !found.is_file() {
-            let what = if found.is_dir() { "is a folder" } else { "is no regular file" };
+            let what = if found.is_dir() {
+                "is a folder"
+            } else {
+                "is no regular file"
+            };
             return Err(Unread::Because(what.into()));
         }
         let too_large = || Unread::Because(format!("is larger than {} MiB", LARGEST >> 20));
@@ -202,9 +208,15 @@ mod tests {
         symlink("/etc/real", dir.path().join("etc/link")).unwrap();
         symlink("../../../../../etc/real/a", dir.path().join("etc/up")).unwrap();
         symlink("loop", dir.path().join("etc/loop")).unwrap();
-        assert_eq!(host.resolve(Path::new("/etc/link/a")).unwrap().real, Path::new("/etc/real/a"));
+        assert_eq!(
+            host.resolve(Path::new("/etc/link/a")).unwrap().real,
+            Path::new("/etc/real/a")
+        );
         assert_eq!(host.read(Path::new("/etc/up")).unwrap().real, Path::new("/etc/real/a"));
-        assert_eq!(host.read(Path::new("/etc/loop")).unwrap_err(), Unread::Because("is a loop of symlinks".into()));
+        assert_eq!(
+            host.read(Path::new("/etc/loop")).unwrap_err(),
+            Unread::Because("is a loop of symlinks".into())
+        );
         assert_eq!(host.read(Path::new("/etc/none/a")).unwrap_err(), Unread::Missing);
     }
 

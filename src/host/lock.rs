@@ -28,8 +28,10 @@ impl Host {
             }
             if Instant::now() >= deadline || self.stop.requested() {
                 let holder = self.lock_holder().unwrap_or_else(|| "another process".into());
-                return Err(Failure::new(format!("cannot start: kubecertd is at work already ({holder})"))
-                    .hint("wait for it to end; it says in the journal what it does"));
+                return Err(
+                    Failure::new(format!("cannot start: kubecertd is at work already ({holder})"))
+                        .hint("wait for it to end; it says in the journal what it does"),
+                );
             }
             std::thread::sleep(EVERY);
         }
@@ -61,7 +63,11 @@ impl Host {
     /// Who holds the lock, as they wrote it.
     pub fn lock_holder(&self) -> Option<String> {
         let mut text = String::new();
-        File::open(self.at(&self.state("lock"))).ok()?.take(200).read_to_string(&mut text).ok()?;
+        File::open(self.at(&self.state("lock")))
+            .ok()?
+            .take(200)
+            .read_to_string(&mut text)
+            .ok()?;
         (!text.is_empty()).then_some(text)
     }
 }

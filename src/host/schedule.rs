@@ -67,7 +67,12 @@ pub struct Agenda {
 impl Agenda {
     /// Starts at `now`, when a look has just been taken.
     pub fn new(schedule: Schedule, now: Timestamp) -> Self {
-        Self { next: schedule.next(now), schedule, last_look: now, last_tick: now }
+        Self {
+            next: schedule.next(now),
+            schedule,
+            last_look: now,
+            last_tick: now,
+        }
     }
 
     /// When a cycle acts next.
@@ -98,8 +103,8 @@ impl Agenda {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::Settings;
     use crate::config::file::Source;
+    use crate::config::settings::Settings;
     use time::macros::datetime;
 
     fn agenda(cron: &str, zone: &str, now: Timestamp) -> Agenda {

@@ -25,7 +25,12 @@ pub struct Attributes {
 impl Attributes {
     /// root's, with this mode and nothing else.
     pub fn plain(mode: u32) -> Self {
-        Self { uid: 0, gid: 0, mode, extended: Vec::new() }
+        Self {
+            uid: 0,
+            gid: 0,
+            mode,
+            extended: Vec::new(),
+        }
     }
 }
 
@@ -47,7 +52,12 @@ impl Host {
                     extended.push((name, value));
                 }
             }
-            Ok(Attributes { uid: found.uid(), gid: found.gid(), mode: found.mode() & 0o7777, extended })
+            Ok(Attributes {
+                uid: found.uid(),
+                gid: found.gid(),
+                mode: found.mode() & 0o7777,
+                extended,
+            })
         };
         read().map_err(|e| failed("read the attributes of", real, &e))
     }

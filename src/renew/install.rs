@@ -28,9 +28,14 @@ pub fn replacements(inventory: &Inventory, issued: &[Issued]) -> Result<Vec<Repl
     for new in issued {
         let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
         let Some(State::Present(present)) = credential.map(|c| &c.state) else {
-            return Err(Failure::new(format!("cannot install {}: it is not in the inventory", new.name)));
+            return Err(Failure::new(format!(
+                "cannot install {}: it is not in the inventory",
+                new.name
+            )));
         };
-        let fail = |(path, reason): (PathBuf, String)| Failure::new(format!("cannot install {}: {} {reason}", new.name, path.display()));
+        let fail = |(path, reason): (PathBuf, String)| {
+            Failure::new(format!("cannot install {}: {} {reason}", new.name, path.display()))
+        };
         all.extend(of_pair(present, new).map_err(fail)?);
     }
     Ok(all)
@@ -38,7 +43,11 @@ pub fn replacements(inventory: &Inventory, issued: &[Issued]) -> Result<Vec<Repl
 
 fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
     match &present.holding {
-        Holding::Embedded { file, certificate: (text, leaf), key } => {
+        Holding::Embedded {
+            file,
+            certificate: (text, leaf),
+            key,
+        } => {
             let fail = |reason| (file.real.clone(), reason);
             let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
             let key = match key {
@@ -49,19 +58,34 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
             let edited = kubeconfig::replace_credential(old, &certificate, &key).map_err(fail)?;
             Ok(vec![replacement(new, file, edited)])
         }
-        Holding::Files { certificate: (file, leaf), key: Some((key_file, Some(place))), .. } if file.real == key_file.real => {
+        Holding::Files {
+            certificate: (file, leaf),
+            key: Some((key_file, Some(place))),
+            ..
+        } if file.real == key_file.real => {
             let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
-            let edits = vec![(leaf.clone(), new.certificate_pem.clone()), (place.clone(), new.key_pem.clone())];
+            let edits = vec![
+                (leaf.clone(), new.certificate_pem.clone()),
+                (place.clone(), new.key_pem.clone()),
+            ];
             Ok(vec![replacement(new, file, pem::replace(old, edits))])
         }
-        Holding::Files { certificate: (file, leaf), key, key_path } => {
+        Holding::Files {
+            certificate: (file, leaf),
+            key,
+            key_path,
+        } => {
             let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
             let certificate = pem::replace(old, vec![(leaf.clone(), new.certificate_pem.clone())]);
             let whole = Zeroizing::new(format!("{}\n", *new.key_pem));
             let key = match key {
                 Some((key_file, Some(place))) => {
                     let old = key_file.bytes.text().map_err(|e| (key_file.real.clone(), e))?;
-                    replacement(new, key_file, pem::replace(old, vec![(place.clone(), new.key_pem.clone())]))
+                    replacement(
+                        new,
+                        key_file,
+                        pem::replace(old, vec![(place.clone(), new.key_pem.clone())]),
+                    )
                 }
                 Some((key_file, None)) => replacement(new, key_file, whole),
                 None => Replacement {

@@ -7,8 +7,8 @@ use std::num::NonZero;
 use std::sync::Mutex;
 
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber, SignatureAlgorithm,
-    SigningKey,
+    CertificateParams, CustomExtension, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber,
+    SignatureAlgorithm, SigningKey,
 };
 use zeroize::Zeroizing;
 
@@ -43,7 +43,9 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
         orders.push(order(inventory, &item.name, validity)?);
     }
     let waiting = Mutex::new(orders.iter());
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(orders.len());
+    let workers = std::thread::available_parallelism()
+        .map_or(1, NonZero::get)
+        .min(orders.len());
     let work = || {
         let mut done = Vec::new();
         // The lock is held only to take the next order, so it cannot be poisoned by a failing one.
@@ -56,7 +58,11 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
         let mut done = work();
         for other in others {
-            done.extend(other.join().unwrap_or_else(|_| vec![Err(Failure::new("cannot issue certificates: a thread ended early"))]));
+            done.extend(
+                other
+                    .join()
+                    .unwrap_or_else(|_| vec![Err(Failure::new("cannot issue certificates: a thread ended early"))]),
+            );
         }
         done
     });
@@ -78,22 +84,31 @@ struct Order<'a> {
 
 fn order<'a>(inventory: &'a Inventory, name: &str, validity: Validity) -> Result<Order<'a>, Failure> {
     let fail = |reason: &str| Failure::new(format!("cannot issue {name}: {reason}"));
-    let credential = inventory.credentials.iter().find(|c| c.spec.name == name).ok_or_else(|| fail("it is not in the inventory"))?;
+    let credential = inventory
+        .credentials
+        .iter()
+        .find(|c| c.spec.name == name)
+        .ok_or_else(|| fail("it is not in the inventory"))?;
     let State::Present(present) = &credential.state else {
         return Err(fail("it was not read"));
     };
-    let authority = inventory.authority(&credential.spec.ca).ok_or_else(|| fail("its CA is not in the inventory"))?;
+    let authority = inventory
+        .authority(&credential.spec.ca)
+        .ok_or_else(|| fail("its CA is not in the inventory"))?;
     let (Signer::Ready(key_file), Ok(certificate)) = (&authority.signer, &authority.certificate) else {
         return Err(fail("its CA cannot sign"));
     };
     let key_text = key_file.bytes.text().map_err(|e| fail(&e))?;
-    let authority_key = authority_key(key_text).map_err(|e| {
-        fail(&format!("the key of its CA {} {e}", authority.spec.name))
-    })?;
+    let authority_key =
+        authority_key(key_text).map_err(|e| fail(&format!("the key of its CA {} {e}", authority.spec.name)))?;
     Ok(Order {
         name: &credential.spec.name,
         old: &present.certificate,
-        style: present.key.as_ref().copied().unwrap_or_else(|_| KeyStyle::of(&present.certificate.key)),
+        style: present
+            .key
+            .as_ref()
+            .copied()
+            .unwrap_or_else(|_| KeyStyle::of(&present.certificate.key)),
         line_end: line_end(present),
         validity,
         authority: certificate,
@@ -103,15 +118,22 @@ fn order<'a>(inventory: &'a Inventory, name: &str, validity: Validity) -> Result
 
 fn authority_key(text: &str) -> Result<KeyPair, String> {
     let blocks = pem::blocks(text)?;
-    let block = blocks.iter().find(|b| b.is_private_key()).ok_or("holds no private key")?;
+    let block = blocks
+        .iter()
+        .find(|b| b.is_private_key())
+        .ok_or("holds no private key")?;
     let pem = Zeroizing::new(text[block.range.clone()].replace('\r', ""));
     KeyPair::from_pem(&pem).map_err(|e| format!("cannot be used for signing ({e})"))
 }
 
 fn line_end(present: &Present) -> &'static str {
     match &present.holding {
-        Holding::Files { certificate: (file, _), .. } => pem::line_end(file.bytes.text().unwrap_or_default()),
-        Holding::Embedded { certificate: (text, _), .. } => pem::line_end(text),
+        Holding::Files {
+            certificate: (file, _), ..
+        } => pem::line_end(file.bytes.text().unwrap_or_default()),
+        Holding::Embedded {
+            certificate: (text, _), ..
+        } => pem::line_end(text),
     }
 }
 
@@ -146,7 +168,8 @@ impl Order<'_> {
         };
         let issuer = Issuer::from_params(&params, signer);
         let signed = params.signed_by(key, &issuer)?;
-        splice_certificate(signed.der(), &self.authority.subject_der, &self.old.subject_der).ok_or(rcgen::Error::CouldNotParseCertificate)
+        splice_certificate(signed.der(), &self.authority.subject_der, &self.old.subject_der)
+            .ok_or(rcgen::Error::CouldNotParseCertificate)
     }
 
     /// The old extensions in their order; key identifiers made anew, timestamps left out.
@@ -169,7 +192,11 @@ impl Order<'_> {
             }
         }
         if !has_authority_key_id {
-            let plain = Extension { oid: AUTHORITY_KEY_ID.to_vec(), critical: false, value: Vec::new() };
+            let plain = Extension {
+                oid: AUTHORITY_KEY_ID.to_vec(),
+                critical: false,
+                value: Vec::new(),
+            };
             found.extend(authority_key_id.map(|value| custom(&plain, value)));
         }
         found
@@ -285,7 +312,9 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     } else {
         let count = first & 0x7f;
         let digits = bytes.get(2..2 + count)?;
-        let length = digits.iter().try_fold(0usize, |n, b| n.checked_mul(256)?.checked_add(usize::from(*b)))?;
+        let length = digits
+            .iter()
+            .try_fold(0usize, |n, b| n.checked_mul(256)?.checked_add(usize::from(*b)))?;
         (2 + count, length)
     };
     let end = header.checked_add(length)?;

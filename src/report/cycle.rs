@@ -80,7 +80,10 @@ impl Report {
         if let Some(failure) = &self.failure {
             return failure.exit;
         }
-        let blocked = self.plan.faults().any(|item| matches!(item.decision, Decision::Blocked { .. }));
+        let blocked = self
+            .plan
+            .faults()
+            .any(|item| matches!(item.decision, Decision::Blocked { .. }));
         let asked_for = self.request.which != Which::Due;
         match (self.plan.faults().count(), self.renewed.is_empty()) {
             (0, _) => Exit::Done,
@@ -142,9 +145,17 @@ impl Report {
     fn text(&self) -> String {
         let mut out = String::new();
         if !self.renewed.is_empty() {
-            let head = ["RENEWED", "OLD SERIAL", "OLD END", "NEW SERIAL", "NEW END"].map(str::to_owned).to_vec();
+            let head = ["RENEWED", "OLD SERIAL", "OLD END", "NEW SERIAL", "NEW END"]
+                .map(str::to_owned)
+                .to_vec();
             let rows = self.renewed.iter().map(|r| {
-                vec![r.name.clone(), r.old_serial.clone(), r.old_end.clone(), r.new_serial.clone(), r.new_end.clone()]
+                vec![
+                    r.name.clone(),
+                    r.old_serial.clone(),
+                    r.old_end.clone(),
+                    r.new_serial.clone(),
+                    r.new_end.clone(),
+                ]
             });
             out.push_str(&text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
             out.push('\n');
@@ -156,7 +167,11 @@ impl Report {
             }
         }
         for restarted in &self.restarted {
-            out.push_str(&format!("restarted {}: {} changed\n", restarted.reader, restarted.manifest.display()));
+            out.push_str(&format!(
+                "restarted {}: {} changed\n",
+                restarted.reader,
+                restarted.manifest.display()
+            ));
         }
         for pending in &self.pending {
             out.push_str(&format!("{} still has to be restarted\n", pending.reader));

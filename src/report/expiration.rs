@@ -43,7 +43,11 @@ pub fn render(inventory: &Inventory, format: Format) -> Result<String, Failure> 
         kind: "CertificateExpirationInfo",
         api_version: "output.kubeadm.k8s.io/v1alpha3",
         certificates: listed.map(|c| credential(inventory, c)).collect(),
-        certificate_authorities: inventory.authorities.iter().map(|a| authority(inventory.at, a)).collect(),
+        certificate_authorities: inventory
+            .authorities
+            .iter()
+            .map(|a| authority(inventory.at, a))
+            .collect(),
     };
     match format {
         Format::Json => json(&document),
@@ -95,7 +99,9 @@ fn credential(inventory: &Inventory, credential: &Credential) -> Row {
         State::Unreadable(reason) => row.error = Some(reason.clone()),
         State::Present(_) => {
             row.ca_name = Some(spec.ca.clone());
-            row.externally_managed = inventory.authority(&spec.ca).is_none_or(|a| matches!(a.signer, Signer::External));
+            row.externally_managed = inventory
+                .authority(&spec.ca)
+                .is_none_or(|a| matches!(a.signer, Signer::External));
         }
     }
     let serial = certificate.map(|c| c.serial.to_string()).unwrap_or_default();
@@ -119,8 +125,19 @@ fn authority(now: Timestamp, authority: &crate::inventory::Authority) -> Row {
 }
 
 fn tables(document: &Document, wide: bool) -> String {
-    let mut head = vec!["CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED"];
-    let mut ca_head = vec!["CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED"];
+    let mut head = vec![
+        "CERTIFICATE",
+        "EXPIRES",
+        "RESIDUAL TIME",
+        "CERTIFICATE AUTHORITY",
+        "EXTERNALLY MANAGED",
+    ];
+    let mut ca_head = vec![
+        "CERTIFICATE AUTHORITY",
+        "EXPIRES",
+        "RESIDUAL TIME",
+        "EXTERNALLY MANAGED",
+    ];
     if wide {
         head.extend(["PATH", "SERIAL", "KEY", "READ BY", "PURPOSE"]);
         ca_head.extend(["PATH", "SERIAL", "KEY"]);
@@ -141,7 +158,11 @@ fn cells(row: &Row, columns: usize, with_ca: bool, wide: bool) -> Vec<String> {
     let mut cells = match row.ends {
         Some(ends) => {
             let managed = if row.externally_managed { "yes" } else { "no" };
-            let mut cells = vec![row.name.clone(), text::date(ends), text::residual(time::Duration::seconds(row.residual_time))];
+            let mut cells = vec![
+                row.name.clone(),
+                text::date(ends),
+                text::residual(time::Duration::seconds(row.residual_time)),
+            ];
             if with_ca {
                 cells.push(row.ca_name.clone().unwrap_or_default());
             }
@@ -150,7 +171,11 @@ fn cells(row: &Row, columns: usize, with_ca: bool, wide: bool) -> Vec<String> {
             cells
         }
         None => {
-            let mark = if row.error.is_some() { "!UNREADABLE!" } else { "!MISSING!" };
+            let mark = if row.error.is_some() {
+                "!UNREADABLE!"
+            } else {
+                "!MISSING!"
+            };
             let mut cells = vec![String::new(); columns - if wide { row.wide.len() } else { 0 }];
             cells[0] = format!("{mark} {}", row.name);
             cells
@@ -174,10 +199,17 @@ fn beside(inventory: &Inventory) -> String {
                 let ends = text::date(present.certificate.validity.not_after);
                 match &present.holding {
                     Holding::Embedded { .. } => {
-                        format!("holds its certificate itself, good until {ends}; the kubelet does not rotate it while it is embedded")
+                        format!(
+                            "holds its certificate itself, good until {ends}; the kubelet does not rotate it while it is embedded"
+                        )
                     }
-                    Holding::Files { certificate: (file, _), .. } => {
-                        format!("uses {}, good until {ends}; the kubelet rotates it", file.real.display())
+                    Holding::Files {
+                        certificate: (file, _), ..
+                    } => {
+                        format!(
+                            "uses {}, good until {ends}; the kubelet rotates it",
+                            file.real.display()
+                        )
                     }
                 }
             }

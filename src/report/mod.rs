@@ -27,8 +27,11 @@ pub fn json(value: &impl Serialize) -> Result<String, Failure> {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, formatter));
-    let text = written.map_err(|e| e.to_string()).and_then(|()| String::from_utf8(out).map_err(|e| e.to_string()));
-    text.map(|text| text + "\n").map_err(|e| Failure::new(format!("cannot print the report: {e}")))
+    let text = written
+        .map_err(|e| e.to_string())
+        .and_then(|()| String::from_utf8(out).map_err(|e| e.to_string()));
+    text.map(|text| text + "\n")
+        .map_err(|e| Failure::new(format!("cannot print the report: {e}")))
 }
 
 /// YAML with sorted keys, as kubeadm prints it.

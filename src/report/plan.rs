@@ -67,11 +67,17 @@ impl From<&Restart> for RestartRow {
 
 fn words(decision: &Decision) -> (&'static str, String) {
     match decision {
-        Decision::Renew { because, validity } => ("renew", format!("{because}; the new one ends {}", text::date(validity.not_after))),
+        Decision::Renew { because, validity } => (
+            "renew",
+            format!("{because}; the new one ends {}", text::date(validity.not_after)),
+        ),
         Decision::With(other) => ("renew", format!("its files are those of {other}")),
         Decision::Leave(reason) => ("leave", reason.clone()),
         Decision::Blocked { because, .. } => ("blocked", because.clone()),
-        Decision::Missing => ("missing", "its file is not there, and nothing is made that was not there".into()),
+        Decision::Missing => (
+            "missing",
+            "its file is not there, and nothing is made that was not there".into(),
+        ),
         Decision::Unreadable(reason) => ("unreadable", reason.clone()),
     }
 }
@@ -92,11 +98,19 @@ pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String
 
 /// The table of a plan, and the restarts after it.
 pub(super) fn table(plan: &Plan) -> String {
-    let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"].map(str::to_owned).to_vec();
+    let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"]
+        .map(str::to_owned)
+        .to_vec();
     let rows = plan.items.iter().map(|item| {
         let (decision, reason) = words(&item.decision);
         let date = |at: Option<_>| at.map(text::date).unwrap_or_default();
-        vec![item.name.clone(), decision.to_owned(), date(item.expires), date(item.due), reason]
+        vec![
+            item.name.clone(),
+            decision.to_owned(),
+            date(item.expires),
+            date(item.due),
+            reason,
+        ]
     });
     let mut out = text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
     for restart in &plan.restarts {

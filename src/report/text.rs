@@ -56,7 +56,10 @@ pub fn duration(of: Duration) -> String {
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count() + 3);
+        let cells = rows
+            .iter()
+            .filter(|row| column + 1 < row.len())
+            .map(|row| row[column].chars().count() + 3);
         cells.max().unwrap_or(0).max(10)
     };
     let widths: Vec<_> = (0..columns).map(width).collect();
@@ -80,7 +83,10 @@ mod tests {
     #[test]
     fn residual_times_are_short_human_durations() {
         let of = |seconds| residual(time::Duration::seconds(seconds));
-        assert_eq!([of(-2), of(-1), of(59), of(3599), of(86_399)], ["<invalid>", "0s", "59s", "59m", "23h"]);
+        assert_eq!(
+            [of(-2), of(-1), of(59), of(3599), of(86_399)],
+            ["<invalid>", "0s", "59s", "59m", "23h"]
+        );
         assert_eq!([of(86_400), of(31_535_999), of(31_536_000)], ["1d", "364d", "1y"]);
     }
 

@@ -25,13 +25,21 @@ pub struct Pending {
 
 impl From<&Restart> for Pending {
     fn from(restart: &Restart) -> Self {
-        Self { reader: restart.reader.clone(), manifest: restart.manifest.clone(), because: restart.because.clone() }
+        Self {
+            reader: restart.reader.clone(),
+            manifest: restart.manifest.clone(),
+            because: restart.because.clone(),
+        }
     }
 }
 
 impl From<Pending> for Restart {
     fn from(pending: Pending) -> Self {
-        Self { reader: pending.reader, manifest: pending.manifest, because: pending.because }
+        Self {
+            reader: pending.reader,
+            manifest: pending.manifest,
+            because: pending.because,
+        }
     }
 }
 
@@ -39,7 +47,8 @@ impl From<Pending> for Restart {
 /// would keep every certificate from being renewed.
 pub fn read(host: &Host) -> Vec<Pending> {
     let file = host.read(&host.state(RECORD)).ok();
-    file.and_then(|file| serde_json::from_slice(&file.bytes).ok()).unwrap_or_default()
+    file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
+        .unwrap_or_default()
 }
 
 /// Replaces the record; an empty one is removed.

@@ -12,8 +12,11 @@ use crate::model::{Failure, Unread};
 /// never there twice.
 pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
     let fail = |reason: String| {
-        Failure::new(format!("cannot restart the pod of {}: the manifest {reason}", manifest.display()))
-            .hint("the renewed files are in place; restart the pod by changing an annotation in its manifest")
+        Failure::new(format!(
+            "cannot restart the pod of {}: the manifest {reason}",
+            manifest.display()
+        ))
+        .hint("the renewed files are in place; restart the pod by changing an annotation in its manifest")
     };
     let file = host.read(manifest).map_err(|unread| match unread {
         Unread::Missing => fail("is missing".into()),

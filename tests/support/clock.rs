@@ -43,8 +43,7 @@ pub fn later(from: &str, by: i64) -> String {
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
-        - 719_468
+    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468
 }
 
 fn date(since_1970: i64) -> (i64, i64, i64) {
@@ -80,9 +79,6 @@ pub fn of_expiration_document(document: &serde_json::Value) -> String {
         earliest = earliest.max(start);
         latest = latest.min(start + 1);
     }
-    assert!(
-        earliest < latest,
-        "no clock fits all rows: {earliest} to {latest}"
-    );
+    assert!(earliest < latest, "no clock fits all rows: {earliest} to {latest}");
     moment(earliest)
 }

@@ -33,29 +33,13 @@ const fn kubeconfig(name: &'static str) -> Credential {
 const CATALOGUE: [Credential; 11] = [
     kubeconfig("admin.conf"),
     pair("apiserver", "pki/apiserver", "pki/ca"),
-    pair(
-        "apiserver-etcd-client",
-        "pki/apiserver-etcd-client",
-        "pki/etcd/ca",
-    ),
-    pair(
-        "apiserver-kubelet-client",
-        "pki/apiserver-kubelet-client",
-        "pki/ca",
-    ),
+    pair("apiserver-etcd-client", "pki/apiserver-etcd-client", "pki/etcd/ca"),
+    pair("apiserver-kubelet-client", "pki/apiserver-kubelet-client", "pki/ca"),
     kubeconfig("controller-manager.conf"),
-    pair(
-        "etcd-healthcheck-client",
-        "pki/etcd/healthcheck-client",
-        "pki/etcd/ca",
-    ),
+    pair("etcd-healthcheck-client", "pki/etcd/healthcheck-client", "pki/etcd/ca"),
     pair("etcd-peer", "pki/etcd/peer", "pki/etcd/ca"),
     pair("etcd-server", "pki/etcd/server", "pki/etcd/ca"),
-    pair(
-        "front-proxy-client",
-        "pki/front-proxy-client",
-        "pki/front-proxy-ca",
-    ),
+    pair("front-proxy-client", "pki/front-proxy-client", "pki/front-proxy-ca"),
     kubeconfig("scheduler.conf"),
     kubeconfig("super-admin.conf"),
 ];
@@ -85,17 +69,11 @@ pub fn all_but(names: &[&str]) -> Vec<Credential> {
 
 /// The credentials that a CA (`pki/ca`, ...) signs.
 pub fn signed_by(ca: &str) -> Vec<Credential> {
-    CATALOGUE
-        .into_iter()
-        .filter(|credential| credential.ca == ca)
-        .collect()
+    CATALOGUE.into_iter().filter(|credential| credential.ca == ca).collect()
 }
 
 pub fn names(credentials: &[Credential]) -> Vec<&'static str> {
-    credentials
-        .iter()
-        .map(|credential| credential.name)
-        .collect()
+    credentials.iter().map(|credential| credential.name).collect()
 }
 
 /// The files that renewing these replaces, sorted: their own, and the manifests of the two readers that hold a kubeconfig in memory
@@ -184,9 +162,9 @@ impl Credential {
     /// Signs the same certificate again so that it is valid from `from` for `days`; the key stays.
     pub fn set_validity(&self, node: &Node, from: &str, days: i64) {
         let old = self.material(node);
-        let certificate =
-            self.authority(node)
-                .reissue(&old.certificate, &old.key, None, from, days);
+        let certificate = self
+            .authority(node)
+            .reissue(&old.certificate, &old.key, None, from, days);
         self.store(
             node,
             &Material {
@@ -215,14 +193,11 @@ impl Material {
     pub fn in_kubeconfig(text: &str, index: usize) -> Self {
         let value = |key: &str| {
             let prefix = format!("{key}:");
-            let mut values = text
-                .lines()
-                .filter_map(|line| line.trim_start().strip_prefix(&prefix));
+            let mut values = text.lines().filter_map(|line| line.trim_start().strip_prefix(&prefix));
             let value = values
                 .nth(index)
                 .unwrap_or_else(|| panic!("no {key} number {index} in the kubeconfig"));
-            String::from_utf8(der::decode_base64(value.trim().trim_matches(['"', '\''])))
-                .expect("embedded data is PEM")
+            String::from_utf8(der::decode_base64(value.trim().trim_matches(['"', '\'']))).expect("embedded data is PEM")
         };
         Material {
             certificate: value("client-certificate-data"),
@@ -241,9 +216,8 @@ pub fn assert_renewed(name: &str, ca: &str, old: &Material, new: &Material, mome
     assert_same_holder(name, &was, &is);
     assert_validity(name, ca, &is, moment);
     for at in [is.not_before + 1, clock::seconds(moment), is.not_after - 1] {
-        openssl::verify(ca, &new.certificate, at).unwrap_or_else(|error| {
-            panic!("{name}: openssl verify at {}: {error}", clock::moment(at))
-        });
+        openssl::verify(ca, &new.certificate, at)
+            .unwrap_or_else(|error| panic!("{name}: openssl verify at {}: {error}", clock::moment(at)));
     }
     let key = openssl::public_key_of_key(&new.key);
     assert_eq!(
@@ -284,20 +258,14 @@ fn assert_same_holder(name: &str, was: &Certificate, is: &Certificate) {
     );
     match (was.subject_key_id(), is.subject_key_id()) {
         (None, None) => {}
-        (Some(old), Some(new)) => assert_ne!(
-            new, old,
-            "{name}: the subject key identifier is the old key's"
-        ),
+        (Some(old), Some(new)) => assert_ne!(new, old, "{name}: the subject key identifier is the old key's"),
         (old, new) => panic!(
             "{name}: a subject key identifier before: {}, after: {}",
             old.is_some(),
             new.is_some()
         ),
     }
-    assert_ne!(
-        is.serial, was.serial,
-        "{name}: the serial number is the old one"
-    );
+    assert_ne!(is.serial, was.serial, "{name}: the serial number is the old one");
     assert!(
         is.serial.len() >= 8 && is.serial.len() <= 20 && is.serial[0] < 0x80,
         "{name}: serial {:?} is short, long or negative",
@@ -315,19 +283,10 @@ fn assert_validity(name: &str, ca: &str, is: &Certificate, moment: &str) {
         "{name}: notBefore is {}, the run was at {moment}",
         clock::moment(is.not_before)
     );
-    let end = Certificate::from_pem(ca)
-        .not_after
-        .min(run + 365 * clock::DAY);
-    assert_eq!(
-        clock::moment(is.not_after),
-        clock::moment(end),
-        "{name}: notAfter"
-    );
+    let end = Certificate::from_pem(ca).not_after.min(run + 365 * clock::DAY);
+    assert_eq!(clock::moment(is.not_after), clock::moment(end), "{name}: notAfter");
 }
 
 fn labels(pem: &str) -> Vec<String> {
-    der::pem_blocks(pem)
-        .into_iter()
-        .map(|(label, _)| label)
-        .collect()
+    der::pem_blocks(pem).into_iter().map(|(label, _)| label).collect()
 }

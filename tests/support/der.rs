@@ -22,10 +22,7 @@ pub fn pem_blocks(text: &str) -> Vec<(String, Vec<u8>)> {
 pub fn decode_base64(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut count) = (0u32, 0);
-    for c in text
-        .bytes()
-        .filter(|c| !c.is_ascii_whitespace() && *c != b'=')
-    {
+    for c in text.bytes().filter(|c| !c.is_ascii_whitespace() && *c != b'=') {
         let value = match c {
             b'A'..=b'Z' => c - b'A',
             b'a'..=b'z' => c - b'a' + 26,
@@ -50,17 +47,10 @@ pub fn encode_base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let word = chunk
-            .iter()
-            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
-            << (8 * (3 - chunk.len()));
+        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = ALPHABET[(word >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() {
-                letter as char
-            } else {
-                '='
-            });
+            text.push(if place <= chunk.len() { letter as char } else { '=' });
         }
     }
     text
@@ -135,25 +125,21 @@ impl Certificate {
         let outer = values(der);
         let signed = values(outer[0].content);
         let fields = values(signed[0].content);
-        assert_eq!(
-            fields[0].tag, 0xa0,
-            "a version 3 certificate states its version"
-        );
+        assert_eq!(fields[0].tag, 0xa0, "a version 3 certificate states its version");
         let validity = values(fields[4].content);
-        let extensions =
-            fields
-                .iter()
-                .find(|field| field.tag == 0xa3)
-                .map_or(Vec::new(), |field| {
-                    let list = values(field.content);
-                    values(list[0].content)
-                        .iter()
-                        .map(|extension| Extension {
-                            oid: values(extension.content)[0].whole.to_vec(),
-                            whole: extension.whole.to_vec(),
-                        })
-                        .collect()
-                });
+        let extensions = fields
+            .iter()
+            .find(|field| field.tag == 0xa3)
+            .map_or(Vec::new(), |field| {
+                let list = values(field.content);
+                values(list[0].content)
+                    .iter()
+                    .map(|extension| Extension {
+                        oid: values(extension.content)[0].whole.to_vec(),
+                        whole: extension.whole.to_vec(),
+                    })
+                    .collect()
+            });
         Certificate {
             serial: fields[1].content.to_vec(),
             signature_algorithm: fields[2].whole.to_vec(),
@@ -178,9 +164,7 @@ impl Certificate {
     }
 
     pub fn subject_key_id(&self) -> Option<&Extension> {
-        self.extensions
-            .iter()
-            .find(|extension| extension.oid == SUBJECT_KEY_ID)
+        self.extensions.iter().find(|extension| extension.oid == SUBJECT_KEY_ID)
     }
 }
 

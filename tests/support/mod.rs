@@ -47,9 +47,7 @@ pub struct Ran {
 }
 
 pub fn fixture(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(path)
 }
 
 /// A file of `fixtures/expected`, as kubeadm printed it.
@@ -60,9 +58,7 @@ pub fn expected(state: &str, format: &str) -> String {
 
 /// The clock of the kubeadm run that printed a state.
 pub fn kubeadm_clock(state: &str) -> String {
-    clock::of_expiration_document(
-        &serde_json::from_str(&expected(state, "json")).expect("kubeadm's JSON"),
-    )
+    clock::of_expiration_document(&serde_json::from_str(&expected(state, "json")).expect("kubeadm's JSON"))
 }
 
 impl Node {
@@ -242,17 +238,13 @@ impl Ran {
     /// stderr holds this text.
     #[track_caller]
     pub fn complains(self, text: &str) -> Self {
-        assert!(
-            self.stderr.contains(text),
-            "stderr does not say {text:?}: {self}"
-        );
+        assert!(self.stderr.contains(text), "stderr does not say {text:?}: {self}");
         self
     }
 
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("stdout is no JSON: {error}: {self}"))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("stdout is no JSON: {error}: {self}"))
     }
 }
 
@@ -262,11 +254,7 @@ pub fn assert_same_text(got: &str, wanted: &str, what: &str) {
     if got == wanted {
         return;
     }
-    let line = got
-        .lines()
-        .zip(wanted.lines())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let line = got.lines().zip(wanted.lines()).take_while(|(a, b)| a == b).count();
     let show = |text: &str| format!("{:?}", text.lines().nth(line));
     panic!(
         "{what}: line {} differs\n   got {}\nwanted {}\n--- got all of\n{got}---",
@@ -281,10 +269,7 @@ fn copy(from: &Path, to: &Path) {
         let entry = entry.expect("a folder entry");
         let target = to.join(entry.file_name());
         if entry.file_type().expect("a file type").is_dir() {
-            fs::DirBuilder::new()
-                .mode(0o755)
-                .create(&target)
-                .expect("a new folder");
+            fs::DirBuilder::new().mode(0o755).create(&target).expect("a new folder");
             copy(&entry.path(), &target);
         } else {
             let public = target
@@ -306,16 +291,14 @@ fn write(path: &Path, content: &[u8], mode: u32) {
         .mode(0o755)
         .create(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut file =
-        fs::File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut file = fs::File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.write_all(content).expect("a write");
     settle(&file);
     set_mode(path, mode);
 }
 
 fn settle(file: &fs::File) {
-    file.set_modified(SystemTime::UNIX_EPOCH + MODIFIED)
-        .expect("an mtime");
+    file.set_modified(SystemTime::UNIX_EPOCH + MODIFIED).expect("an mtime");
 }
 
 pub fn set_mode(path: &Path, mode: u32) {

@@ -21,10 +21,7 @@ fn attempt(moment: Option<&str>, args: &[&str]) -> Result<String, String> {
     if output.status.success() {
         Ok(stdout)
     } else {
-        Err(format!(
-            "{stdout}{}",
-            String::from_utf8_lossy(&output.stderr)
-        ))
+        Err(format!("{stdout}{}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 
@@ -36,8 +33,7 @@ pub fn openssl(args: &[&str]) -> String {
 /// As [`openssl`], at a set clock: `-days` counts from there.
 #[track_caller]
 pub fn openssl_at(moment: &str, args: &[&str]) -> String {
-    attempt(Some(moment), args)
-        .unwrap_or_else(|error| panic!("openssl {} at {moment}: {error}", args.join(" ")))
+    attempt(Some(moment), args).unwrap_or_else(|error| panic!("openssl {} at {moment}: {error}", args.join(" ")))
 }
 
 /// PEM texts as files for openssl to read.
@@ -106,9 +102,7 @@ pub fn kind_of_key(key: &str) -> Vec<String> {
     let desk = Desk::new();
     let text = openssl(&["pkey", "-noout", "-text", "-in", &desk.put("key", key)]);
     text.lines()
-        .filter(|line| {
-            line.contains("Private-Key:") || line.contains("OID") || line.contains("CURVE")
-        })
+        .filter(|line| line.contains("Private-Key:") || line.contains("OID") || line.contains("CURVE"))
         .map(str::to_owned)
         .collect()
 }
@@ -176,14 +170,7 @@ impl Authority {
     }
 
     /// The same certificate with another validity: `days` from `from`, and with `new_key` also another key. openssl adds an SKI.
-    pub fn reissue(
-        &self,
-        certificate: &str,
-        key: &str,
-        new_key: Option<&str>,
-        from: &str,
-        days: i64,
-    ) -> String {
+    pub fn reissue(&self, certificate: &str, key: &str, new_key: Option<&str>, from: &str, days: i64) -> String {
         let desk = Desk::new();
         let (certificate, key, request) = (
             desk.put("certificate", certificate),
@@ -211,23 +198,14 @@ impl Authority {
     }
 
     /// A new leaf for a key, with extensions as an openssl configuration section writes them.
-    pub fn issue(
-        &self,
-        key: &str,
-        subject: &str,
-        extensions: &str,
-        from: &str,
-        days: i64,
-    ) -> String {
+    pub fn issue(&self, key: &str, subject: &str, extensions: &str, from: &str, days: i64) -> String {
         let desk = Desk::new();
         let (key, request, extensions) = (
             desk.put("key", key),
             desk.path("request"),
             desk.put("extensions", extensions),
         );
-        openssl(&[
-            "req", "-new", "-utf8", "-key", &key, "-subj", subject, "-out", &request,
-        ]);
+        openssl(&["req", "-new", "-utf8", "-key", &key, "-subj", subject, "-out", &request]);
         self.sign(&desk, &request, from, days, &["-extfile", &extensions])
     }
 
@@ -269,8 +247,7 @@ impl Authority {
         let usage = "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign";
         let out = desk.path("ca");
         let args = [
-            "req", "-x509", "-new", "-key", &key, "-subj", &subject, "-days", "3650", "-addext",
-            usage, "-out", &out,
+            "req", "-x509", "-new", "-key", &key, "-subj", &subject, "-days", "3650", "-addext", usage, "-out", &out,
         ];
         openssl_at(&clock::later(clock::FRESH, -clock::DAY), &args);
         fs::write(&self.certificate, desk.get("ca")).expect("the CA is writable");
@@ -285,13 +262,7 @@ pub fn p384_key() -> String {
 
 /// A new RSA key in PKCS#8 form (`PRIVATE KEY`), which kubeadm itself never writes.
 pub fn rsa_key_in_pkcs8() -> String {
-    openssl(&[
-        "genpkey",
-        "-algorithm",
-        "RSA",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-    ])
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"])
 }
 
 fn text(path: &Path) -> &str {

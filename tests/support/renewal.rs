@@ -16,10 +16,7 @@ pub fn renew_replaces_only(node: &Node, name: &str, files: &[&str]) {
     let changes = before.changes(&node.snapshot());
     assert_eq!(tree::paths(&changes), files, "the files that changed");
     for (path, change) in changes {
-        assert_eq!(
-            change, "content inode modified",
-            "{path}: mode and owner stay"
-        );
+        assert_eq!(change, "content inode modified", "{path}: mode and owner stay");
     }
 }
 
@@ -53,12 +50,7 @@ pub fn exactly_these_were_renewed(
         );
     }
     for credential in renewed {
-        credential.assert_renewed(
-            node,
-            &old[credential.name],
-            &credential.material(node),
-            moment,
-        );
+        credential.assert_renewed(node, &old[credential.name], &credential.material(node), moment);
         let path = credential.path();
         if path.ends_with(".conf") {
             only_the_credential_differs(
@@ -68,10 +60,7 @@ pub fn exactly_these_were_renewed(
         }
     }
     for path in changes.keys().filter(|path| path.contains("/manifests/")) {
-        only_the_annotation_differs(
-            &node.read(path),
-            std::str::from_utf8(before.bytes(path)).expect("text"),
-        );
+        only_the_annotation_differs(&node.read(path), std::str::from_utf8(before.bytes(path)).expect("text"));
     }
 }
 
@@ -129,16 +118,8 @@ pub fn only_the_annotation_differs(new: &str, old: &str) {
             .iter()
             .position(|line| *line == "  annotations:\n")
             .expect("a heading for the annotation");
-        assert_eq!(
-            heading + 1,
-            place,
-            "the heading is right above the annotation"
-        );
+        assert_eq!(heading + 1, place, "the heading is right above the annotation");
         lines.remove(heading);
     }
-    assert_same_text(
-        &lines.concat(),
-        old,
-        "the manifest without its new annotation",
-    );
+    assert_same_text(&lines.concat(), old, "the manifest without its new annotation");
 }

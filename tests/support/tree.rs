@@ -80,14 +80,9 @@ impl Snapshot {
     pub fn changes(&self, after: &Snapshot) -> Changes {
         let mut changes = self.every_change(after);
         changes.retain(|path, change| {
-            let folder = after
-                .0
-                .get(path)
-                .is_some_and(|entry| entry.kind == Kind::Folder);
+            let folder = after.0.get(path).is_some_and(|entry| entry.kind == Kind::Folder);
             !(is_state(path)
-                || folder
-                    && (change == "modified"
-                        || change == "added" && STATE.starts_with(path.as_str())))
+                || folder && (change == "modified" || change == "added" && STATE.starts_with(path.as_str())))
         });
         changes
     }
@@ -134,22 +129,13 @@ impl Entry {
 }
 
 fn collect(path: &Path, name: &str, entries: &mut BTreeMap<String, Entry>) {
-    let data = fs::symlink_metadata(path)
-        .unwrap_or_else(|error| panic!("cannot look at {}: {error}", path.display()));
+    let data = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("cannot look at {}: {error}", path.display()));
     let kind = match data.file_type() {
-        kind if kind.is_symlink() => Kind::Symlink(
-            fs::read_link(path)
-                .expect("a symlink")
-                .display()
-                .to_string(),
-        ),
+        kind if kind.is_symlink() => Kind::Symlink(fs::read_link(path).expect("a symlink").display().to_string()),
         kind if kind.is_dir() => Kind::Folder,
         kind if !kind.is_file() => Kind::Special,
         _ if data.len() > LARGEST_READ => Kind::LargeFile,
-        _ => Kind::File(
-            fs::read(path)
-                .unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display())),
-        ),
+        _ => Kind::File(fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))),
     };
     if kind == Kind::Folder {
         for child in fs::read_dir(path).expect("a folder") {
