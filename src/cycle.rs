@@ -52,7 +52,8 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
     let scan = scan::look(host, settings);
     let inventory = inventory::take(&scan);
     let plan = plan::make(&inventory, settings, request).map_err(NotNow::Failed)?;
-    let cleared = guard::check(plan, &scan.signs, attended).map_err(NotNow::Deferred)?;
+    let signs = scan::signs(host, settings, &scan);
+    let cleared = guard::check(plan, &inventory, settings, &signs, attended).map_err(NotNow::Deferred)?;
     Ok(Look {
         scan,
         inventory,

@@ -1,7 +1,21 @@
 //! Decide whether now is a good time. Pure: the signs were gathered by the scan.
 
-use crate::plan::Plan;
+use std::time::Duration;
+
+use time::macros::datetime;
+
+use crate::config::Settings;
+use crate::inventory::{Inventory, State};
+use crate::model::{Timestamp, Validity};
+use crate::plan::{Decision, Plan};
+use crate::report::text;
 use crate::scan::Signs;
+
+/// When this version was made: no honest clock is before it.
+const MADE: Timestamp = datetime!(2026-11-01 0:00 UTC);
+
+/// A clock that went ahead of the time since boot by more than this has jumped.
+const JUMP: time::Duration = time::Duration::DAY;
 
 /// A plan that may be carried out now. Only [`check`] makes one.
 #[derive(Debug, Clone)]
@@ -21,29 +35,205 @@ impl Cleared {
 /// Whether a person asked for it and looks on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attended {
-    /// `renew` by hand: signs become warnings.
+    /// By hand: signs become warnings.
     ByHand,
     /// The daemon: signs defer the cycle.
-    Unattended,
+    Unattended {
+        /// How long the daemon has been running.
+        running_for: Duration,
+    },
 }
 
 /// Clears the plan, or says why it has to wait.
-pub fn check(plan: Plan, signs: &Signs, attended: Attended) -> Result<Cleared, String> {
+///
+/// A doubtful clock holds back only what could still be good: what has expired on every plausible clock is renewed.
+pub fn check(
+    mut plan: Plan,
+    inventory: &Inventory,
+    settings: &Settings,
+    signs: &Signs,
+    attended: Attended,
+) -> Result<Cleared, String> {
+    let others = others_at_work(signs);
+    let floor = floor(inventory, signs);
+    let running_for = match attended {
+        Attended::ByHand => Duration::ZERO,
+        Attended::Unattended { running_for } => running_for,
+    };
+    let doubt = clock_doubt(plan.at, floor, signs, settings.clock_wait.saturating_sub(running_for));
+    let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
+    if attended == Attended::ByHand || warnings.is_empty() {
+        return Ok(Cleared { plan, warnings });
+    }
+    if !others.is_empty() {
+        return Err(others.join("; "));
+    }
+    let held_back = hold_back(&mut plan, floor, &doubt.unwrap_or_default());
+    let some_left = plan.renewals().next().is_some();
+    match (held_back, some_left) {
+        (true, false) => Err(warnings.join("; ")),
+        (true, true) => {
+            warnings.push("only what has expired on every plausible clock is renewed".into());
+            Ok(Cleared { plan, warnings })
+        }
+        (false, _) => Ok(Cleared { plan, warnings }),
+    }
+}
+
+fn others_at_work(signs: &Signs) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(pid) = signs.kubeadm {
         reasons.push(format!("kubeadm is running (pid {pid})"));
     }
-    if let Some(path) = signs.kubeadm_files.first() {
+    if let Some(path) = signs.staged.first() {
         reasons.push(format!(
             "kubeadm seems to be at work: {} changed within the last hour",
             path.display()
         ));
     }
-    match (attended, reasons.is_empty()) {
-        (Attended::Unattended, false) => Err(reasons.join("; ")),
-        _ => Ok(Cleared {
-            plan,
-            warnings: reasons,
-        }),
+    if let Some(path) = signs.fresh.first() {
+        reasons.push(format!(
+            "somebody else seems to renew: {} changed within the last minute",
+            path.display()
+        ));
+    }
+    reasons
+}
+
+/// The earliest that it can be: this version was made, the newest certificate became valid, and we last looked before now.
+fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
+    let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
+        State::Present(present) => Some(present.certificate.validity),
+        _ => None,
+    });
+    let authorities = inventory
+        .authorities
+        .iter()
+        .filter_map(|a| Some(a.certificate.as_ref().ok()?.validity));
+    let born = leaves.chain(authorities).map(|Validity { not_before, .. }| not_before);
+    let looked = signs
+        .last_look
+        .iter()
+        .filter_map(|look| Timestamp::from_unix_timestamp(look.at).ok());
+    born.chain(looked).max().map_or(MADE, |newest| newest.max(MADE))
+}
+
+/// Why the clock cannot be trusted now. `wait` is what is left of the time that a synchronisation is waited for.
+///
+/// | synchronised | jumped ahead | before the floor | still waiting | doubt |
+/// | --- | --- | --- | --- | --- |
+/// | yes | any | any | any | no |
+/// | no or not known | yes | any | any | yes, for one look |
+/// | no or not known | no | yes | any | yes |
+/// | no | no | no | yes | yes |
+/// | no | no | no | no | no: many nodes never say that they are synchronised |
+/// | not known | no | no | any | no |
+fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
+    if signs.synchronised == Some(true) {
+        return None;
+    }
+    let last = signs.last_look.as_ref().filter(|last| last.boot_id == signs.boot_id);
+    let ahead = last.map(|last| {
+        let by_clock = now.unix_timestamp().saturating_sub(last.at);
+        let by_uptime = signs.uptime.saturating_sub(last.uptime);
+        time::Duration::seconds(by_clock.saturating_sub(by_uptime))
+    });
+    if let Some(ahead) = ahead.filter(|ahead| *ahead > JUMP) {
+        return Some(format!(
+            "the clock jumped ahead by {} since the last look",
+            text::residual(ahead)
+        ));
+    }
+    if now < floor {
+        return Some(format!(
+            "the clock says {}, but it is {} at least",
+            text::date(now),
+            text::date(floor)
+        ));
+    }
+    (signs.synchronised == Some(false) && wait > Duration::ZERO).then(|| {
+        format!(
+            "the clock is not synchronised yet; waiting up to {} more",
+            text::duration(wait)
+        )
+    })
+}
+
+/// Blocks the renewals of what could still be good at `floor`. True if there was one.
+fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
+    let mut any = false;
+    for item in &mut plan.items {
+        let expired_for_sure = item.expires.is_some_and(|ends| ends < floor);
+        if matches!(item.decision, Decision::Renew { .. } | Decision::With(_)) && !expired_for_sure {
+            item.decision = Decision::Blocked {
+                because: doubt.to_owned(),
+                fault: false,
+            };
+            any = true;
+        }
+    }
+    let renewed: Vec<_> = plan.renewals().map(|(item, _)| item.name.clone()).collect();
+    plan.restarts
+        .retain(|restart| restart.because.iter().any(|name| renewed.contains(name)));
+    any
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::LastLook;
+
+    const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn signs(synchronised: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Signs {
+        let last_look = LastLook {
+            at: NOW.unix_timestamp() - looked_ago,
+            boot_id: "b".into(),
+            uptime: 1000,
+        };
+        Signs {
+            synchronised,
+            last_look: Some(last_look),
+            boot_id: "b".into(),
+            uptime: 1000 + uptime_ago,
+            ..Signs::default()
+        }
+    }
+
+    #[test]
+    fn the_clock_is_doubted_as_the_table_says() {
+        let doubt = |signs: &Signs, floor, wait| clock_doubt(NOW, floor, signs, wait);
+        let (before, after) = (NOW - JUMP, NOW + JUMP);
+        let year = 400 * 86_400;
+        assert_eq!(doubt(&signs(Some(true), year, 10), after, HOUR), None);
+        assert!(
+            doubt(&signs(None, year, 10), before, Duration::ZERO)
+                .unwrap()
+                .contains("jumped ahead by 1y")
+        );
+        assert!(
+            doubt(&signs(Some(false), 10, 10), after, Duration::ZERO)
+                .unwrap()
+                .contains("at least")
+        );
+        assert!(
+            doubt(&signs(Some(false), 10, 10), before, HOUR)
+                .unwrap()
+                .contains("up to 1h")
+        );
+        assert_eq!(doubt(&signs(Some(false), 10, 10), before, Duration::ZERO), None);
+        assert_eq!(doubt(&signs(None, 10, 10), before, HOUR), None);
+    }
+
+    #[test]
+    fn time_asleep_or_in_another_boot_is_no_jump() {
+        let year = 400 * 86_400;
+        assert_eq!(clock_doubt(NOW, MADE, &signs(None, year, year), Duration::ZERO), None);
+        let rebooted = Signs {
+            boot_id: "c".into(),
+            ..signs(None, year, 10)
+        };
+        assert_eq!(clock_doubt(NOW, MADE, &rebooted, Duration::ZERO), None);
     }
 }

@@ -1,8 +1,9 @@
 //! kubecertd keeps the certificates of a Kubernetes node alive.
 //!
 //! The modules stand in the order in which data goes through them; [`cycle`] knows that order.
+
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod model;
 
@@ -10,6 +11,7 @@ pub mod catalog;
 pub mod config;
 pub mod format;
 
+pub mod memory;
 pub mod scan;
 
 pub mod inventory;

@@ -7,7 +7,8 @@ use crate::catalog::{self, AuthoritySpec, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::host::{Host, write};
-use crate::model::{Read, Timestamp, Unread};
+use crate::memory::{self, LastLook};
+use crate::model::{File, Read, Timestamp, Unread};
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -24,18 +25,26 @@ pub struct Scan {
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
-    /// What else a guard wants to know.
-    pub signs: Signs,
     files: BTreeMap<PathBuf, Read>,
 }
 
-/// Signs that somebody else is at work.
+/// Signs that somebody else is at work, and what is known of the clock.
 #[derive(Debug, Clone, Default)]
 pub struct Signs {
     /// The process id of a running kubeadm.
     pub kubeadm: Option<u32>,
     /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
-    pub kubeadm_files: Vec<PathBuf>,
+    pub staged: Vec<PathBuf>,
+    /// Files of credentials and CAs that changed less than a minute ago, and not by us.
+    pub fresh: Vec<PathBuf>,
+    /// Whether systemd says that the clock is synchronised; none where it does not say.
+    pub synchronised: Option<bool>,
+    /// The last look that the daemon recorded.
+    pub last_look: Option<LastLook>,
+    /// This boot.
+    pub boot_id: String,
+    /// Seconds since boot.
+    pub uptime: i64,
 }
 
 impl Scan {
@@ -56,7 +65,6 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
         manifests: manifests(host, &manifests_folder),
         manifests_folder,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
-        signs: signs(host, settings),
         files: BTreeMap::new(),
     };
     read_all(host, &mut scan);
@@ -168,16 +176,33 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     }
 }
 
-fn signs(host: &Host, settings: &Settings) -> Signs {
+/// Gathers what the guard wants to know, after a look.
+pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
     let staging = settings.paths.kubernetes.join("tmp");
-    let hour_ago = host.now() - time::Duration::HOUR;
-    let names = host.names(&staging).unwrap_or_default();
+    let hour_ago = scan.at - time::Duration::HOUR;
+    let staged = host
+        .names(&staging)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|name| staging.join(name));
+    let ours = memory::wrote(host);
+    let is_fresh = |file: &&File| {
+        let age = scan.at - file.identity.modified;
+        age.abs() < time::Duration::MINUTE && !ours(&file.real, file.identity.inode)
+    };
     Signs {
         kubeadm: host.running("kubeadm"),
-        kubeadm_files: names
-            .into_iter()
-            .map(|name| staging.join(name))
-            .filter(|path| host.changed_since(path, hour_ago))
+        staged: staged.filter(|path| host.changed_since(path, hour_ago)).collect(),
+        fresh: scan
+            .files
+            .values()
+            .flatten()
+            .filter(is_fresh)
+            .map(|file| file.real.clone())
             .collect(),
+        synchronised: host.synchronised(),
+        last_look: memory::last_look(host),
+        boot_id: host.boot_id(),
+        uptime: host.uptime(),
     }
 }

@@ -20,6 +20,7 @@ use crate::backup::Backup;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside, parent};
 use crate::host::{Host, lock::Lock};
+use crate::memory;
 use crate::model::{Bytes, Exit, Failure, Unread};
 use crate::renew::install::Replacement;
 use crate::restart::pending::{self, Pending};
@@ -309,6 +310,7 @@ impl Journal {
 
     fn finish(&self, host: &Host) -> Result<(), Failure> {
         pending::record(host, &self.restarts)?;
+        memory::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
         self.clear(host)
     }
 

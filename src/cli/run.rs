@@ -1,6 +1,6 @@
 //! `kubecertd run`: the daemon.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
@@ -8,14 +8,18 @@ use tracing::{error, info, warn};
 
 use super::context::Context;
 use crate::config::Settings;
-use crate::cycle::{self, Look, NotNow};
+use crate::cycle::{self, Look};
 use crate::guard::Attended;
 use crate::host::schedule::{Agenda, Ticker, Wake};
 use crate::host::{Host, log, notify};
+use crate::memory;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::cycle::Report;
 use crate::report::text;
+
+/// A deferred cycle is tried again after this.
+const RETRY: time::Duration = time::Duration::MINUTE;
 
 /// Runs until SIGTERM.
 pub fn run(context: Context) -> Result<Exit, Failure> {
@@ -34,8 +38,9 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
     let mut terminated = signal(SignalKind::terminate()).map_err(fail)?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut ticker = Ticker::start().await?;
+    let started = Instant::now();
     recover(&host)?;
-    look(&host, &settings);
+    look(&host, &settings, started);
     let mut agenda = Agenda::new(settings.schedule.clone(), host.now());
     notify::ready();
     idle(&agenda);
@@ -48,8 +53,12 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
         notify::watchdog();
         match agenda.wake(host.now()) {
             None => continue,
-            Some(Wake::Look) => look(&host, &settings),
-            Some(Wake::Cycle) => cycle_in_background(&host, &settings, &mut ticker).await,
+            Some(Wake::Look) => look(&host, &settings, started),
+            Some(Wake::Cycle) => {
+                if !cycle_in_background(&host, &settings, started, &mut ticker).await {
+                    agenda.retry(host.now(), RETRY);
+                }
+            }
         }
         if host.stop.requested() {
             break;
@@ -77,11 +86,25 @@ fn idle(agenda: &Agenda) {
 }
 
 /// Reads, logs the plan, changes nothing.
-fn look(host: &Host, settings: &Settings) {
+fn look(host: &Host, settings: &Settings, started: Instant) {
     notify::status("Looking at the certificates");
-    match cycle::look(host, settings, &Request::DUE, Attended::Unattended) {
+    match cycle::look(host, settings, &Request::DUE, unattended(started)) {
         Ok(look) => log_plan(&look),
         Err(not_now) => warn!("{}", not_now.failure()),
+    }
+    remember(host);
+}
+
+fn unattended(started: Instant) -> Attended {
+    Attended::Unattended {
+        running_for: started.elapsed(),
+    }
+}
+
+/// Records the look, so that the next one notices a jump of the clock.
+fn remember(host: &Host) {
+    if let Err(failure) = memory::record_look(host, host.now()) {
+        warn!("{failure}");
     }
 }
 
@@ -99,43 +122,57 @@ fn log_plan(look: &Look) {
     }
 }
 
-/// Runs a cycle on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile.
-async fn cycle_in_background(host: &Host, settings: &Settings, ticker: &mut Ticker) {
+/// Runs a cycle on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile. False: it was deferred.
+async fn cycle_in_background(host: &Host, settings: &Settings, started: Instant, ticker: &mut Ticker) -> bool {
     notify::status("Running a cycle");
     let (worker_host, worker_settings) = (host.clone(), settings.clone());
-    let mut worker = tokio::task::spawn_blocking(move || one_cycle(&worker_host, &worker_settings));
+    let mut worker = tokio::task::spawn_blocking(move || one_cycle(&worker_host, &worker_settings, started));
     loop {
         tokio::select! {
-            done = &mut worker => {
-                if let Err(e) = done {
-                    error!("the cycle ended early: {e}");
-                }
-                return;
-            }
+            done = &mut worker => return done.unwrap_or_else(|e| {
+                error!("the cycle ended early: {e}");
+                true
+            }),
             () = ticker.tick() => notify::watchdog(),
         }
     }
 }
 
-fn one_cycle(host: &Host, settings: &Settings) {
-    let run = || -> Result<Report, Failure> {
-        let lock = host.lock("scheduled cycle", Duration::ZERO)?;
-        cycle::recover(host, &lock)?;
-        let look = cycle::look(host, settings, &Request::DUE, Attended::Unattended).map_err(NotNow::failure)?;
-        log_plan(&look);
-        Ok(cycle::act(host, settings, &lock, &Request::DUE, look))
-    };
-    match run() {
-        Ok(report) => {
-            for warning in &report.warnings {
-                warn!("{warning}");
-            }
-            match report.exit() {
-                Exit::Done => info!("cycle: {}", report.summary()),
-                Exit::Partly => warn!("cycle: {}", report.summary()),
-                _ => error!("cycle: {}", report.summary()),
-            }
+/// False: it was deferred.
+fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> bool {
+    let lock = match host.lock("scheduled cycle", Duration::ZERO) {
+        Ok(lock) => lock,
+        Err(failure) => {
+            warn!("no cycle now: {failure}");
+            return false;
         }
-        Err(failure) => warn!("no cycle now: {failure}"),
+    };
+    if let Err(failure) = cycle::recover(host, &lock) {
+        error!("no cycle now: {failure}");
+        return true;
+    }
+    let look = cycle::look(host, settings, &Request::DUE, unattended(started));
+    remember(host);
+    match look {
+        Ok(look) => {
+            log_plan(&look);
+            log_report(&cycle::act(host, settings, &lock, &Request::DUE, look));
+            true
+        }
+        Err(not_now) => {
+            warn!("no cycle now: {}", not_now.failure());
+            false
+        }
+    }
+}
+
+fn log_report(report: &Report) {
+    for warning in &report.warnings {
+        warn!("{warning}");
+    }
+    match report.exit() {
+        Exit::Done => info!("cycle: {}", report.summary()),
+        Exit::Partly => warn!("cycle: {}", report.summary()),
+        _ => error!("cycle: {}", report.summary()),
     }
 }

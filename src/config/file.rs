@@ -26,6 +26,7 @@ pub struct File {
     pub renew_before: Text,
     pub urgent_before: Text,
     pub validity: Text,
+    pub clock_wait: Text,
     pub paths: Paths,
     pub backup: Backup,
     pub restart: Restart,

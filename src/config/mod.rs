@@ -1,5 +1,6 @@
 //! Configuration: files as written ([`file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
 
+mod check;
 pub mod file;
 pub mod settings;
 mod show;

@@ -29,6 +29,7 @@ pub fn show(s: &Settings) -> String {
         format!("renew_before = {}", quoted(&duration(s.renew_before))),
         format!("urgent_before = {}", quoted(&duration(s.urgent_before))),
         format!("validity = {}", quoted(&duration(s.validity))),
+        format!("clock_wait = {}", quoted(&duration(s.clock_wait))),
         "\n[paths]".into(),
         format!("kubernetes = {}", path(&s.paths.kubernetes)),
         format!("pki = {}", path(&s.paths.pki)),

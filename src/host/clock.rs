@@ -1,8 +1,12 @@
 //! The clock. Only here the program asks what time it is.
 
-use crate::model::Timestamp;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
 
 use super::Host;
+use crate::model::Timestamp;
 
 impl Host {
     /// Now, UTC, to the second below (X.509 dates have no fractions).
@@ -24,5 +28,29 @@ impl Host {
             now.second(),
             now.millisecond()
         )
+    }
+
+    /// Seconds since boot, sleep included. No step of the wall clock moves it.
+    pub fn uptime(&self) -> i64 {
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
+    }
+
+    /// A value that is different after every boot of this machine.
+    pub fn boot_id(&self) -> String {
+        let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        text.map(|text| text.trim().to_owned()).unwrap_or_default()
+    }
+
+    /// Whether systemd says that the clock is synchronised; none where it does not say.
+    ///
+    /// timedatectl asks over D-Bus; adjtimex(2) would need a hole in the service's sandbox.
+    pub fn synchronised(&self) -> Option<bool> {
+        let arguments = ["show", "-p", "NTPSynchronized", "--value"];
+        let answer = self.output(Path::new("/usr/bin/timedatectl"), &arguments, Duration::from_secs(5))?;
+        match answer.trim() {
+            "yes" => Some(true),
+            "no" => Some(false),
+            _ => None,
+        }
     }
 }

@@ -80,6 +80,12 @@ impl Agenda {
         self.next
     }
 
+    /// A cycle was deferred: it is tried again after `wait` at the latest.
+    pub fn retry(&mut self, now: Timestamp, wait: time::Duration) {
+        let again = now + wait;
+        self.next = Some(self.next.map_or(again, |next| next.min(again)));
+    }
+
     /// What is to be done at this tick.
     pub fn wake(&mut self, now: Timestamp) -> Option<Wake> {
         if now < self.last_tick - STEP {

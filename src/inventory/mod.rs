@@ -1,5 +1,7 @@
 //! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
 
+mod authority;
+
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -158,7 +160,7 @@ pub fn take(scan: &Scan) -> Inventory {
         .authorities
         .iter()
         .filter(|spec| !(etcd_is_external && spec.name == catalog::ETCD_CA))
-        .map(|spec| authority(scan, spec))
+        .map(|spec| authority::take(scan, spec))
         .collect();
     Inventory {
         at: scan.at,
@@ -166,7 +168,7 @@ pub fn take(scan: &Scan) -> Inventory {
         authorities,
         pods,
         bad_manifests,
-        service_account: service_account(scan),
+        service_account: authority::service_account(scan),
         etcd_is_external,
     }
 }
@@ -318,102 +320,5 @@ fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> 
         Ok(facts.style)
     } else {
         Err("does not match its certificate".into())
-    }
-}
-
-fn authority(scan: &Scan, spec: &AuthoritySpec) -> Authority {
-    let bundle = scan
-        .file(&spec.certificate)
-        .as_ref()
-        .map_err(Clone::clone)
-        .and_then(|file| {
-            let parsed = file.bytes.text().and_then(x509::parse_pem).map_err(Unread::Because)?;
-            Ok(parsed
-                .into_iter()
-                .map(|(_, certificate)| certificate)
-                .collect::<Vec<_>>())
-        });
-    let mut bundle = match bundle {
-        Ok(bundle) => bundle,
-        Err(unread) => {
-            let signer = Signer::Unusable(format!("{} {}", spec.certificate.display(), why(&unread)));
-            return Authority {
-                spec: spec.clone(),
-                certificate: Err(unread),
-                bundle: Vec::new(),
-                signer,
-            };
-        }
-    };
-    let (at, signer) = signer(scan, spec, &bundle);
-    // The signing certificate is what the CA's row shows; kubeadm shows the first.
-    let certificate = bundle[at].clone();
-    bundle.swap(0, at);
-    Authority {
-        spec: spec.clone(),
-        certificate: Ok(certificate),
-        bundle,
-        signer,
-    }
-}
-
-/// Which certificate of the bundle signs, and whether it may.
-fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, Signer) {
-    let unusable = |at, path: &Path, reason: &str| (at, Signer::Unusable(format!("{} {reason}", path.display())));
-    let file = match scan.file(&spec.key) {
-        Ok(file) => file,
-        Err(Unread::Missing) => return (0, Signer::External),
-        Err(Unread::Because(reason)) => return unusable(0, &spec.key, reason),
-    };
-    let facts = match file.bytes.text().and_then(find_key) {
-        Ok((_, facts)) => facts,
-        Err(reason) => return unusable(0, &spec.key, &reason),
-    };
-    // A CA renewed with its own key stands twice in the bundle: the one that lasts longer signs.
-    let matching = bundle
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| c.public_key == facts.public_key)
-        .max_by_key(|(_, c)| c.validity.not_after);
-    let Some((at, certificate)) = matching else {
-        return unusable(
-            0,
-            &spec.key,
-            &format!("is not the key of {}", spec.certificate.display()),
-        );
-    };
-    if !certificate.is_ca || !certificate.may_sign {
-        return unusable(at, &spec.certificate, "is not a CA that may sign certificates");
-    }
-    if certificate.validity.has_ended(scan.at) {
-        return unusable(at, &spec.certificate, "has expired");
-    }
-    if certificate.validity.not_before > scan.at {
-        return unusable(at, &spec.certificate, "is not valid yet");
-    }
-    (at, Signer::Ready(file.clone()))
-}
-
-fn service_account(scan: &Scan) -> Result<(), String> {
-    let (key_path, public_path) = &scan.service_account;
-    let text = |path: &Path| match scan.file(path) {
-        Ok(file) => file
-            .bytes
-            .text()
-            .map(str::to_owned)
-            .map_err(|e| format!("{} {e}", path.display())),
-        Err(e) => Err(format!("{} {}", path.display(), why(e))),
-    };
-    let (_, facts) = find_key(&text(key_path)?).map_err(|e| format!("{} {e}", key_path.display()))?;
-    let blocks = pem::blocks(&text(public_path)?).map_err(|e| format!("{} {e}", public_path.display()))?;
-    let public = blocks.first().and_then(|block| x509::public_key(&block.der));
-    match public {
-        Some(public) if public == facts.public_key => Ok(()),
-        Some(_) => Err(format!(
-            "{} and {} are not a pair",
-            key_path.display(),
-            public_path.display()
-        )),
-        None => Err(format!("{} holds no public key", public_path.display())),
     }
 }

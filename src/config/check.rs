@@ -1,0 +1,362 @@
+//! From files as written to settings: every value parsed, every relation checked, all problems kept.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use croner::Cron;
+use toml::Spanned;
+
+use super::Problem;
+use super::file::{File, Number, Source, Text};
+use super::settings::{Backup, BeforeRenewal, Paths, Schedule, Scope, Settings};
+use crate::catalog::{self, AuthoritySpec, Extra, Store};
+
+/// Where backups go by default.
+const DEFAULT_BACKUPS: &str = "/var/lib/kubecertd/backups";
+
+impl Settings {
+    /// The settings that `sources` (earlier to later; later wins) make, and every problem with them.
+    pub fn check(sources: &[Source], problems: &mut Vec<Problem>) -> Self {
+        let mut c = Checker { sources, problems };
+        let zone = c.text(
+            "timezone",
+            |f| &f.timezone,
+            "UTC",
+            |s| Tz::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
+        );
+        let (cron, text) = c.text("schedule", |f| &f.schedule, "0 17 3 * * *", cron);
+        let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
+        let urgent_before = c.text("urgent_before", |f| &f.urgent_before, "7d", duration);
+        let validity = c.text("validity", |f| &f.validity, "365d", duration);
+        let clock_wait = c.text(
+            "clock_wait",
+            |f| &f.clock_wait,
+            "15m",
+            |s| match s {
+                "0s" => Ok(Duration::ZERO),
+                _ => duration(s),
+            },
+        );
+        let settings = Self {
+            schedule: Schedule { cron, text, zone },
+            renew_before,
+            urgent_before,
+            validity,
+            clock_wait,
+            paths: c.paths(),
+            backup: c.backup(),
+            scope: c.text("restart.scope", |f| &f.restart.scope, "needed", scope),
+            authorities: c.authorities(),
+            extra: c.extra(),
+        };
+        c.relations(&settings);
+        settings
+    }
+}
+
+struct Checker<'a> {
+    sources: &'a [Source],
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Checker<'_> {
+    /// The last file that sets a key wins.
+    fn last<T>(&self, get: impl Fn(&File) -> &Option<Spanned<T>>) -> Option<(&Source, &Spanned<T>)> {
+        self.sources
+            .iter()
+            .rev()
+            .find_map(|source| Some((source, get(&source.file).as_ref()?)))
+    }
+
+    fn text<T>(
+        &mut self,
+        key: &str,
+        get: impl Fn(&File) -> &Text,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> T {
+        let found = self
+            .last(get)
+            .map(|(source, value)| parse(value.get_ref()).map_err(|e| source.problem(value.span(), key, e)));
+        match found {
+            Some(Ok(value)) => return value,
+            Some(Err(problem)) => self.problems.push(problem),
+            None => {}
+        }
+        // Defaults are constants of this file, parsed by the same function, and a test parses them all.
+        parse(default).unwrap_or_else(|e| unreachable!("default of {key}: {e}"))
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        get: impl Fn(&File) -> &Number,
+        default: usize,
+        allowed: std::ops::RangeInclusive<i64>,
+    ) -> usize {
+        let found = self.last(get).map(|(source, value)| {
+            if allowed.contains(value.get_ref()) {
+                usize::try_from(*value.get_ref()).map_err(|e| source.problem(value.span(), key, e.to_string()))
+            } else {
+                let message = format!(
+                    "{} is not between {} and {}",
+                    value.get_ref(),
+                    allowed.start(),
+                    allowed.end()
+                );
+                Err(source.problem(value.span(), key, message))
+            }
+        });
+        match found {
+            Some(Ok(value)) => value,
+            Some(Err(problem)) => {
+                self.problems.push(problem);
+                default
+            }
+            None => default,
+        }
+    }
+
+    fn paths(&mut self) -> Paths {
+        let kubernetes = self.text("paths.kubernetes", |f| &f.paths.kubernetes, "/etc/kubernetes", path);
+        let pki = kubernetes.join("pki");
+        Paths {
+            pki: self.text("paths.pki", |f| &f.paths.pki, &pki.to_string_lossy(), path),
+            kubernetes,
+            manifests: self.text("paths.manifests", |f| &f.paths.manifests, "auto", path_or_auto),
+            etcd_data: self.text("paths.etcd_data", |f| &f.paths.etcd_data, "auto", path_or_auto),
+            kubelet: self.text("paths.kubelet", |f| &f.paths.kubelet, "/var/lib/kubelet", path),
+        }
+    }
+
+    fn backup(&mut self) -> Backup {
+        Backup {
+            directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
+            keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
+            before_renewal: self.text(
+                "backup.before_renewal",
+                |f| &f.backup.before_renewal,
+                "required",
+                |s| match s {
+                    "required" => Ok(BeforeRenewal::Required),
+                    "files" => Ok(BeforeRenewal::Files),
+                    "off" => Ok(BeforeRenewal::Off),
+                    _ => Err(format!("`{s}` is not one of required, files, off")),
+                },
+            ),
+        }
+    }
+
+    fn authorities(&mut self) -> Vec<AuthoritySpec> {
+        let mut found = Vec::new();
+        for source in self.sources {
+            for ca in &source.file.ca {
+                let [name, certificate, key] = [(&ca.name, "name"), (&ca.path, "path"), (&ca.key, "key")]
+                    .map(|(value, key)| self.required(source, "ca", value, key));
+                if let (Some(name), Some(certificate), Some(key)) = (name, certificate, key) {
+                    let certificate = self.checked_path(source, "ca.path", &ca.path, &certificate);
+                    let key = self.checked_path(source, "ca.key", &ca.key, &key);
+                    found.push(AuthoritySpec { name, certificate, key });
+                }
+            }
+        }
+        found
+    }
+
+    fn extra(&mut self) -> Vec<Extra> {
+        let mut found: Vec<Extra> = Vec::new();
+        for source in self.sources {
+            for c in &source.file.certificate {
+                let name = self.required(source, "certificate", &c.name, "name");
+                let path = self.required(source, "certificate", &c.path, "path");
+                let ca = self.required(source, "certificate", &c.ca, "ca");
+                if let (Some(name), Some(path), Some(ca)) = (name, path, ca) {
+                    let certificate = self.checked_path(source, "certificate.path", &c.path, &path);
+                    let key = match &c.key {
+                        Some(key) => self.checked_path(source, "certificate.key", &c.key, key.get_ref()),
+                        None => certificate.clone(),
+                    };
+                    self.pattern(source, "certificate", &c.path, &[&name, &path, &key.to_string_lossy()]);
+                    found.push(Extra {
+                        name,
+                        store: Store::Pair { certificate, key },
+                        ca,
+                        readers: readers(&c.readers),
+                    });
+                }
+            }
+            for k in &source.file.kubeconfig {
+                let name = self.required(source, "kubeconfig", &k.name, "name");
+                let path = self.required(source, "kubeconfig", &k.path, "path");
+                let ca = self.required(source, "kubeconfig", &k.ca, "ca");
+                if let (Some(name), Some(path), Some(ca)) = (name, path, ca) {
+                    self.pattern(source, "kubeconfig", &k.path, &[&name, &path]);
+                    let path = self.checked_path(source, "kubeconfig.path", &k.path, &path);
+                    found.push(Extra {
+                        name,
+                        store: Store::Kubeconfig { path },
+                        ca,
+                        readers: readers(&k.readers),
+                    });
+                }
+            }
+        }
+        found
+    }
+
+    fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
+        match value {
+            Some(value) if !value.get_ref().is_empty() => Some(value.get_ref().clone()),
+            _ => {
+                let span = value.as_ref().map_or(0..0, Spanned::span);
+                let message = format!("every [[{table}]] needs a `{key}`");
+                self.problems
+                    .push(source.problem(span, &format!("{table}.{key}"), message));
+                None
+            }
+        }
+    }
+
+    fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
+        path(text).unwrap_or_else(|e| {
+            let span = value.as_ref().map_or(0..0, Spanned::span);
+            self.problems.push(source.problem(span, key, e));
+            PathBuf::from(text)
+        })
+    }
+
+    /// A `*` stands for the same text in path, key and name, and only in the last part of a path.
+    fn pattern(&mut self, source: &Source, table: &str, at: &Text, parts: &[&str]) {
+        let stars: Vec<_> = parts.iter().map(|part| part.matches('*').count()).collect();
+        let in_folder = parts[1..]
+            .iter()
+            .any(|p| Path::new(p).parent().is_some_and(|p| p.to_string_lossy().contains('*')));
+        if in_folder || stars.iter().any(|n| *n != stars[0] || *n > 1) {
+            let span = at.as_ref().map_or(0..0, Spanned::span);
+            let message = "a `*` must stand once in name, path and key alike, and in the file's name only";
+            self.problems
+                .push(source.problem(span, &format!("{table}.path"), message));
+        }
+    }
+
+    /// What must hold between values.
+    fn relations(&mut self, s: &Settings) {
+        if s.renew_before > s.validity / 2 {
+            let message = "is longer than half of `validity`: everything would be renewed all the time";
+            self.wrong("renew_before", |f| &f.renew_before, message.into());
+        }
+        if s.urgent_before > s.renew_before {
+            self.wrong(
+                "urgent_before",
+                |f| &f.urgent_before,
+                "is longer than `renew_before`".into(),
+            );
+        }
+        if s.schedule.next(crate::model::Timestamp::UNIX_EPOCH).is_none() {
+            self.wrong("schedule", |f| &f.schedule, "never fires".into());
+        }
+        let manifests = s
+            .paths
+            .manifests
+            .clone()
+            .unwrap_or_else(|| s.paths.kubernetes.join("manifests"));
+        let backed_up = [&s.paths.kubernetes, &s.paths.pki, &manifests];
+        if let Some(folder) = backed_up
+            .into_iter()
+            .find(|folder| s.backup.directory.starts_with(folder))
+        {
+            let message = format!("lies inside {}, which is backed up", folder.display());
+            self.wrong("backup.directory", |f| &f.backup.directory, message);
+        }
+        self.known_authorities(s);
+    }
+
+    fn wrong(&mut self, key: &str, get: fn(&File) -> &Text, message: String) {
+        let problem = match self.last(get) {
+            Some((source, value)) => source.problem(value.span(), key, message),
+            // The default does not fit another value, so the last file is as good a place as any.
+            None => Problem {
+                file: self.sources.last().map_or_else(PathBuf::new, |s| s.path.clone()),
+                at: None,
+                key: key.into(),
+                message,
+            },
+        };
+        self.problems.push(problem);
+    }
+
+    /// Every credential is signed by a CA that is known.
+    fn known_authorities(&mut self, s: &Settings) {
+        let known: Vec<String> = catalog::authorities(&s.paths, &s.authorities)
+            .into_iter()
+            .map(|authority| authority.name)
+            .collect();
+        for source in self.sources {
+            let certificates = source.file.certificate.iter().map(|c| ("certificate.ca", &c.ca));
+            let kubeconfigs = source.file.kubeconfig.iter().map(|k| ("kubeconfig.ca", &k.ca));
+            for (key, ca) in certificates.chain(kubeconfigs) {
+                if let Some(ca) = ca.as_ref().filter(|ca| !known.contains(ca.get_ref())) {
+                    let message = format!(
+                        "no CA `{}`; known are {}, more with [[ca]]",
+                        ca.get_ref(),
+                        known.join(", ")
+                    );
+                    self.problems.push(source.problem(ca.span(), key, message));
+                }
+            }
+        }
+    }
+}
+
+fn readers(list: &[Spanned<String>]) -> Vec<String> {
+    list.iter().map(|r| r.get_ref().clone()).collect()
+}
+
+fn cron(text: &str) -> Result<(Cron, String), String> {
+    let fields = match text.split_whitespace().count() {
+        5 => format!("0 {text}"),
+        _ => text.to_owned(),
+    };
+    let parsed = croner::parser::CronParser::builder()
+        .seconds(croner::parser::Seconds::Required)
+        .build()
+        .parse(&fields)
+        .map_err(|e| format!("`{text}` is no cron schedule ({e}); six fields with seconds first, or five without, for example `0 17 3 * * *`"))?;
+    Ok((parsed, text.to_owned()))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text)
+        .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
+    // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5); a century is far below it and far above any use.
+    if parsed < Duration::from_secs(60) || parsed > Duration::from_secs(100 * 366 * 86_400) {
+        return Err(format!("`{text}` is not between 1m and 100 years"));
+    }
+    Ok(parsed)
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    match text {
+        "needed" => Ok(Scope::Needed),
+        "all" => Ok(Scope::All),
+        "never" => Ok(Scope::Never),
+        _ => Err(format!("`{text}` is not one of needed, all, never")),
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() || path.components().any(|c| c == std::path::Component::ParentDir) || text.contains('\0') {
+        return Err(format!("`{text}` is not an absolute path without `..`"));
+    }
+    Ok(path)
+}
+
+fn path_or_auto(text: &str) -> Result<Option<PathBuf>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    path(text).map(Some).map_err(|e| format!("{e}, nor `auto`"))
+}

@@ -1,0 +1,70 @@
+//! What is remembered between runs: the last look (to notice a jump of the clock) and the files that we wrote ourselves (so that
+//! we do not take our own work for somebody else's).
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::model::{Failure, Timestamp};
+
+const LAST_LOOK: &str = "last-look.json";
+const WRITTEN: &str = "written.json";
+
+/// When the daemon last looked, by two clocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastLook {
+    /// The wall clock, seconds since 1970.
+    pub at: i64,
+    /// The boot that [`Self::uptime`] belongs to.
+    pub boot_id: String,
+    /// Seconds since boot, sleep included (CLOCK_BOOTTIME).
+    pub uptime: i64,
+}
+
+/// A file that a transaction of ours put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Written {
+    path: PathBuf,
+    inode: u64,
+}
+
+/// The last look, if one was recorded.
+pub fn last_look(host: &Host) -> Option<LastLook> {
+    serde_json::from_slice(&host.read(&host.state(LAST_LOOK)).ok()?.bytes).ok()
+}
+
+/// Records a look that is taken now.
+pub fn record_look(host: &Host, now: Timestamp) -> Result<(), Failure> {
+    let look = LastLook {
+        at: now.unix_timestamp(),
+        boot_id: host.boot_id(),
+        uptime: host.uptime(),
+    };
+    write(host, LAST_LOOK, &look)
+}
+
+/// Records the files that a transaction has put in place.
+pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
+    let all: Vec<_> = paths
+        .filter_map(|path| {
+            Some(Written {
+                path: path.to_owned(),
+                inode: host.identity(path)?.inode,
+            })
+        })
+        .collect();
+    write(host, WRITTEN, &all)
+}
+
+/// Whether the last transaction put this inode there.
+pub fn wrote(host: &Host) -> impl Fn(&Path, u64) -> bool + use<> {
+    let read = || serde_json::from_slice::<Vec<Written>>(&host.read(&host.state(WRITTEN)).ok()?.bytes).ok();
+    let all = read().unwrap_or_default();
+    move |path, inode| all.iter().any(|written| written.path == path && written.inode == inode)
+}
+
+fn write(host: &Host, name: &str, value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_vec(value).map_err(|e| Failure::new(format!("cannot write {name}: {e}")))?;
+    host.write_state(name, &json)
+}
