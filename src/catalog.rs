@@ -5,8 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::settings::Paths;
-
 /// Where a credential is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Store {
@@ -174,14 +172,14 @@ const KUBECONFIGS: [(&str, &[&str], &str); 4] = [
 ];
 
 /// The three CAs of a kubeadm node, with what the configuration adds or moves, sorted by name.
-pub fn authorities(paths: &Paths, configured: &[AuthoritySpec]) -> Vec<AuthoritySpec> {
+pub fn authorities(pki: &Path, configured: &[AuthoritySpec]) -> Vec<AuthoritySpec> {
     let known = [("ca", "ca"), (ETCD_CA, "etcd/ca"), ("front-proxy-ca", "front-proxy-ca")];
     let mut all: Vec<AuthoritySpec> = known
         .into_iter()
         .map(|(name, base)| AuthoritySpec {
             name: name.into(),
-            certificate: paths.pki.join(format!("{base}.crt")),
-            key: paths.pki.join(format!("{base}.key")),
+            certificate: pki.join(format!("{base}.crt")),
+            key: pki.join(format!("{base}.key")),
         })
         .collect();
     for spec in configured {
@@ -195,13 +193,13 @@ pub fn authorities(paths: &Paths, configured: &[AuthoritySpec]) -> Vec<Authority
 /// The credentials of a kubeadm node, with what the configuration adds or moves, sorted by name as kubeadm does.
 ///
 /// `extra` holds no patterns any more (see [`expand`]).
-pub fn credentials(paths: &Paths, extra: &[Extra]) -> Vec<Spec> {
+pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> {
     let owned = |readers: &[&str]| readers.iter().map(|r| (*r).to_owned()).collect();
     let pairs = PAIRS.iter().map(|Pair(name, base, ca, readers, purpose)| Spec {
         name: (*name).into(),
         store: Store::Pair {
-            certificate: paths.pki.join(format!("{base}.crt")),
-            key: paths.pki.join(format!("{base}.key")),
+            certificate: pki.join(format!("{base}.crt")),
+            key: pki.join(format!("{base}.key")),
         },
         ca: (*ca).into(),
         readers: owned(readers),
@@ -211,7 +209,7 @@ pub fn credentials(paths: &Paths, extra: &[Extra]) -> Vec<Spec> {
     let kubeconfig = |name: &str, readers: &[&str], purpose: &str, keeper| Spec {
         name: name.into(),
         store: Store::Kubeconfig {
-            path: paths.kubernetes.join(name),
+            path: kubernetes.join(name),
         },
         ca: "ca".into(),
         readers: owned(readers),

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::backup::{self, Backup};
 use crate::config::Settings;
-use crate::guard::{self, Attended, Cleared};
+use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory, State};
@@ -42,7 +42,7 @@ pub struct Look {
 #[derive(Debug)]
 pub enum NotNow {
     /// Somebody else is at work: the reason.
-    Deferred(String),
+    Deferred(Deferred),
     /// The request does not make sense.
     Failed(Failure),
 }
@@ -225,8 +225,8 @@ impl NotNow {
     /// As a failure for people.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(reason) => {
-                Failure::new(format!("not now: {reason}")).hint("it is tried again at the next look")
+            Self::Deferred(deferred) => {
+                Failure::new(format!("not now: {}", deferred.reason)).hint("it is tried again at the next look")
             }
             Self::Failed(failure) => failure,
         }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use time::macros::datetime;
 
 use crate::config::Settings;
+use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
 use crate::plan::{Decision, Plan};
-use crate::report::text;
 use crate::scan::Signs;
 
 /// When this version was made: no honest clock is before it.
@@ -23,6 +23,17 @@ pub struct Cleared {
     plan: Plan,
     /// What speaks against it without blocking it.
     pub warnings: Vec<String>,
+    /// The clock may be wrong.
+    pub doubtful_clock: bool,
+}
+
+/// Why a plan has to wait.
+#[derive(Debug, Clone)]
+pub struct Deferred {
+    /// For people.
+    pub reason: String,
+    /// The clock may be wrong.
+    pub doubtful_clock: bool,
 }
 
 impl Cleared {
@@ -53,7 +64,7 @@ pub fn check(
     settings: &Settings,
     signs: &Signs,
     attended: Attended,
-) -> Result<Cleared, String> {
+) -> Result<Cleared, Deferred> {
     let others = others_at_work(signs);
     let floor = floor(inventory, signs);
     let running_for = match attended {
@@ -61,23 +72,27 @@ pub fn check(
         Attended::Unattended { running_for } => running_for,
     };
     let doubt = clock_doubt(plan.at, floor, signs, settings.clock_wait.saturating_sub(running_for));
+    let doubtful_clock = doubt.is_some();
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
-    if attended == Attended::ByHand || warnings.is_empty() {
-        return Ok(Cleared { plan, warnings });
-    }
-    if !others.is_empty() {
-        return Err(others.join("; "));
-    }
-    let held_back = hold_back(&mut plan, floor, &doubt.unwrap_or_default());
-    let some_left = plan.renewals().next().is_some();
-    match (held_back, some_left) {
-        (true, false) => Err(warnings.join("; ")),
-        (true, true) => {
-            warnings.push("only what has expired on every plausible clock is renewed".into());
-            Ok(Cleared { plan, warnings })
+    if let Attended::Unattended { .. } = attended {
+        let wait = |reason| Deferred { reason, doubtful_clock };
+        if !others.is_empty() {
+            return Err(wait(others.join("; ")));
         }
-        (false, _) => Ok(Cleared { plan, warnings }),
+        let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));
+        let some_left = plan.renewals().next().is_some();
+        if held_back && !some_left {
+            return Err(wait(warnings.join("; ")));
+        }
+        if held_back {
+            warnings.push("only what has expired on every plausible clock is renewed".into());
+        }
     }
+    Ok(Cleared {
+        plan,
+        warnings,
+        doubtful_clock,
+    })
 }
 
 fn others_at_work(signs: &Signs) -> Vec<String> {
@@ -100,7 +115,8 @@ fn others_at_work(signs: &Signs) -> Vec<String> {
     reasons
 }
 
-/// The earliest that it can be: this version was made, the newest certificate became valid, and we last looked before now.
+/// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
+/// that was not doubted.
 fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
@@ -114,7 +130,7 @@ fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
     let looked = signs
         .last_look
         .iter()
-        .filter_map(|look| Timestamp::from_unix_timestamp(look.at).ok());
+        .filter_map(|look| Timestamp::from_unix_timestamp(look.trusted).ok());
     born.chain(looked).max().map_or(MADE, |newest| newest.max(MADE))
 }
 
@@ -191,6 +207,7 @@ mod tests {
             at: NOW.unix_timestamp() - looked_ago,
             boot_id: "b".into(),
             uptime: 1000,
+            trusted: 0,
         };
         Signs {
             synchronised,

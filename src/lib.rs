@@ -27,6 +27,7 @@ pub mod restart;
 
 pub mod report;
 
+pub mod agenda;
 pub mod cycle;
 
 pub mod host;

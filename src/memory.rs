@@ -20,6 +20,8 @@ pub struct LastLook {
     pub boot_id: String,
     /// Seconds since boot, sleep included (CLOCK_BOOTTIME).
     pub uptime: i64,
+    /// The wall clock of the last look at which it was not doubted.
+    pub trusted: i64,
 }
 
 /// A file that a transaction of ours put in place.
@@ -34,12 +36,15 @@ pub fn last_look(host: &Host) -> Option<LastLook> {
     serde_json::from_slice(&host.read(&host.state(LAST_LOOK)).ok()?.bytes).ok()
 }
 
-/// Records a look that is taken now.
-pub fn record_look(host: &Host, now: Timestamp) -> Result<(), Failure> {
+/// Records a look that is taken now. One whose clock is doubted does not become what later clocks are measured by.
+pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Failure> {
+    let at = now.unix_timestamp();
+    let before = last_look(host).map_or(i64::MIN, |last| last.trusted);
     let look = LastLook {
-        at: now.unix_timestamp(),
+        at,
         boot_id: host.boot_id(),
         uptime: host.uptime(),
+        trusted: if doubtful { before } else { at },
     };
     write(host, LAST_LOOK, &look)
 }

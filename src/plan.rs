@@ -8,7 +8,8 @@ use time::Duration;
 use crate::catalog::{self, Keeper, Uptake};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::inventory::{Credential, Inventory, Pod, Present, Signer, State};
+use crate::format::kubeconfig;
+use crate::inventory::{Credential, Holding, Inventory, Pod, Present, Signer, State};
 use crate::model::{Exit, Failure, KeyAlgorithm, Timestamp, Validity};
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
@@ -210,7 +211,7 @@ fn decide(
     } else if due.is_some_and(|due| due < now) {
         format!(
             "less than {} is left",
-            crate::report::text::duration(settings.renew_before)
+            crate::format::text::duration(settings.renew_before)
         )
     } else if named {
         "it was asked for".into()
@@ -230,9 +231,11 @@ fn decide(
     if let Some(reason) = refusal(present) {
         return fault(reason);
     }
-    let wanted = now.saturating_add(settings.validity.try_into().unwrap_or(Duration::MAX));
+    // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).
+    let second = now.replace_nanosecond(0).unwrap_or(now);
+    let wanted = second.saturating_add(settings.validity.try_into().unwrap_or(Duration::MAX));
     let validity = Validity {
-        not_before: now - BACKDATE,
+        not_before: second - BACKDATE,
         not_after: wanted.min(ca),
     };
     let gains = validity.not_after >= ends.saturating_add(WORTH_IT);
@@ -288,6 +291,14 @@ fn refusal(present: &Present) -> Option<String> {
         && reason.contains("encrypted")
     {
         return Some(format!("{reason}, and the new one would be in the clear"));
+    }
+    if let Holding::Embedded { file, .. } = &present.holding
+        && let Err(reason) = file
+            .bytes
+            .text()
+            .and_then(|text| kubeconfig::replace_credential(text, "certificate", "key"))
+    {
+        return Some(format!("{} {reason}", file.real.display()));
     }
     present.files().into_iter().find_map(|file| {
         let path = file.real.display();

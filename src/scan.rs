@@ -48,6 +48,12 @@ pub struct Signs {
 }
 
 impl Scan {
+    /// Every path that was asked for and is there, as it was asked for (it may be a symlink).
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let there = self.files.iter().filter(|(_, read)| read.is_ok());
+        there.map(|(path, _)| path.as_path())
+    }
+
     /// What was read at `path`.
     pub fn file(&self, path: &Path) -> &Read {
         self.files.get(path).unwrap_or(&Err(Unread::Missing))
@@ -60,8 +66,8 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
     let manifests_folder = manifests_folder(host, settings);
     let mut scan = Scan {
         at: host.now(),
-        specs: catalog::credentials(&settings.paths, &extra),
-        authorities: catalog::authorities(&settings.paths, &settings.authorities),
+        specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
+        authorities: catalog::authorities(&settings.paths.pki, &settings.authorities),
         manifests: manifests(host, &manifests_folder),
         manifests_folder,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),

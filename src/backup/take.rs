@@ -133,7 +133,7 @@ fn build(
     let list = Manifest {
         format: 1,
         node: host.node_name(),
-        created: crate::report::text::rfc3339(scan.at),
+        created: crate::format::text::rfc3339(scan.at),
         reason: reason(cleared),
         entries: copied.iter().map(Entry::from).collect(),
     };
@@ -176,6 +176,8 @@ fn places(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory) 
             places.extend(present.files().into_iter().flat_map(|file| file.names.clone()));
         }
     }
+    // A symlink is kept as one, beside the file that it leads to.
+    places.extend(scan.paths().map(Path::to_owned));
     let all = places.clone();
     places.retain(|path| !path.ancestors().skip(1).any(|above| all.contains(above)));
     places.into_iter().collect()

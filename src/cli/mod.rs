@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::model::{Exit, Failure};
+use crate::plan::{Decision, Plan};
 
 /// Keeps the certificates of a Kubernetes control-plane node alive.
 #[derive(Debug, Parser)]
@@ -72,6 +73,20 @@ fn complain(failure: &Failure) {
     }
     if let Some(hint) = &failure.hint {
         eprintln!("hint: {hint}");
+    }
+}
+
+/// Says on stderr what speaks against a plan and what of it cannot be done.
+fn complain_of(plan: &Plan, warnings: &[String]) {
+    for item in plan.faults() {
+        match &item.decision {
+            Decision::Unreadable(reason) => eprintln!("kubecertd: cannot read {}: {reason}", item.name),
+            Decision::Blocked { because, .. } => eprintln!("kubecertd: cannot renew {}: {because}", item.name),
+            _ => {}
+        }
+    }
+    for warning in warnings {
+        eprintln!("kubecertd: {warning}");
     }
 }
 

@@ -25,9 +25,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let look = cycle::look(&context.host, &settings, &Request::DUE, Attended::ByHand).map_err(NotNow::failure)?;
     let plan = look.cleared.plan();
     super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
-    for warning in &look.cleared.warnings {
-        eprintln!("kubecertd: {warning}");
-    }
+    super::complain_of(plan, &look.cleared.warnings);
     let due = plan.renewals().next().is_some();
     Ok(match (arguments.exit_code && due, plan.faults().next()) {
         (true, _) => Exit::Due,

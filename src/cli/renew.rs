@@ -49,9 +49,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     cycle::recover(&context.host, &lock)?;
     let report = cycle::act(&context.host, &settings, &lock, &request, look()?);
     super::print(&report.render(arguments.output)?)?;
-    for warning in &report.warnings {
-        eprintln!("kubecertd: {warning}");
-    }
+    super::complain_of(&report.plan, &report.warnings);
     if let Some(failure) = &report.failure {
         super::complain(failure);
     }

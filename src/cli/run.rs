@@ -7,16 +7,17 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use super::context::Context;
+use crate::agenda::{Agenda, Wake};
 use crate::config::Settings;
-use crate::cycle::{self, Look};
+use crate::cycle::{self, Look, NotNow};
+use crate::format::text;
 use crate::guard::Attended;
-use crate::host::schedule::{Agenda, Ticker, Wake};
+use crate::host::schedule::Ticker;
 use crate::host::{Host, log, notify};
 use crate::memory;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::cycle::Report;
-use crate::report::text;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
@@ -24,7 +25,7 @@ const RETRY: time::Duration = time::Duration::MINUTE;
 /// Runs until SIGTERM.
 pub fn run(context: Context) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
-    let settings = context.settings().inspect_err(|failure| error!("{failure}"))?;
+    let settings = context.settings()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -88,11 +89,12 @@ fn idle(agenda: &Agenda) {
 /// Reads, logs the plan, changes nothing.
 fn look(host: &Host, settings: &Settings, started: Instant) {
     notify::status("Looking at the certificates");
-    match cycle::look(host, settings, &Request::DUE, unattended(started)) {
+    let look = cycle::look(host, settings, &Request::DUE, unattended(started));
+    remember(host, &look);
+    match look {
         Ok(look) => log_plan(&look),
         Err(not_now) => warn!("{}", not_now.failure()),
     }
-    remember(host);
 }
 
 fn unattended(started: Instant) -> Attended {
@@ -102,8 +104,13 @@ fn unattended(started: Instant) -> Attended {
 }
 
 /// Records the look, so that the next one notices a jump of the clock.
-fn remember(host: &Host) {
-    if let Err(failure) = memory::record_look(host, host.now()) {
+fn remember(host: &Host, look: &Result<Look, NotNow>) {
+    let doubtful = match look {
+        Ok(look) => look.cleared.doubtful_clock,
+        Err(NotNow::Deferred(deferred)) => deferred.doubtful_clock,
+        Err(NotNow::Failed(_)) => false,
+    };
+    if let Err(failure) = memory::record_look(host, host.now(), doubtful) {
         warn!("{failure}");
     }
 }
@@ -152,7 +159,7 @@ fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> bool {
         return true;
     }
     let look = cycle::look(host, settings, &Request::DUE, unattended(started));
-    remember(host);
+    remember(host, &look);
     match look {
         Ok(look) => {
             log_plan(&look);

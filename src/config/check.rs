@@ -289,7 +289,7 @@ impl Checker<'_> {
 
     /// Every credential is signed by a CA that is known.
     fn known_authorities(&mut self, s: &Settings) {
-        let known: Vec<String> = catalog::authorities(&s.paths, &s.authorities)
+        let known: Vec<String> = catalog::authorities(&s.paths.pki, &s.authorities)
             .into_iter()
             .map(|authority| authority.name)
             .collect();

@@ -1,4 +1,4 @@
-//! Configuration: files as written ([`file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
+//! Configuration: files as written ([`mod@file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
 
 mod check;
 pub mod file;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::settings::{BeforeRenewal, Scope, Settings};
 use crate::catalog::Store;
-use crate::report::text::duration;
+use crate::format::text::duration;
 
 /// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
 pub fn show(s: &Settings) -> String {

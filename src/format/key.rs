@@ -71,6 +71,12 @@ fn ec_public_key(der: &[u8]) -> Option<Vec<u8>> {
 /// PKCS#1 is the octet string inside PKCS#8 (RFC 5958); SEC1 is written anew with the curve and the public key, which Go wants.
 pub fn from_pkcs8(pkcs8: &[u8], algorithm: &KeyAlgorithm, style: KeyStyle) -> Result<Zeroizing<Vec<u8>>, String> {
     let curve = match (style, algorithm) {
+        // Version 2 of PKCS#8, with the public key, is what the library makes; openssl 3.0 does not read it.
+        (KeyStyle::Pkcs8, KeyAlgorithm::Ed25519) => {
+            let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|e| e.to_string())?;
+            let version_1 = key.to_pkcs8v1().map_err(|e| e.to_string())?;
+            return Ok(Zeroizing::new(version_1.as_ref().to_vec()));
+        }
         (KeyStyle::Pkcs8, _) => return Ok(Zeroizing::new(pkcs8.to_vec())),
         (KeyStyle::Pkcs1, KeyAlgorithm::Rsa(_)) => return inner_key(pkcs8),
         (KeyStyle::Sec1, KeyAlgorithm::P256) => &ECDSA_P256_SHA256_ASN1_SIGNING,

@@ -7,5 +7,6 @@ pub mod key;
 pub mod kubeconfig;
 pub mod manifest;
 pub mod pem;
+pub mod text;
 pub mod x509;
 mod yaml;

@@ -1,5 +1,6 @@
 //! X.509 certificates: DER to [`Certificate`], and whether one signed the other (RFC 5280).
 
+use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1, UnparsedPublicKey};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::oid_registry as oid;
@@ -122,6 +123,13 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     ) else {
         return false;
     };
+    if key_algorithm(issuer.public_key()) == KeyAlgorithm::P521 {
+        // The one curve that x509-parser leaves out; rcgen signs with SHA-512 on it, as Go does.
+        let key = &issuer.public_key().subject_public_key.data;
+        let key = UnparsedPublicKey::new(&ECDSA_P521_SHA512_ASN1, key);
+        let tbs: &[u8] = leaf.tbs_certificate.as_ref();
+        return key.verify(tbs, &leaf.signature_value.data).is_ok();
+    }
     leaf.verify_signature(Some(issuer.public_key())).is_ok()
 }
 

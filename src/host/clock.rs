@@ -9,15 +9,14 @@ use super::Host;
 use crate::model::Timestamp;
 
 impl Host {
-    /// Now, UTC, to the second below (X.509 dates have no fractions).
+    /// Now, UTC.
     pub fn now(&self) -> Timestamp {
-        let now = Timestamp::now_utc();
-        now.replace_nanosecond(0).unwrap_or(now)
+        Timestamp::now_utc()
     }
 
     /// Now with milliseconds, as RFC 3339: different at every restart.
     pub fn now_exact(&self) -> String {
-        let now = Timestamp::now_utc();
+        let now = self.now();
         format!(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
             now.year(),

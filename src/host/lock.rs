@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tracing::info;
+
 use super::{Host, STATE, failed};
 use crate::model::Failure;
 
@@ -22,9 +24,17 @@ impl Host {
     /// Takes the lock, waiting up to `wait`. The error says who holds it.
     pub fn lock(&self, purpose: &str, wait: Duration) -> Result<Lock, Failure> {
         let deadline = Instant::now() + wait;
+        let mut said = false;
         loop {
             if let Some(lock) = self.try_lock(purpose)? {
                 return Ok(lock);
+            }
+            if !said && !wait.is_zero() {
+                said = true;
+                info!(
+                    "waiting for kubecertd to end ({})",
+                    self.lock_holder().unwrap_or_default()
+                );
             }
             if Instant::now() >= deadline || self.stop.requested() {
                 let holder = self.lock_holder().unwrap_or_else(|| "another process".into());

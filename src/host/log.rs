@@ -2,6 +2,7 @@
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -9,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// systemd sets JOURNAL_STREAM for services whose output goes to the journal (systemd.exec(5)).
 pub fn start(level: LevelFilter) {
+    // The libraries' own words are of no use to an operator.
+    let ours = Targets::new().with_target("kubecertd", level);
     let journal = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => tracing_journald::layer().ok(),
         None => None,
@@ -22,7 +25,7 @@ pub fn start(level: LevelFilter) {
                 debug: tracing_journald::Priority::Debug,
                 ..tracing_journald::PriorityMappings::new()
             })
-            .with_filter(level)
+            .with_filter(ours.clone())
     });
     let stderr = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
@@ -30,7 +33,7 @@ pub fn start(level: LevelFilter) {
             .with_target(false)
             .with_ansi(false)
             .without_time()
-            .with_filter(level)
+            .with_filter(ours)
     });
     // Fails only when logging was started before, which is fine.
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec, Store};
 use crate::format::kubeconfig::{self, Kubeconfig};
-use crate::format::manifest::Manifest;
+use crate::format::manifest::{self, Manifest};
 use crate::format::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::Scan;
@@ -204,12 +204,19 @@ fn is_missing(read: &Read) -> bool {
     matches!(read, Err(Unread::Missing))
 }
 
+/// A pod that can be restarted: its manifest parses, takes the annotation, and is root's alone.
 fn pod(read: &Read) -> Result<Pod, String> {
     let file = read.as_ref().map_err(why)?;
-    Ok(Pod {
-        manifest: Manifest::parse(file.bytes.text()?)?,
-        file: file.clone(),
-    })
+    let text = file.bytes.text()?;
+    let manifest = Manifest::parse(text)?;
+    manifest::annotate(text, manifest::RESTARTED_AT, "")?;
+    match &file.unsafe_way {
+        Some(reason) => Err(format!("could be replaced by others than root: {reason}")),
+        None => Ok(Pod {
+            manifest,
+            file: file.clone(),
+        }),
+    }
 }
 
 fn why(unread: &Unread) -> String {

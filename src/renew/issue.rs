@@ -1,7 +1,7 @@
 //! Issue: a fresh key and a certificate with the old one's subject, SANs, usages and all other extensions. Nothing is written here.
 //!
 //! rcgen is used nowhere else. Its `DistinguishedName` cannot hold every name (repeated attributes, several in one RDN), so it
-//! signs with empty names and [`Spliced`] puts the DER of the old subject and of the CA's subject in before the signature is made.
+//! signs with empty names and `Spliced` puts the DER of the old subject and of the CA's subject in before the signature is made.
 
 use std::num::NonZero;
 use std::sync::Mutex;

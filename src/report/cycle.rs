@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Format, json, plan, text, yaml};
+use super::{Format, json, plan, yaml};
+use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Plan, Request, Which};
 use crate::restart::pending::Pending;

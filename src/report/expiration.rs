@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Format, json, text, yaml};
+use super::{Format, json, yaml};
 use crate::catalog::Keeper;
+use crate::format::text;
 use crate::inventory::{Credential, Holding, Inventory, Signer, State};
 use crate::model::{Certificate, Failure, Timestamp, Unread};
 

@@ -3,10 +3,10 @@
 pub mod cycle;
 pub mod expiration;
 pub mod plan;
-pub mod text;
 
 use serde::Serialize;
 
+use crate::format::text;
 use crate::model::Failure;
 
 /// How a report is rendered.

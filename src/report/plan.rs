@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Format, json, text, yaml};
+use super::{Format, json, yaml};
+use crate::format::text;
 use crate::model::Failure;
 use crate::plan::{Decision, Item, Plan, Restart};
 

@@ -43,12 +43,15 @@ impl From<Pending> for Restart {
     }
 }
 
-/// What is still to be restarted. A record that does not parse counts as empty: a restart too few shows in `plan`, a stop here
+/// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a restart too few shows in `plan`, a stop here
 /// would keep every certificate from being renewed.
 pub fn read(host: &Host) -> Vec<Pending> {
     let file = host.read(&host.state(RECORD)).ok();
-    file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
-        .unwrap_or_default()
+    let mut all: Vec<Pending> = file
+        .and_then(|file| serde_json::from_slice(&file.bytes).ok())
+        .unwrap_or_default();
+    all.retain(|pending| host.exists(&pending.manifest));
+    all
 }
 
 /// Replaces the record; an empty one is removed.

@@ -58,26 +58,30 @@ fn date(since_1970: i64) -> (i64, i64, i64) {
     (year, month, since_1970 - days(year, month, 1) + 1)
 }
 
-/// The clock at which kubeadm printed a document: every row says `notAfter - now`, cut to whole seconds towards zero.
+/// The clock at which kubeadm printed a JSON or YAML document: every row says `notAfter - now`, cut to whole seconds towards zero.
 ///
 /// So each row allows an interval of one second, and rows of expired and of living certificates cut it from both ends. The result is the
 /// start of what is left; a process that begins there and needs less than a second sees the same residual times.
-pub fn of_expiration_document(document: &serde_json::Value) -> String {
-    let rows = ["certificates", "certificateAuthorities"]
-        .map(|list| document[list].as_array().expect("a list").clone())
-        .concat();
-    let mut earliest = i64::MIN;
-    let mut latest = i64::MAX;
-    for row in rows.iter().filter(|row| !row["expirationDate"].is_null()) {
-        let end = seconds(row["expirationDate"].as_str().expect("a date"));
-        let residual = row["residualTime"].as_i64().expect("a number of seconds");
-        let start = if residual > 0 {
-            end - residual - 1
-        } else {
-            end - residual
-        };
-        earliest = earliest.max(start);
-        latest = latest.min(start + 1);
+pub fn of_expiration_document(document: &str) -> String {
+    let (mut earliest, mut latest, mut end) = (i64::MIN, i64::MAX, None);
+    for line in document.lines() {
+        let (key, value) = line.split_once(": ").unwrap_or((line, ""));
+        let value = value.trim_end_matches(',').trim_matches('"');
+        match key.trim_start_matches(['-', ' ', '"']).trim_end_matches('"') {
+            "expirationDate" => end = (value != "null").then(|| seconds(value)),
+            "residualTime" => {
+                let Some(end) = end else { continue };
+                let residual: i64 = value.parse().expect("a number of seconds");
+                let start = if residual > 0 {
+                    end - residual - 1
+                } else {
+                    end - residual
+                };
+                earliest = earliest.max(start);
+                latest = latest.min(start + 1);
+            }
+            _ => {}
+        }
     }
     assert!(earliest < latest, "no clock fits all rows: {earliest} to {latest}");
     moment(earliest)

@@ -197,7 +197,15 @@ impl Material {
             let value = values
                 .nth(index)
                 .unwrap_or_else(|| panic!("no {key} number {index} in the kubeconfig"));
-            String::from_utf8(der::decode_base64(value.trim().trim_matches(['"', '\'']))).expect("embedded data is PEM")
+            String::from_utf8(der::decode_base64(
+                value
+                    .split(" #")
+                    .next()
+                    .expect("a first part")
+                    .trim()
+                    .trim_matches(['"', '\'']),
+            ))
+            .expect("embedded data is PEM")
         };
         Material {
             certificate: value("client-certificate-data"),

@@ -64,6 +64,10 @@ pub struct Certificate {
     pub not_after: i64,
     pub subject: Vec<u8>,
     pub public_key_algorithm: Vec<u8>,
+    /// Algorithm and key.
+    pub public_key_info: Vec<u8>,
+    /// The key itself, without the octet that counts unused bits.
+    pub public_key: Vec<u8>,
     pub extensions: Vec<Extension>,
 }
 
@@ -127,6 +131,7 @@ impl Certificate {
         let fields = values(signed[0].content);
         assert_eq!(fields[0].tag, 0xa0, "a version 3 certificate states its version");
         let validity = values(fields[4].content);
+        let key = values(fields[6].content);
         let extensions = fields
             .iter()
             .find(|field| field.tag == 0xa3)
@@ -146,7 +151,9 @@ impl Certificate {
             not_before: time(&validity[0]),
             not_after: time(&validity[1]),
             subject: fields[5].whole.to_vec(),
-            public_key_algorithm: values(fields[6].content)[0].whole.to_vec(),
+            public_key_algorithm: key[0].whole.to_vec(),
+            public_key_info: fields[6].whole.to_vec(),
+            public_key: key[1].content[1..].to_vec(),
             extensions,
         }
     }

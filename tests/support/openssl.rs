@@ -120,6 +120,22 @@ pub fn serial(certificate: &str) -> String {
     line.trim().trim_start_matches("serial=").to_owned()
 }
 
+/// A digest of some bytes.
+pub fn digest(hash: &str, bytes: &[u8]) -> Vec<u8> {
+    let desk = Desk::new();
+    fs::write(desk.path("bytes"), bytes).expect("a scratch file");
+    let out = desk.path("digest");
+    openssl(&[
+        "dgst",
+        "-binary",
+        &format!("-{hash}"),
+        "-out",
+        &out,
+        &desk.path("bytes"),
+    ]);
+    fs::read(out).expect("a digest")
+}
+
 /// A CA on disk.
 pub struct Authority {
     pub certificate: PathBuf,
@@ -139,18 +155,14 @@ impl Authority {
     fn sign(&self, desk: &Desk, request: &str, from: &str, days: i64, extra: &[&str]) -> String {
         let (certificate, key, days) = (text(&self.certificate), text(&self.key), days.to_string());
         // openssl would take SHA-256 for every key; kubeadm (Go) and kubecertd take the hash that fits the curve.
-        let fits_curve = if kind_of_key(&fs::read_to_string(&self.key).expect("a CA key"))
-            .concat()
-            .contains("384")
-        {
-            "-sha384"
-        } else {
-            "-sha256"
-        };
+        let kind = kind_of_key(&fs::read_to_string(&self.key).expect("a CA key")).concat();
+        let hash = [("ED25519", None), ("384", Some("-sha384")), ("521", Some("-sha512"))]
+            .into_iter()
+            .find(|(mark, _)| kind.contains(mark))
+            .map_or(Some("-sha256"), |(_, hash)| hash);
         let args = [
             "x509",
             "-req",
-            fits_curve,
             "-in",
             request,
             "-CA",
@@ -164,7 +176,13 @@ impl Authority {
         let serial = format!("0x5{}", openssl(&["rand", "-hex", "15"]).trim());
         openssl_at(
             from,
-            &[&args, &["-set_serial", &serial, "-out", &out][..], extra].concat(),
+            &[
+                &args,
+                hash.as_slice(),
+                &["-set_serial", &serial, "-out", &out][..],
+                extra,
+            ]
+            .concat(),
         );
         desk.get("signed")
     }
@@ -232,6 +250,11 @@ impl Authority {
 
     /// Replaces the CA by another one of the same name, on a P-384 key.
     pub fn become_p384(&self) {
+        self.become_one_with(&p384_key());
+    }
+
+    /// Replaces the CA by another one of the same name, on this key.
+    pub fn become_one_with(&self, key: &str) {
         let desk = Desk::new();
         let subject = openssl(&[
             "x509",
@@ -243,7 +266,7 @@ impl Authority {
             text(&self.certificate),
         ]);
         let subject = format!("/{}", subject.trim().trim_start_matches("subject="));
-        let key = desk.put("key", &p384_key());
+        let key = desk.put("key", key);
         let usage = "keyUsage=critical,digitalSignature,keyEncipherment,keyCertSign";
         let out = desk.path("ca");
         let args = [

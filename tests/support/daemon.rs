@@ -1,0 +1,116 @@
+//! A daemon under test, with a socket in systemd's place.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Node;
+
+/// No condition is waited for longer.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A daemon under test: ended when the test ends, however it ends.
+pub struct Daemon {
+    child: Child,
+    notes: UnixDatagram,
+    heard: Vec<String>,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `run` on a node with a cycle every two seconds, under `wrapper`.
+    pub fn start(node: &Node, moment: &str, wrapper: &[&str]) -> Self {
+        let socket = node.scratch("notify");
+        // A second daemon on the same node takes the place of the first.
+        let _ = std::fs::remove_file(&socket);
+        let notes = UnixDatagram::bind(&socket).unwrap();
+        notes.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let log = node.scratch("log");
+        let line = [wrapper, &["env"]].concat();
+        let mut command = Command::new(line[0]);
+        command
+            .args(&line[1..])
+            .arg(format!("LD_PRELOAD={}", super::faketime_library()))
+            .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])
+            .arg(format!("FAKETIME=@{moment}"))
+            .arg(format!("NOTIFY_SOCKET={}", socket.display()))
+            .args([
+                "WATCHDOG_USEC=3000000",
+                env!("CARGO_BIN_EXE_kubecertd"),
+                "run",
+                "--root",
+            ])
+            .arg(node.root());
+        let child = command
+            .env_remove("JOURNAL_STREAM")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        Daemon {
+            child,
+            notes,
+            heard: Vec::new(),
+            log,
+        }
+    }
+
+    /// Waits until a message to systemd holds this text.
+    #[track_caller]
+    pub fn says(&mut self, text: &str) {
+        let mut buffer = [0; 4096];
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            if self.heard.iter().any(|note| note.contains(text)) {
+                return;
+            }
+            if let Ok(n) = self.notes.recv(&mut buffer) {
+                self.heard.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+            }
+        }
+        panic!("never said {text:?}, but {:?}; log:\n{}", self.heard, self.log());
+    }
+
+    /// Waits until its log holds this text.
+    #[track_caller]
+    pub fn logs(&mut self, text: &str) {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < deadline, "never logged {text:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Sends SIGTERM to the daemon itself (`pid` differs from the child's under a wrapper).
+    pub fn terminate(&self) {
+        let done = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    #[track_caller]
+    pub fn ends(&mut self) -> i32 {
+        let deadline = Instant::now() + DEADLINE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("does not end; log:\n{}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
