@@ -13,8 +13,8 @@ use support::{ECDSA, Node};
 
 const BACKUPS: &str = "var/lib/kubecertd/backups";
 
-/// What a backup holds, next to the parts of the tree under test.
-const KEPT: [&str; 2] = ["etc/kubernetes", "var/lib/etcd"];
+/// The folders that a backup holds as a whole; the kubeconfigs beside them come on top.
+const KEPT: [&str; 3] = ["etc/kubernetes/pki", "etc/kubernetes/manifests", "var/lib/etcd"];
 
 /// The finished sets in the backup folder, oldest first.
 fn sets(node: &Node) -> Vec<String> {
@@ -49,10 +49,11 @@ fn entries(manifest: &Value) -> BTreeMap<String, &Value> {
 }
 
 fn is_kept(path: &str) -> bool {
-    KEPT.iter().any(|folder| {
+    let within = |folder: &str| {
         path.strip_prefix(folder)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    };
+    path.starts_with("etc/kubernetes/") && path.ends_with(".conf") || KEPT.into_iter().any(within)
 }
 
 fn sha256(node: &Node, path: &str) -> String {
@@ -137,11 +138,11 @@ fn set_holds(node: &Node, set: &str, before: &Snapshot) {
             entries.contains_key(path),
             "{path} is in the backup but not in its manifest"
         );
-        let key = path.ends_with(".key") || path.ends_with(".conf");
-        assert!(
-            !key || copy.mode & 0o077 == 0,
-            "{path}: a private key of mode {:o} in the backup",
-            copy.mode & 0o7777
+        let wider = copy.mode & !before.0[path].mode & 0o777;
+        assert_eq!(
+            wider, 0,
+            "{path}: the copy is open to more people than the file was: {:o}",
+            copy.mode
         );
     }
 }

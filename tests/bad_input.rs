@@ -145,6 +145,22 @@ fn a_kubeconfig_with_an_alias_on_the_way_is_refused_and_the_others_are_renewed()
     the_others_are_renewed(&node, &["scheduler.conf"], "/etc/kubernetes/scheduler.conf");
 }
 
+/// What is refused is refused before anything is replaced: one such kubeconfig does not keep the rest of the node old.
+#[test]
+fn a_kubeconfig_with_data_over_several_lines_is_refused_and_the_others_are_renewed() {
+    let node = Node::of(ECDSA);
+    let path = "etc/kubernetes/admin.conf";
+    let text = node.read(path);
+    let (before, value) = text.split_once("client-key-data: ").expect("a key");
+    let (first, second) = value.trim_end().split_at(64);
+    node.rewrite(
+        path,
+        format!("{before}client-key-data: |\n      {first}\n      {second}\n").as_bytes(),
+    );
+    node.run(FRESH, &["check-expiration"]).exits(0);
+    the_others_are_renewed(&node, &["admin.conf"], "/etc/kubernetes/admin.conf");
+}
+
 #[test]
 fn a_ca_key_of_another_ca_signs_nothing() {
     let node = Node::of(ECDSA);
@@ -287,6 +303,19 @@ fn a_pair_out_of_step_is_repaired_by_a_renewal() {
     node.run(FRESH, &["renew", "apiserver"]).exits(0);
     old.key = foreign;
     apiserver.assert_renewed(&node, &old, &apiserver.material(&node), FRESH);
+}
+
+/// As with kubeadm, which never reads the old key.
+#[test]
+fn a_pair_whose_key_is_gone_gets_a_new_pair() {
+    let node = Node::of(ECDSA);
+    let apiserver = credential::named("apiserver");
+    let old = apiserver.material(&node);
+    node.remove(&format!("{PKI}/apiserver.key"));
+    node.run(FRESH, &["renew", "apiserver"]).exits(0);
+    apiserver.assert_renewed(&node, &old, &apiserver.material(&node), FRESH);
+    let mode = node.snapshot().0[&format!("{PKI}/apiserver.key")].mode;
+    assert_eq!(format!("{:o}", mode & 0o7777), "600");
 }
 
 #[test]

@@ -15,12 +15,13 @@ const ALLOWED_WITH_EXTERNAL_ETCD: [&str; 2] = ["apiserver-etcd-client", "etcd-ca
 
 #[track_caller]
 fn prints_what_kubeadm_printed(node: &Node, state: &str) {
-    let moment = kubeadm_clock(state);
     for format in FORMATS {
-        let ran = node.run(&moment, &["check-expiration", "-o", format]).exits(0);
+        let ran = node
+            .run(&kubeadm_clock(state, format), &["check-expiration", "-o", format])
+            .exits(0);
         assert_same_text(&ran.stdout, &expected(state, format), &format!("{state} as {format}"));
     }
-    let ran = node.run(&moment, &["check-expiration"]).exits(0);
+    let ran = node.run(&kubeadm_clock(state, "text"), &["check-expiration"]).exits(0);
     assert_same_text(&ran.stdout, &expected(state, "text"), &format!("{state} without -o"));
 }
 
@@ -123,9 +124,10 @@ fn without_allowed_rows(printed: &str, format: &str) -> String {
 #[track_caller]
 fn prints_what_kubeadm_printed_of_an_external_etcd(node: &Node) {
     let state = "kubeadm-1.36-rsa2048.external-etcd";
-    let moment = kubeadm_clock(state);
     for format in FORMATS {
-        let ran = node.run(&moment, &["check-expiration", "-o", format]).exits(0);
+        let ran = node
+            .run(&kubeadm_clock(state, format), &["check-expiration", "-o", format])
+            .exits(0);
         let wanted = without_allowed_rows(&expected(state, format), format);
         assert_same_text(
             &without_allowed_rows(&ran.stdout, format),
@@ -246,7 +248,7 @@ fn wide_names_path_serial_key_and_readers_of_ecdsa_leaves() {
 /// The table of a node on which some leaves cannot be read: the other rows are kubeadm's, the exit code is 4, each reason has a path.
 #[track_caller]
 fn unreadable_rows_do_not_hide_the_others(node: &Node, unreadable: &[Credential]) {
-    let moment = kubeadm_clock(RSA);
+    let moment = kubeadm_clock(RSA, "text");
     let ran = node.run(&moment, &["check-expiration"]).exits(4);
     for line in expected(RSA, "text").lines() {
         let name = line.split(' ').next().expect("a first word");
@@ -300,7 +302,7 @@ fn an_expired_leaf_of_an_external_ca_is_a_row() {
     let node = Node::of(RSA);
     credential::named("apiserver").set_validity(&node, "2026-10-01 00:00:00", 30);
     node.remove("etc/kubernetes/pki/ca.key");
-    let ran = node.run(&kubeadm_clock(RSA), &["check-expiration"]).exits(0);
+    let ran = node.run(&kubeadm_clock(RSA, "text"), &["check-expiration"]).exits(0);
     let row = squeezed(row(&ran.stdout, "apiserver"));
     assert_eq!(row, "apiserver Oct 31, 2026 00:00 UTC <invalid> ca yes", "{ran}");
     assert_eq!(

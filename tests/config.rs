@@ -109,6 +109,7 @@ timezone = \"Europe/Dublin\"
 renew_before = \"40d\"
 urgent_before = \"10d\"
 validity = \"200d\"
+clock_wait = \"20m\"
 [paths]
 kubernetes = \"/srv/kubernetes\"
 pki = \"/srv/pki\"

@@ -25,8 +25,10 @@ fn the_clock_of_kubeadms_run_follows_from_its_output() {
         .into_iter()
         .chain(["no-ca-key", "two-missing", "external-etcd"].map(|state| format!("{RSA}.{state}")));
     for state in states {
-        let moment = support::kubeadm_clock(&state);
-        assert!(moment.starts_with("2026-11-23 20:2"), "{state}: {moment}");
+        for format in ["json", "yaml"] {
+            let moment = support::kubeadm_clock(&state, format);
+            assert!(moment.starts_with("2026-11-23 20:2"), "{state} as {format}: {moment}");
+        }
     }
 }
 

@@ -59,7 +59,7 @@ preferences: {{}}
 }
 
 #[test]
-fn a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
+fn case_11_a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
     let node = Node::of(RSA);
     let path = "etc/kubernetes/scheduler.conf";
     let old_text = kubeconfig_by_hand(&node);
@@ -103,6 +103,36 @@ fn a_kubeconfig_with_crlf_and_without_a_final_newline_stays_so() {
     assert!(
         texts_differ_only_in(&old_text, &new_text, &old, &new),
         "more than the two values changed:\n{new_text:?}"
+    );
+}
+
+/// As `kubectl config view --raw -o json` prints it: one line, and valid YAML too.
+#[test]
+fn a_kubeconfig_in_json_stays_as_it_is_but_for_the_two_values() {
+    let node = Node::of(RSA);
+    let path = "etc/kubernetes/admin.conf";
+    let old = credential::named("admin.conf").material(&node);
+    let [ca, certificate, key] = [&node.read("etc/kubernetes/pki/ca.crt"), &old.certificate, &old.key]
+        .map(|text| der::encode_base64(text.as_bytes()));
+    let old_text = format!(
+        r#"{{"kind":"Config","apiVersion":"v1","clusters":[{{"name":"k","cluster":{{"server":"https://10.0.0.11:6443","certificate-authority-data":"{ca}"}}}}],"contexts":[{{"name":"c","context":{{"cluster":"k","user":"u"}}}}],"current-context":"c","users":[{{"name":"u","user":{{"client-certificate-data":"{certificate}","client-key-data":"{key}"}}}}]}}"#
+    );
+    node.rewrite(path, old_text.as_bytes());
+    renew_replaces_only(&node, "admin.conf", &[path]);
+    let new_text = node.read(path);
+    let value = |key: &str| {
+        let document: serde_json::Value = serde_json::from_str(&new_text).expect("still JSON");
+        let value = document["users"][0]["user"][key].as_str().expect("a value").to_owned();
+        String::from_utf8(der::decode_base64(&value)).expect("PEM")
+    };
+    let new = Material {
+        certificate: value("client-certificate-data"),
+        key: value("client-key-data"),
+    };
+    credential::named("admin.conf").assert_renewed(&node, &old, &new, FRESH);
+    assert!(
+        texts_differ_only_in(&old_text, &new_text, &old, &new),
+        "more than the two values changed:\n{new_text}"
     );
 }
 

@@ -171,7 +171,7 @@ fn the_json_document_says_what_was_done() {
 }
 
 fn readers(document: &Value) -> Vec<&str> {
-    document["restarts"]
+    document["restarted"]
         .as_array()
         .expect("a list")
         .iter()
@@ -186,6 +186,29 @@ fn leaves_of_a_ca_whose_key_is_elsewhere_are_left_and_the_others_renewed() {
     let external = credential::names(&credential::signed_by("pki/ca"));
     let others = credential::all_but(&external);
     assert_eq!((external.len(), others.len()), (6, 5));
+    let (before, old) = (node.snapshot(), materials(&node, &others));
+    node.run(FRESH, &["renew", "all"]).exits(0);
+    exactly_these_were_renewed(&node, &before, &old, &others, FRESH);
+}
+
+/// An etcd of somebody else's: no data to back up, no etcd leaves, and a client whose CA is elsewhere.
+#[test]
+fn a_node_with_an_external_etcd_has_its_other_seven_renewed() {
+    let node = Node::of(RSA);
+    let apiserver = credential::manifest("kube-apiserver");
+    let elsewhere = node
+        .read(&apiserver)
+        .replace("https://127.0.0.1:2379", "https://10.0.0.50:2379");
+    node.rewrite(&apiserver, elsewhere.as_bytes());
+    for name in ["etcd-healthcheck-client", "etcd-peer", "etcd-server"] {
+        for file in credential::named(name).files() {
+            node.remove(&file);
+        }
+    }
+    node.remove("etc/kubernetes/pki/etcd/ca.key");
+    node.remove(&credential::manifest("etcd"));
+    std::fs::remove_dir_all(node.path("var/lib/etcd")).expect("etcd's data");
+    let others = credential::all_but(&credential::names(&credential::signed_by("pki/etcd/ca")));
     let (before, old) = (node.snapshot(), materials(&node, &others));
     node.run(FRESH, &["renew", "all"]).exits(0);
     exactly_these_were_renewed(&node, &before, &old, &others, FRESH);

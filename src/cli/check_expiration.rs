@@ -20,7 +20,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     super::print(&expiration::render(&inventory, arguments.output)?)?;
     let unreadable = expiration::unreadable(&inventory);
     for reason in &unreadable {
-        eprintln!("kubecertd: cannot read {reason}");
+        super::say(format_args!("kubecertd: cannot read {reason}"));
     }
     Ok(if unreadable.is_empty() {
         Exit::Done

@@ -66,13 +66,19 @@ pub fn main() -> Exit {
     })
 }
 
+/// One line on stderr. Where that cannot be written (a full disk behind it), the work goes on.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Says what went wrong on stderr.
 fn complain(failure: &Failure) {
     for line in failure.message.lines() {
-        eprintln!("kubecertd: {line}");
+        say(format_args!("kubecertd: {line}"));
     }
     if let Some(hint) = &failure.hint {
-        eprintln!("hint: {hint}");
+        say(format_args!("hint: {hint}"));
     }
 }
 
@@ -80,13 +86,13 @@ fn complain(failure: &Failure) {
 fn complain_of(plan: &Plan, warnings: &[String]) {
     for item in plan.faults() {
         match &item.decision {
-            Decision::Unreadable(reason) => eprintln!("kubecertd: cannot read {}: {reason}", item.name),
-            Decision::Blocked { because, .. } => eprintln!("kubecertd: cannot renew {}: {because}", item.name),
+            Decision::Unreadable(reason) => say(format_args!("kubecertd: cannot read {}: {reason}", item.name)),
+            Decision::Blocked { because, .. } => say(format_args!("kubecertd: cannot renew {}: {because}", item.name)),
             _ => {}
         }
     }
     for warning in warnings {
-        eprintln!("kubecertd: {warning}");
+        say(format_args!("kubecertd: {warning}"));
     }
 }
 

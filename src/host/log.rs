@@ -33,6 +33,8 @@ pub fn start(level: LevelFilter) {
             .with_target(false)
             .with_ansi(false)
             .without_time()
+            // A log that cannot be written must not stop the work.
+            .log_internal_errors(false)
             .with_filter(ours)
     });
     // Fails only when logging was started before, which is fine.

@@ -1,0 +1,190 @@
+//! The house: who may use whom, how long a file may be, what the pure rooms must not name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every module and the modules that it uses, in the order of the data. A new arrow is a decision, and is written here.
+const MAY_USE: &str = "
+model:
+format: model
+catalog:
+config: catalog format model
+host: format model
+memory: host model
+scan: catalog config format host memory model
+inventory: catalog format model scan
+plan: catalog config format inventory model
+guard: config format inventory model plan scan
+backup: config format guard host inventory model plan scan
+renew: format guard inventory model
+restart: format host model plan
+transaction: backup format host memory model renew restart
+report: catalog format inventory model plan restart
+agenda: config model
+cycle: backup config guard host inventory model plan renew report restart scan transaction
+cli: agenda backup config cycle format guard host inventory memory model plan report scan
+lib:
+main:
+";
+
+/// Rooms without effects.
+const PURE: [&str; 10] = [
+    "model",
+    "format",
+    "catalog",
+    "config",
+    "inventory",
+    "plan",
+    "guard",
+    "renew",
+    "report",
+    "agenda",
+];
+
+/// What a pure room must not name: files, processes, sockets, threads that wait, the clock.
+const EFFECTS: [&str; 8] = [
+    "std::fs",
+    "std::process",
+    "std::net",
+    "tokio",
+    "now_utc",
+    "SystemTime",
+    "Instant::now",
+    "crate::host",
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let before_tests = text.split("\n#[cfg(test)]").next().unwrap().to_owned();
+                found.push((path, before_tests));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    found
+}
+
+fn module(path: &Path) -> String {
+    let inside = path
+        .strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+        .unwrap();
+    inside
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_str()
+        .unwrap()
+        .trim_end_matches(".rs")
+        .to_owned()
+}
+
+/// The modules named after `crate::`, also inside `use crate::{...}`.
+fn used(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let names: Vec<&str> = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap().split(',').collect(),
+            None => vec![rest],
+        };
+        for name in names {
+            let name: String = name
+                .trim()
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            found.insert(name);
+        }
+    }
+    found
+}
+
+/// Modules and what each uses; the macro crate's own names (`yaml_edit::...`) do not start with `crate::`.
+fn arrows() -> BTreeMap<String, BTreeSet<String>> {
+    let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (path, text) in sources() {
+        let from = module(&path);
+        let code: String = text
+            .lines()
+            .filter(|l| !l.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let to = used(&code).into_iter().filter(|to| *to != from);
+        arrows.entry(from.clone()).or_default().extend(to);
+    }
+    arrows
+}
+
+#[test]
+fn modules_use_only_what_the_table_allows_and_the_table_allows_nothing_unused() {
+    let line = |line: &str| {
+        let (from, to) = line.split_once(':').unwrap();
+        (
+            from.to_owned(),
+            to.split_whitespace().map(str::to_owned).collect::<BTreeSet<_>>(),
+        )
+    };
+    let table: BTreeMap<_, _> = MAY_USE.trim().lines().map(line).collect();
+    let arrows = arrows();
+    for (from, to) in &arrows {
+        assert_eq!(
+            Some(to),
+            table.get(from),
+            "what `{from}` uses (left) and may use (right)"
+        );
+    }
+    assert_eq!(arrows.keys().collect::<Vec<_>>(), table.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn no_two_modules_use_each_other() {
+    let arrows = arrows();
+    for (from, to) in &arrows {
+        for other in to {
+            let back = arrows.get(other).is_some_and(|back| back.contains(from));
+            assert!(!back, "{from} and {other} use each other");
+        }
+    }
+}
+
+#[test]
+fn pure_modules_name_no_effect() {
+    for (path, text) in sources()
+        .into_iter()
+        .filter(|(path, _)| PURE.contains(&module(path).as_str()))
+    {
+        for effect in EFFECTS {
+            assert!(!text.contains(effect), "{} names {effect}", path.display());
+        }
+    }
+}
+
+#[test]
+fn rcgen_lives_in_one_file_and_the_clock_in_another() {
+    let naming = |what: &str| -> Vec<String> {
+        let all = sources().into_iter().filter(|(_, text)| text.contains(what));
+        all.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(naming("use rcgen"), ["issue.rs"]);
+    assert_eq!(naming("now_utc()"), ["clock.rs"]);
+}
+
+#[test]
+fn files_stay_small() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
+        let is_entry = ["main.rs", "lib.rs"].iter().any(|name| path.ends_with(name));
+        assert!(!is_entry || lines <= 40, "{} has {lines} lines", path.display());
+    }
+}
