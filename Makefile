@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build release demo test faults lint setup
+.PHONY: help build release demo test faults fuzz lint setup
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -18,14 +18,22 @@ release: setup ## the release program, target/release/kubecertd
 demo: setup ## one renewal on a throw-away node with a real etcd (KEEP=1 keeps its folder)
 	@packaging/demo/run.sh
 
-test: setup ## all tests, with cargo-nextest where it is installed
+# The fault injection is not among them: it takes minutes.
+TESTS = --lib --bins $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,--test %,$(filter-out tests/faults/%,$(wildcard tests/*/main.rs)))
+
+test: setup ## all tests but `make faults`, with cargo-nextest where it is installed
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then echo "$(CARGO) nextest run --locked"; $(CARGO) nextest run --locked; \
-	else echo "$(CARGO) test --locked --lib --bins --tests"; $(CARGO) test --locked --lib --bins --tests; fi
+	then echo "$(CARGO) nextest run --locked --no-fail-fast"; $(CARGO) nextest run --locked --no-fail-fast; \
+	else echo "$(CARGO) test --locked --no-fail-fast"; $(CARGO) test --locked --no-fail-fast $(TESTS); fi
 	$(CARGO) test --locked --doc
 
-faults: setup ## the tests that kill and fail the program at every step (needs cargo-nextest)
-	$(CARGO) nextest run --locked --profile faults
+faults: setup ## kills and fails the program at every system call, plays losses of power (some minutes)
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --locked --profile faults; \
+	else $(CARGO) test --locked --test faults -- --test-threads=1 --nocapture; fi
+
+fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
+	@fuzz/run $(or $(SECONDS),60)
 
 lint: ## formatting, clippy, rustdoc and shell scripts, as CI checks them
 	@.ci/run format clippy rustdoc shellcheck
