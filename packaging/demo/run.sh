@@ -77,7 +77,7 @@ claim() {
 }
 
 same() {
-  [ "$1" = "$2" ] || { echo "first:  $1"; echo "second: $2"; return 1; }
+  diff <(echo "$1") <(echo "$2")
 }
 
 differ() {
@@ -209,6 +209,16 @@ backed_up() {
   diff -r "$old/pki" "$copy/pki" && diff -r "$old/manifests" "$copy/manifests"
 }
 
+# the backup's list has the SHA-256 sum of every file in it
+listed() {
+  local sum file files=0
+  while read -r sum file; do
+    grep -q "\"$sum\"" "$backup/manifest.json" || { echo "no sum of $file"; return 1; }
+    files=$((files + 1))
+  done < <(find "$backup/files" -type f -exec sha256sum {} +)
+  [ "$files" -gt 0 ]
+}
+
 etcd_backed_up() {
   local member=$backup/files/var/lib/etcd/member
   test -s "$member/snap/db" && ls "$member"/wal/*.wal
@@ -318,7 +328,7 @@ fi
 echo
 claim "there is one set, complete and for root only (0700)" same "${#backups[@]} $(stat -c %a "$backup" 2>&1)" "1 700"
 claim "it holds the old PKI, kubeconfigs and manifests byte for byte" backed_up
-claim "it lists them with checksums" grep -q sha256 "$backup/manifest.json"
+claim "its list has the SHA-256 sum of every file in it" listed
 claim "it holds etcd's database and write-ahead log" etcd_backed_up
 
 section "etcd, which was not restarted"
