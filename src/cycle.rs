@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::backup::{self, Backup};
+use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
@@ -117,7 +117,7 @@ fn renew(
     cleared: &Cleared,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let backup = backup::take(host, settings, scan, inventory, cleared)?;
+    let backup = backup::take(host, settings, scan, inventory, Purpose::Renewal(cleared))?;
     info!(backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());

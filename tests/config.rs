@@ -119,6 +119,8 @@ kubelet = \"/srv/kubelet\"
 [backup]
 directory = \"/srv/backups\"
 keep = 7
+keep_within = \"14d\"
+max_size = \"20GiB\"
 before_renewal = \"files\"
 [restart]
 scope = \"never\"

@@ -20,7 +20,7 @@ backup: config format guard host inventory model plan scan
 renew: format guard inventory model
 restart: format host model plan
 transaction: backup format host memory model renew restart
-report: catalog format inventory model plan restart
+report: backup catalog format inventory model plan restart
 agenda: config model
 cycle: backup config guard host inventory model plan renew report restart scan transaction
 cli: agenda backup config cycle format guard host inventory memory model plan report scan

@@ -3,5 +3,6 @@
 pub mod retention;
 pub mod set;
 mod take;
+pub mod verify;
 
-pub use take::{Backup, take};
+pub use take::{Backup, Purpose, take};

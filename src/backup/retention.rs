@@ -1,29 +1,55 @@
-//! Rotation: the newest sets stay.
+//! Which sets stay. The newest good one, and the newest that was taken before a change, always do.
 
 use std::path::{Path, PathBuf};
 
-use super::set::UNFINISHED;
+use super::set::{self, BEFORE_A_CHANGE, Set, UNFINISHED};
+use crate::config::Settings;
+use crate::config::settings;
 use crate::host::Host;
-use crate::model::Failure;
+use crate::model::{Failure, Timestamp};
 
-/// The sets in a folder, oldest first (their names are times).
-pub fn sets(host: &Host, directory: &Path) -> Vec<PathBuf> {
-    let names = host.names(directory).unwrap_or_default();
-    names
-        .into_iter()
-        .filter(|name| name.to_str().is_some_and(is_set))
-        .map(|name| directory.join(name))
-        .collect()
-}
-
-/// Removes the oldest sets until `keep` are left. Gives what was removed.
-pub fn rotate(host: &Host, directory: &Path, keep: usize) -> Result<Vec<PathBuf>, Failure> {
-    let mut old = sets(host, directory);
-    old.truncate(old.len().saturating_sub(keep));
-    for set in &old {
+/// Removes what the rules do not keep, oldest first. Gives what was removed.
+pub fn prune(host: &Host, settings: &Settings, now: Timestamp) -> Result<Vec<PathBuf>, Failure> {
+    let doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
+    for set in &doomed {
         host.remove_tree(set)?;
     }
-    Ok(old)
+    Ok(doomed)
+}
+
+/// What [`prune`] would remove now.
+pub fn doomed(sets: &[Set], rules: &settings::Backup, now: Timestamp) -> Vec<PathBuf> {
+    let good = |set: &&Set| set.manifest.is_ok();
+    let before_a_change = |set: &&Set| {
+        set.manifest
+            .as_ref()
+            .is_ok_and(|manifest| manifest.reason.starts_with(BEFORE_A_CHANGE))
+    };
+    let protected = [sets.iter().rfind(good), sets.iter().rfind(before_a_change)];
+    let protected: Vec<_> = protected.into_iter().flatten().map(|set| &set.id).collect();
+
+    let newest = sets.len().saturating_sub(rules.keep);
+    let is_young = |set: &Set| created(set).is_some_and(|created| now - created < rules.keep_within);
+    let (mut kept, mut doomed): (Vec<&Set>, Vec<&Set>) = (Vec::new(), Vec::new());
+    for (at, set) in sets.iter().enumerate() {
+        let stays = at >= newest || is_young(set) || protected.contains(&&set.id);
+        if stays { kept.push(set) } else { doomed.push(set) }
+    }
+    let mut total: u64 = kept.iter().map(|set| set.size()).sum();
+    for set in kept {
+        if total <= rules.max_size.unwrap_or(u64::MAX) {
+            break;
+        }
+        if !protected.contains(&&set.id) {
+            total -= set.size();
+            doomed.push(set);
+        }
+    }
+    doomed.into_iter().map(|set| set.folder.clone()).collect()
+}
+
+fn created(set: &Set) -> Option<Timestamp> {
+    crate::format::text::parse_rfc3339(&set.manifest.as_ref().ok()?.created)
 }
 
 /// Removes what an interrupted run left of a set.
@@ -36,29 +62,84 @@ pub fn remove_unfinished(host: &Host, directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// `20261124T031700Z`, with `-2` and so on for a second one in the same second. Nothing else in the folder is ours.
-fn is_set(name: &str) -> bool {
-    let (time, number) = name.split_once('-').unwrap_or((name, "2"));
-    let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    shape == "00000000T000000Z" && number.chars().all(|c| c.is_ascii_digit())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup::set::{Entry, Kind, Manifest};
+    use time::macros::datetime;
+
+    const NOW: Timestamp = datetime!(2027-01-31 0:00 UTC);
+
+    /// A set taken on a day of January 2027, of 10 bytes.
+    fn taken(day: u8, reason: &str) -> Set {
+        let entry = Entry {
+            path: "/a".into(),
+            kind: Kind::File,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            mtime: 0,
+            size: Some(10),
+            sha256: None,
+            target: None,
+        };
+        let manifest = Manifest {
+            format: 1,
+            node: "n".into(),
+            created: format!("2027-01-{day:02}T00:00:00Z"),
+            reason: reason.into(),
+            entries: vec![entry],
+        };
+        Set {
+            id: format!("{day}"),
+            folder: format!("/{day}").into(),
+            manifest: Ok(manifest),
+        }
+    }
+
+    fn rules(keep: usize, days: i64, max_size: Option<u64>) -> settings::Backup {
+        settings::Backup {
+            directory: "/".into(),
+            keep,
+            keep_within: std::time::Duration::from_secs(days.unsigned_abs() * 86_400),
+            max_size,
+            before_renewal: settings::BeforeRenewal::Required,
+        }
+    }
+
+    fn removed(sets: &[Set], rules: &settings::Backup) -> Vec<String> {
+        doomed(sets, rules, NOW)
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect()
+    }
 
     #[test]
-    fn only_our_own_names_are_sets() {
-        assert!(is_set("20261124T031700Z"));
-        assert!(is_set("20261124T031700Z-2"));
-        for foreign in [
-            "20261124T031700Z.tar",
-            "etcd",
-            ".unfinished-20261124T031700Z",
-            "20261124",
-            "20261124T031700Z-x",
-        ] {
-            assert!(!is_set(foreign), "{foreign}");
-        }
+    fn the_newest_by_number_and_all_young_ones_stay() {
+        let sets: Vec<_> = [1, 10, 20, 28, 29, 30].map(|day| taken(day, "by hand")).to_vec();
+        assert_eq!(removed(&sets, &rules(2, 0, None)), ["/1", "/10", "/20", "/28"]);
+        assert_eq!(removed(&sets, &rules(2, 12, None)), ["/1", "/10"]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_by_removing_the_oldest() {
+        let sets: Vec<_> = [1, 10, 20, 28].map(|day| taken(day, "by hand")).to_vec();
+        assert_eq!(removed(&sets, &rules(9, 0, Some(25))), ["/1", "/10"]);
+        assert_eq!(
+            removed(&sets, &rules(9, 0, Some(0))),
+            ["/1", "/10", "/20"],
+            "the newest good one stays"
+        );
+    }
+
+    #[test]
+    fn the_last_one_before_a_change_and_the_newest_good_one_are_never_removed() {
+        let mut sets = vec![taken(1, "before renewing a"), taken(2, "before renewing b")];
+        sets.extend([10, 20].map(|day| taken(day, "by hand")));
+        sets.push(Set {
+            manifest: Err("cut".into()),
+            ..taken(30, "")
+        });
+        assert_eq!(removed(&sets, &rules(1, 0, Some(0))), ["/1", "/10", "/30"]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::retention;
-use super::set::{self, Entry, FILES, MANIFEST, Manifest, UNFINISHED};
+use super::set::{self, BEFORE_A_CHANGE, Entry, FILES, MANIFEST, Manifest, UNFINISHED};
 use crate::config::Settings;
 use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
@@ -36,13 +36,53 @@ impl Backup {
     }
 }
 
-/// Takes a set for a cleared plan, then rotates.
+/// What a set is taken for.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose<'a> {
+    /// A cleared plan is about to be carried out.
+    Renewal(&'a Cleared),
+    /// A person wants one.
+    ByHand,
+}
+
+impl Purpose<'_> {
+    fn reason(self) -> String {
+        let Self::Renewal(cleared) = self else {
+            return "by hand".into();
+        };
+        let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+        format!("{BEFORE_A_CHANGE}{}", names.join(", "))
+    }
+
+    /// Some of what will be renewed ends within `urgent_before`: then the files alone are enough.
+    fn is_urgent(self, settings: &Settings, inventory: &Inventory) -> bool {
+        let Self::Renewal(cleared) = self else { return false };
+        let urgent = inventory.at + settings.urgent_before;
+        let mut ends = cleared.plan().renewals().filter_map(|(item, _)| item.expires);
+        ends.any(|ends| ends < urgent)
+    }
+
+    /// The files that are about to be replaced.
+    fn replaced(self, inventory: &Inventory) -> Vec<&File> {
+        let Self::Renewal(cleared) = self else {
+            return Vec::new();
+        };
+        let items = cleared.plan().items.iter().zip(&inventory.credentials);
+        let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
+            (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
+            _ => None,
+        });
+        files.flatten().collect()
+    }
+}
+
+/// Takes a set, then rotates.
 pub fn take(
     host: &Host,
     settings: &Settings,
     scan: &Scan,
     inventory: &Inventory,
-    cleared: &Cleared,
+    purpose: Purpose<'_>,
 ) -> Result<Backup, Failure> {
     let directory = trusted(host, &settings.backup.directory)?;
     host.make_folder(&directory)?;
@@ -54,7 +94,7 @@ pub fn take(
         warnings: Vec::new(),
         digests: BTreeMap::new(),
     };
-    let built = build(host, settings, scan, inventory, cleared, &unfinished, &mut backup);
+    let built = build(host, settings, scan, inventory, purpose, &unfinished, &mut backup);
     if let Err(failure) = built {
         // The failure that counts is the one that stopped it.
         let _ = host.remove_tree(&unfinished);
@@ -62,7 +102,7 @@ pub fn take(
     }
     host.rename(&unfinished, &backup.folder)?;
     host.sync_folder(&directory)?;
-    if let Err(failure) = retention::rotate(host, &directory, settings.backup.keep) {
+    if let Err(failure) = retention::prune(host, settings, scan.at) {
         backup.warnings.push(failure.to_string());
     }
     Ok(backup)
@@ -112,7 +152,7 @@ fn build(
     settings: &Settings,
     scan: &Scan,
     inventory: &Inventory,
-    cleared: &Cleared,
+    purpose: Purpose<'_>,
     unfinished: &Path,
     backup: &mut Backup,
 ) -> Result<(), Failure> {
@@ -123,7 +163,7 @@ fn build(
         host.copy(&path, &files, &mut copied)?;
     }
     if let Err(failure) = copy_etcd(host, settings, inventory, &files, &mut copied) {
-        if must_have_etcd(settings, inventory, cleared) {
+        if must_have_etcd(settings, inventory, purpose) {
             return Err(failure.hint("renewing without a copy of etcd's data: [backup] before_renewal = \"files\""));
         }
         backup
@@ -134,7 +174,7 @@ fn build(
         format: 1,
         node: host.node_name(),
         created: crate::format::text::rfc3339(scan.at),
-        reason: reason(cleared),
+        reason: purpose.reason(),
         entries: copied.iter().map(Entry::from).collect(),
     };
     host.sync_copies(&files, &copied)?;
@@ -143,13 +183,8 @@ fn build(
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
-    backup.digests = check(host, inventory, cleared, &files, &list)?;
+    backup.digests = check(host, inventory, purpose, &files, &list)?;
     Ok(())
-}
-
-fn reason(cleared: &Cleared) -> String {
-    let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
-    format!("before renewing {}", names.join(", "))
 }
 
 /// PKI, manifests, the files directly in the kubernetes folder, and whatever else a credential was read from.
@@ -213,26 +248,20 @@ fn copy_etcd(
     }
 }
 
-/// Below `urgent_before` the files alone are enough.
-fn must_have_etcd(settings: &Settings, inventory: &Inventory, cleared: &Cleared) -> bool {
-    let urgent = inventory.at + settings.urgent_before;
-    let is_urgent = cleared
-        .plan()
-        .renewals()
-        .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
-    settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
+fn must_have_etcd(settings: &Settings, inventory: &Inventory, purpose: Purpose<'_>) -> bool {
+    settings.backup.before_renewal == BeforeRenewal::Required && !purpose.is_urgent(settings, inventory)
 }
 
 /// Reads the copies of the files to be replaced back, and compares them with what was scanned.
 fn check(
     host: &Host,
     inventory: &Inventory,
-    cleared: &Cleared,
+    purpose: Purpose<'_>,
     files: &Path,
     list: &Manifest,
 ) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
-    for file in replaced(inventory, cleared) {
+    for file in purpose.replaced(inventory) {
         let digest = sha256(&file.bytes);
         for name in &file.names {
             let listed = list
@@ -252,14 +281,4 @@ fn check(
         }
     }
     Ok(digests)
-}
-
-fn replaced<'a>(inventory: &'a Inventory, cleared: &Cleared) -> Vec<&'a File> {
-    let plan = cleared.plan();
-    let items = plan.items.iter().zip(&inventory.credentials);
-    let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
-        (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
-        _ => None,
-    });
-    files.flatten().collect()
 }

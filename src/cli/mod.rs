@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+mod backup;
 mod check_expiration;
 mod config;
 mod context;
@@ -43,6 +44,9 @@ enum Verb {
     Run,
     /// Finish or undo what an interrupted renewal left
     Recover,
+    /// Take, list, verify and remove backups
+    #[command(subcommand)]
+    Backup(backup::Arguments),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Arguments),
@@ -58,6 +62,7 @@ pub fn main() -> Exit {
         Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
         Verb::Run => context.and_then(run::run),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
+        Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
         Verb::Config(a) => context.and_then(|c| config::run(&c, &a)),
     };
     done.unwrap_or_else(|failure| {

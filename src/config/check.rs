@@ -12,6 +12,7 @@ use super::Problem;
 use super::file::{File, Number, Source, Text};
 use super::settings::{Backup, BeforeRenewal, Paths, Schedule, Scope, Settings};
 use crate::catalog::{self, AuthoritySpec, Extra, Store};
+use crate::format::text;
 
 /// Where backups go by default.
 const DEFAULT_BACKUPS: &str = "/var/lib/kubecertd/backups";
@@ -47,7 +48,12 @@ impl Settings {
             clock_wait,
             paths: c.paths(),
             backup: c.backup(),
-            scope: c.text("restart.scope", |f| &f.restart.scope, "needed", scope),
+            scope: c.text(
+                "restart.scope",
+                |f| &f.restart.scope,
+                "needed",
+                |s| one_of(s, Scope::ALL, Scope::word),
+            ),
             authorities: c.authorities(),
             extra: c.extra(),
         };
@@ -135,16 +141,23 @@ impl Checker<'_> {
         Backup {
             directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
             keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
+            keep_within: self.text("backup.keep_within", |f| &f.backup.keep_within, "0s", duration_or_none),
+            max_size: self.text(
+                "backup.max_size",
+                |f| &f.backup.max_size,
+                "unlimited",
+                |s| match s {
+                    "unlimited" => Ok(None),
+                    _ => text::parse_bytes(s).map(Some).ok_or_else(|| {
+                        format!("`{s}` is neither a size such as `20GiB` (B, KiB, MiB, GiB, TiB) nor `unlimited`")
+                    }),
+                },
+            ),
             before_renewal: self.text(
                 "backup.before_renewal",
                 |f| &f.backup.before_renewal,
                 "required",
-                |s| match s {
-                    "required" => Ok(BeforeRenewal::Required),
-                    "files" => Ok(BeforeRenewal::Files),
-                    "off" => Ok(BeforeRenewal::Off),
-                    _ => Err(format!("`{s}` is not one of required, files, off")),
-                },
+                |s| one_of(s, BeforeRenewal::ALL, BeforeRenewal::word),
             ),
         }
     }
@@ -337,13 +350,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed)
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
-    match text {
-        "needed" => Ok(Scope::Needed),
-        "all" => Ok(Scope::All),
-        "never" => Ok(Scope::Never),
-        _ => Err(format!("`{text}` is not one of needed, all, never")),
+/// As [`duration`], or `0s`.
+fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" {
+        Ok(Duration::ZERO)
+    } else {
+        duration(text).map_err(|e| format!("{e}, nor `0s`"))
     }
+}
+
+/// The one that is written like this.
+fn one_of<T: Copy, const N: usize>(text: &str, all: [T; N], word: fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.into_iter().find(|one| word(*one) == text);
+    found.ok_or_else(|| format!("`{text}` is not one of {}", all.map(word).join(", ")))
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {

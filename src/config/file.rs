@@ -54,6 +54,8 @@ pub struct Paths {
 pub struct Backup {
     pub directory: Text,
     pub keep: Number,
+    pub keep_within: Text,
+    pub max_size: Text,
     pub before_renewal: Text,
 }
 

@@ -75,6 +75,10 @@ pub struct Backup {
     pub directory: PathBuf,
     /// How many sets stay. Default 5.
     pub keep: usize,
+    /// Sets younger than this stay whatever their number. Default none.
+    pub keep_within: Duration,
+    /// Bytes of all sets together, beyond which the oldest go. Default: no bound.
+    pub max_size: Option<u64>,
     /// What must have worked before files are replaced.
     pub before_renewal: BeforeRenewal,
 }
@@ -90,6 +94,20 @@ pub enum BeforeRenewal {
     Off,
 }
 
+impl BeforeRenewal {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Required, Self::Files, Self::Off];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Files => "files",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// `[restart] scope`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -99,4 +117,18 @@ pub enum Scope {
     All,
     /// None.
     Never,
+}
+
+impl Scope {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Needed, Self::All, Self::Never];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Needed => "needed",
+            Self::All => "all",
+            Self::Never => "never",
+        }
+    }
 }

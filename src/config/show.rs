@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::settings::{BeforeRenewal, Scope, Settings};
+use super::settings::Settings;
 use crate::catalog::Store;
-use crate::format::text::duration;
+use crate::format::text::{duration, exact_bytes};
 
 /// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
 pub fn show(s: &Settings) -> String {
@@ -13,16 +13,7 @@ pub fn show(s: &Settings) -> String {
     let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
     let path = |value: &Path| quoted(&value.to_string_lossy());
     let auto = |value: &Option<std::path::PathBuf>| value.as_deref().map_or_else(|| quoted("auto"), path);
-    let before = match s.backup.before_renewal {
-        BeforeRenewal::Required => "required",
-        BeforeRenewal::Files => "files",
-        BeforeRenewal::Off => "off",
-    };
-    let scope = match s.scope {
-        Scope::Needed => "needed",
-        Scope::All => "all",
-        Scope::Never => "never",
-    };
+    let max_size = s.backup.max_size.map_or("unlimited".into(), exact_bytes);
     let lines = [
         format!("schedule = {}", quoted(&s.schedule.text)),
         format!("timezone = {}", quoted(s.schedule.zone.name())),
@@ -39,9 +30,11 @@ pub fn show(s: &Settings) -> String {
         "\n[backup]".into(),
         format!("directory = {}", path(&s.backup.directory)),
         format!("keep = {}", s.backup.keep),
-        format!("before_renewal = {}", quoted(before)),
+        format!("keep_within = {}", quoted(&duration(s.backup.keep_within))),
+        format!("max_size = {}", quoted(&max_size)),
+        format!("before_renewal = {}", quoted(s.backup.before_renewal.word())),
         "\n[restart]".into(),
-        format!("scope = {}", quoted(scope)),
+        format!("scope = {}", quoted(s.scope.word())),
     ];
     for line in lines {
         out.push_str(&line);

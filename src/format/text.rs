@@ -20,9 +20,53 @@ pub fn rfc3339(at: Timestamp) -> String {
     at.format(RFC3339).unwrap_or_default()
 }
 
-/// Whether a text is what [`rfc3339`] gives.
-pub fn is_rfc3339(text: &str) -> bool {
-    time::PrimitiveDateTime::parse(text, RFC3339).is_ok()
+/// The reverse of [`rfc3339`].
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    Some(time::PrimitiveDateTime::parse(text, RFC3339).ok()?.assume_utc())
+}
+
+/// Bytes in the largest unit of 1024 that keeps a digit before the point: `128.4 MiB`.
+pub fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for next in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{count} B")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// Bytes as a whole number of the largest unit that fits: `20GiB`.
+pub fn exact_bytes(count: u64) -> String {
+    let mut value = count;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
+    while value > 0 && value.is_multiple_of(1024) && units.len() > 1 {
+        value /= 1024;
+        units.next();
+    }
+    format!("{value}{}", units.next().unwrap_or_default())
+}
+
+/// The reverse of [`exact_bytes`], with or without a blank before the unit: `20GiB`, `500 MiB`.
+pub fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let power = match text[digits.len()..].trim() {
+        "B" => 0,
+        "KiB" => 1,
+        "MiB" => 2,
+        "GiB" => 3,
+        "TiB" => 4,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(1024_u64.pow(power))
 }
 
 /// The largest unit alone, as `duration.ShortHumanDuration` of kubernetes `apimachinery` prints it; `<invalid>` for the past.
@@ -88,6 +132,27 @@ mod tests {
             ["<invalid>", "0s", "59s", "59m", "23h"]
         );
         assert_eq!([of(86_400), of(31_535_999), of(31_536_000)], ["1d", "364d", "1y"]);
+    }
+
+    #[test]
+    fn bytes_have_binary_units() {
+        assert_eq!(
+            [bytes(0), bytes(1023), bytes(1536), bytes(128 << 20)],
+            ["0 B", "1023 B", "1.5 KiB", "128.0 MiB"]
+        );
+        assert_eq!(
+            [parse_bytes("20GiB"), parse_bytes("500 MiB")],
+            [Some(20 << 30), Some(500 << 20)]
+        );
+        assert_eq!(
+            [
+                parse_bytes("20"),
+                parse_bytes("GiB"),
+                parse_bytes("99999999TiB"),
+                parse_bytes("1GB")
+            ],
+            [None; 4]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 
 use super::write::parent;
-use super::{Host, failed};
+use super::{Host, failed, reason};
 use crate::format::digest::Sha256;
 use crate::model::Failure;
 
@@ -98,6 +98,20 @@ impl Host {
         Ok(())
     }
 
+    /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
+    pub fn digest_of(&self, real: &Path) -> Result<String, String> {
+        let read = || -> io::Result<String> {
+            let file = open_file(&self.at(real))?;
+            let mut digest = Sha256::default();
+            pieces(file, |piece| {
+                digest.update(piece);
+                Ok(())
+            })?;
+            Ok(digest.finish())
+        };
+        read().map_err(|e| reason(&e))
+    }
+
     /// Makes all copies below `to` durable: files first, then every folder that holds one.
     pub fn sync_copies(&self, to: &Path, copies: &[Copied]) -> Result<(), Failure> {
         let mut folders = BTreeSet::new();
@@ -116,15 +130,27 @@ impl Host {
     }
 }
 
+fn open_file(path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Reads a file in pieces of 64 KiB; they are wiped afterwards, since they may be of a key.
+fn pieces(mut file: fs::File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut piece = zeroize::Zeroizing::new(vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(()),
+            n => take(&piece[..n])?,
+        }
+    }
+}
+
 /// Gives the error with whether it came from reading.
 fn copy_file(from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
     let reading = |e| (true, e);
     let writing = |e| (false, e);
-    let mut source = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(from)
-        .map_err(reading)?;
+    let source = open_file(from).map_err(reading)?;
     let found = source.metadata().map_err(reading)?;
     let mut target = fs::OpenOptions::new()
         .write(true)
@@ -134,16 +160,13 @@ fn copy_file(from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
         .map_err(writing)?;
     let mut digest = Sha256::default();
     let mut size = 0;
-    let mut piece = zeroize::Zeroizing::new(vec![0; 1 << 16]);
-    loop {
-        let n = source.read(&mut piece).map_err(reading)?;
-        if n == 0 {
-            break;
-        }
-        digest.update(&piece[..n]);
-        target.write_all(&piece[..n]).map_err(writing)?;
-        size += n as u64;
-    }
+    let mut could_write = true;
+    let copied = pieces(source, |piece| {
+        digest.update(piece);
+        size += piece.len() as u64;
+        target.write_all(piece).inspect_err(|_| could_write = false)
+    });
+    copied.map_err(|e| (could_write, e))?;
     dress(&target, &found).map_err(writing)?;
     Ok(What::File {
         size,

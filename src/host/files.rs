@@ -138,6 +138,14 @@ impl Host {
         Ok(names)
     }
 
+    /// Why others than root could look into this folder.
+    pub fn wider_than_root(&self, folder: &Path) -> Option<String> {
+        let found = self.at(folder).symlink_metadata().ok()?;
+        let mode = found.mode() & 0o777;
+        (found.uid() != 0 || mode & 0o077 != 0)
+            .then(|| format!("{} is {mode:04o} and belongs to user {}", folder.display(), found.uid()))
+    }
+
     /// Whether `path` (or anything in it, one level deep) changed after `since`.
     pub fn changed_since(&self, path: &Path, since: OffsetDateTime) -> bool {
         let newer = |path: &Path| {

@@ -1,5 +1,6 @@
 //! One report of what was seen and done, in several renderings: text for people, kubeadm's document and JSON for scripts. Pure.
 
+pub mod backups;
 pub mod cycle;
 pub mod expiration;
 pub mod plan;
@@ -40,7 +41,7 @@ pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let text = yaml_serde::to_string(&sorted).map_err(|e| Failure::new(format!("cannot print the report: {e}")))?;
     // YAML 1.1 readers take a plain timestamp for a date, so instants are quoted.
     let quoted = text.lines().map(|line| match line.split_once(": ") {
-        Some((key, instant)) if text::is_rfc3339(instant) => format!("{key}: \"{instant}\"\n"),
+        Some((key, instant)) if text::parse_rfc3339(instant).is_some() => format!("{key}: \"{instant}\"\n"),
         _ => format!("{line}\n"),
     });
     Ok(quoted.collect())

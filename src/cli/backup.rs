@@ -1,0 +1,112 @@
+//! `kubecertd backup create | list | verify | prune`
+
+use tracing::level_filters::LevelFilter;
+
+use super::context::Context;
+use crate::backup::set::{self, Set};
+use crate::backup::{self, Purpose, retention, verify};
+use crate::config::Settings;
+use crate::cycle;
+use crate::host::log;
+use crate::model::{Exit, Failure};
+use crate::report::{Format, backups};
+use crate::{inventory, scan};
+
+/// Its verbs.
+#[derive(Debug, clap::Subcommand)]
+pub enum Arguments {
+    /// Take a set now
+    Create,
+    /// List the sets, oldest first
+    List {
+        /// How to print it
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Read every file of a set and compare it with the list
+    Verify {
+        /// The set, as `list` names it; the newest without one
+        id: Option<String>,
+    },
+    /// Remove what [backup] keep, keep_within and max_size do not keep
+    Prune {
+        /// Show what would be removed and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// Runs one of them.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let settings = context.settings()?;
+    match arguments {
+        Arguments::Create => create(context, &settings),
+        Arguments::List { output } => {
+            let sets = set::all(&context.host, &settings.backup.directory);
+            super::print(&backups::render(&sets, *output)?)?;
+            Ok(Exit::Done)
+        }
+        Arguments::Verify { id } => check(context, &settings, id.as_deref()),
+        Arguments::Prune { dry_run } => prune(context, &settings, *dry_run),
+    }
+}
+
+fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
+    log::start(LevelFilter::INFO);
+    let host = &context.host;
+    let lock = host.lock("backup", cycle::PATIENCE)?;
+    cycle::recover(host, &lock)?;
+    let scan = scan::look(host, settings);
+    let inventory = inventory::take(&scan);
+    let backup = backup::take(host, settings, &scan, &inventory, Purpose::ByHand)?;
+    for warning in &backup.warnings {
+        super::say(format_args!("kubecertd: {warning}"));
+    }
+    super::print(&format!("{}\n", backup.folder.display()))?;
+    Ok(Exit::Done)
+}
+
+fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
+    let set = find(context, settings, id)?;
+    let wrong = verify::verify(&context.host, &set);
+    for reason in &wrong {
+        super::say(format_args!("kubecertd: {}: {reason}", set.id));
+    }
+    if wrong.is_empty() {
+        super::print(&format!("{}: good\n", set.id))?;
+        return Ok(Exit::Done);
+    }
+    super::print(&format!("{}: bad\n", set.id))?;
+    Ok(Exit::Failed)
+}
+
+/// The set with this name, or the newest.
+fn find(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Set, Failure> {
+    let mut sets = set::all(&context.host, &settings.backup.directory);
+    let directory = settings.backup.directory.display();
+    let found = match id {
+        Some(id) => sets.into_iter().find(|set| set.id == id),
+        None => sets.pop(),
+    };
+    found.ok_or_else(|| match id {
+        Some(id) => Failure::new(format!("cannot find the backup {id} in {directory}"))
+            .hint("`kubecertd backup list` names them")
+            .exit(Exit::Usage),
+        None => Failure::new(format!("cannot find any backup in {directory}")),
+    })
+}
+
+fn prune(context: &Context, settings: &Settings, dry_run: bool) -> Result<Exit, Failure> {
+    let host = &context.host;
+    let gone = if dry_run {
+        let sets = set::all(host, &settings.backup.directory);
+        retention::doomed(&sets, &settings.backup, host.now())
+    } else {
+        let _lock = host.lock("backup prune", cycle::PATIENCE)?;
+        retention::remove_unfinished(host, &settings.backup.directory)?;
+        retention::prune(host, settings, host.now())?
+    };
+    let lines: Vec<_> = gone.iter().map(|set| format!("{}\n", set.display())).collect();
+    super::print(&lines.concat())?;
+    Ok(Exit::Done)
+}
