@@ -185,7 +185,13 @@ fn restart(
     }
     report.restarted = restarts;
     report.pending = Vec::new();
-    transaction.commit(Vec::new())
+    // Everything is in place: what is left to clear away is no failure, and the next recover does it.
+    if let Err(failure) = transaction.commit(Vec::new()) {
+        report
+            .warnings
+            .push(format!("{failure}; `kubecertd recover` will clear it away"));
+    }
+    Ok(())
 }
 
 fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {

@@ -12,7 +12,11 @@ use crate::model::{Failure, Timestamp};
 pub fn prune(host: &Host, settings: &Settings, now: Timestamp) -> Result<Vec<PathBuf>, Failure> {
     let doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
     for set in &doomed {
-        host.remove_tree(set)?;
+        // Under the name of an unfinished one, so that half a set is never taken for a whole one.
+        let id = set.file_name().unwrap_or_default().to_string_lossy();
+        let going = set.with_file_name(format!("{UNFINISHED}{id}"));
+        host.rename(set, &going)?;
+        host.remove_tree(&going)?;
     }
     Ok(doomed)
 }

@@ -48,7 +48,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;
     let report = cycle::act(&context.host, &settings, &lock, &request, look()?);
-    super::print(&report.render(arguments.output)?)?;
+    // The exit code speaks of the node: an output that is full must not turn it into another one.
+    if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
+        super::complain(&failure);
+    }
     super::complain_of(&report.plan, &report.warnings);
     if let Some(failure) = &report.failure {
         super::complain(failure);

@@ -128,13 +128,12 @@ impl Host {
     pub fn replace(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
         let new = beside(real, "new");
         self.unlink(&new)?;
-        self.create(&new, bytes, like)?;
-        let renamed = self.rename(&new, real);
-        if renamed.is_err() {
-            // The failure that counts is the rename's.
+        let made = self.create(&new, bytes, like).and_then(|()| self.rename(&new, real));
+        if made.is_err() {
+            // The failure that counts is the one before.
             let _ = self.unlink(&new);
         }
-        renamed?;
+        made?;
         self.sync_folder(parent(real))
     }
 

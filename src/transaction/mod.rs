@@ -11,55 +11,18 @@
 //! A process that dies in 1 or 2 is undone by [`recover`]; one that dies after `installed` is finished. Whatever the moment, each
 //! file is wholly old or wholly new, and a pair is out of step only between two renames.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod journal;
 
-use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 use crate::backup::Backup;
 use crate::format::digest::sha256;
-use crate::host::write::{Attributes, beside, parent};
+use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
-use crate::memory;
-use crate::model::{Bytes, Exit, Failure, Unread};
+use crate::model::{Exit, Failure, Unread};
 use crate::renew::install::Replacement;
 use crate::restart::pending::{self, Pending};
-
-/// The journal's name in the state folder.
-const JOURNAL: &str = "transaction.json";
-
-/// How far a transaction has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Phase {
-    /// Files may have been replaced: undo.
-    Installing,
-    /// All files are replaced: finish.
-    Installed,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Journal {
-    format: u32,
-    cycle: String,
-    phase: Phase,
-    /// The backup set, for people.
-    backup: PathBuf,
-    files: Vec<Entry>,
-    restarts: Vec<Pending>,
-}
-
-/// One name that is replaced.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Entry {
-    credential: String,
-    path: PathBuf,
-    /// Digest of what was there; none where nothing was.
-    old: Option<String>,
-    new: String,
-    /// Where the backup has the old bytes.
-    kept: Option<PathBuf>,
-}
+use journal::{Entry, JOURNAL, Journal, Phase, digest};
 
 /// A transaction under way. The lock is borrowed, so there is only one.
 #[derive(Debug)]
@@ -189,8 +152,13 @@ impl Transaction<'_> {
                 return Err(changed(&entry.path));
             }
         }
-        self.journal.phase = Phase::Installed;
-        self.journal.write(self.host)
+        let installed = Journal {
+            phase: Phase::Installed,
+            ..self.journal.clone()
+        };
+        installed.write(self.host)?;
+        self.journal = installed;
+        Ok(())
     }
 
     /// Fails when the process was asked to end.
@@ -210,9 +178,10 @@ impl Transaction<'_> {
     /// Puts everything back, then gives the failure that made it necessary: exit 1, or 3 with instructions when it could not be put back.
     pub fn undo(mut self, because: Failure) -> Failure {
         let mut undo = || {
-            if self.journal.phase == Phase::Installed {
-                // From here on a recover must go back too.
-                self.journal.phase = Phase::Installing;
+            self.journal.phase = Phase::Installing;
+            // A write of `installed` that failed half-way may have reached the disk, and then a recover must go back too. Where
+            // the disk has the right word already, going back needs no space.
+            if Journal::read(self.host)?.is_none_or(|on_disk| on_disk.phase != Phase::Installing) {
                 self.journal.write(self.host)?;
             }
             self.journal.undo(self.host)
@@ -262,98 +231,6 @@ fn changed(name: &Path) -> Failure {
     .hint("find out who else renews certificates on this node, then run it again")
 }
 
-/// The digest of what is at `path` now; none where nothing is.
-fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure> {
-    match host.read(path) {
-        Ok(file) => Ok(Some(sha256(&file.bytes))),
-        Err(Unread::Missing) => Ok(None),
-        Err(Unread::Because(reason)) => Err(Failure::new(format!("cannot read {}: {reason}", path.display()))),
-    }
-}
-
-impl Journal {
-    fn write(&self, host: &Host) -> Result<(), Failure> {
-        let json =
-            serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
-        host.write_state(JOURNAL, &json)
-    }
-
-    fn sync_folders(&self, host: &Host) -> Result<(), Failure> {
-        let folders: BTreeSet<&Path> = self.files.iter().map(|e| parent(&e.path)).collect();
-        folders.into_iter().try_for_each(|folder| host.sync_folder(folder))
-    }
-
-    /// Brings every file that is ours back to the old bytes. Gives the paths that are neither old nor ours any more.
-    fn undo(&self, host: &Host) -> Result<Vec<String>, Failure> {
-        let mut foreign = Vec::new();
-        for entry in self.files.iter().rev() {
-            let now = digest(host, &entry.path)?;
-            if now == entry.old {
-                continue;
-            }
-            if now.as_ref() != Some(&entry.new) {
-                foreign.push(entry.path.display().to_string());
-                continue;
-            }
-            entry.put_back(host)?;
-        }
-        self.sync_folders(host)?;
-        for entry in &self.files {
-            let now = digest(host, &entry.path)?;
-            if now != entry.old && now.as_ref() == Some(&entry.new) {
-                return Err(Failure::new(format!("{} is still the new file", entry.path.display())));
-            }
-        }
-        self.clear(host)?;
-        Ok(foreign)
-    }
-
-    fn finish(&self, host: &Host) -> Result<(), Failure> {
-        pending::record(host, &self.restarts)?;
-        memory::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
-        self.clear(host)
-    }
-
-    /// Removes the files beside, then the journal.
-    fn clear(&self, host: &Host) -> Result<(), Failure> {
-        for entry in &self.files {
-            host.unlink(&beside(&entry.path, "new"))?;
-            host.unlink(&beside(&entry.path, "old"))?;
-        }
-        self.sync_folders(host)?;
-        host.remove_state(JOURNAL)
-    }
-}
-
-impl Entry {
-    fn put_back(&self, host: &Host) -> Result<(), Failure> {
-        let Some(old) = &self.old else {
-            return host.unlink(&self.path);
-        };
-        let second_name = beside(&self.path, "old");
-        if digest(host, &second_name)?.as_ref() == Some(old) {
-            return host.rename(&second_name, &self.path);
-        }
-        let kept = self
-            .kept
-            .as_ref()
-            .and_then(|kept| host.read(kept).ok())
-            .map(|file| file.bytes);
-        match kept {
-            Some(bytes) if sha256(&bytes) == *old => self.rewrite(host, &bytes),
-            _ => Err(Failure::new(format!(
-                "cannot put {} back: its old bytes are gone",
-                self.path.display()
-            ))),
-        }
-    }
-
-    fn rewrite(&self, host: &Host, bytes: &Bytes) -> Result<(), Failure> {
-        let like = host.attributes(&self.path)?;
-        host.replace(&self.path, bytes, &like)
-    }
-}
-
 /// What [`recover`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovered {
@@ -371,13 +248,9 @@ pub enum Recovered {
 pub fn recover(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
     host.unlink(&beside(&host.state(JOURNAL), "new"))?;
     pending::clean(host)?;
-    let path = host.state(JOURNAL);
-    let file = match host.read(&path) {
-        Ok(file) => file,
-        Err(Unread::Missing) => return Ok(Recovered::Nothing),
-        Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
+    let Some(journal) = Journal::read(host)? else {
+        return Ok(Recovered::Nothing);
     };
-    let journal: Journal = serde_json::from_slice(&file.bytes).map_err(|e| unreadable(&path, &e.to_string()))?;
     for restart in &journal.restarts {
         host.unlink(&beside(&restart.manifest, "new"))?;
     }
@@ -391,10 +264,4 @@ pub fn recover(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
             )
         }),
     }
-}
-
-fn unreadable(path: &Path, reason: &str) -> Failure {
-    Failure::new(format!("cannot read the journal {}: {reason}", path.display()))
-        .hint("compare the files with the newest backup, then remove the journal")
-        .exit(Exit::NotPutBack)
 }

@@ -1,0 +1,160 @@
+//! The journal on disk, and how to go back or forward by it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::format::digest::sha256;
+use crate::host::Host;
+use crate::host::write::{beside, parent};
+use crate::memory;
+use crate::model::{Bytes, Exit, Failure, Unread};
+use crate::restart::pending::{self, Pending};
+
+/// The journal's name in the state folder.
+pub(super) const JOURNAL: &str = "transaction.json";
+
+/// How far a transaction has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Phase {
+    /// Files may have been replaced: undo.
+    Installing,
+    /// All files are replaced: finish.
+    Installed,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Journal {
+    pub(super) format: u32,
+    pub(super) cycle: String,
+    pub(super) phase: Phase,
+    /// The backup set, for people.
+    pub(super) backup: PathBuf,
+    pub(super) files: Vec<Entry>,
+    pub(super) restarts: Vec<Pending>,
+}
+
+/// One name that is replaced.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) credential: String,
+    pub(super) path: PathBuf,
+    /// Digest of what was there; none where nothing was.
+    pub(super) old: Option<String>,
+    pub(super) new: String,
+    /// Where the backup has the old bytes.
+    pub(super) kept: Option<PathBuf>,
+}
+
+/// The digest of what is at `path` now; none where nothing is.
+pub(super) fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure> {
+    match host.read(path) {
+        Ok(file) => Ok(Some(sha256(&file.bytes))),
+        Err(Unread::Missing) => Ok(None),
+        Err(Unread::Because(reason)) => Err(Failure::new(format!("cannot read {}: {reason}", path.display()))),
+    }
+}
+
+impl Journal {
+    /// The journal on disk, if there is one.
+    pub(super) fn read(host: &Host) -> Result<Option<Self>, Failure> {
+        let path = host.state(JOURNAL);
+        let file = match host.read(&path) {
+            Ok(file) => file,
+            Err(Unread::Missing) => return Ok(None),
+            Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
+        };
+        serde_json::from_slice(&file.bytes)
+            .map(Some)
+            .map_err(|e| unreadable(&path, &e.to_string()))
+    }
+
+    pub(super) fn write(&self, host: &Host) -> Result<(), Failure> {
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
+        host.write_state(JOURNAL, &json)
+    }
+
+    pub(super) fn sync_folders(&self, host: &Host) -> Result<(), Failure> {
+        let folders: BTreeSet<&Path> = self.files.iter().map(|e| parent(&e.path)).collect();
+        folders.into_iter().try_for_each(|folder| host.sync_folder(folder))
+    }
+
+    /// Brings every file that is ours back to the old bytes. Gives the paths that are neither old nor ours any more.
+    pub(super) fn undo(&self, host: &Host) -> Result<Vec<String>, Failure> {
+        let mut foreign = Vec::new();
+        for entry in self.files.iter().rev() {
+            let now = digest(host, &entry.path)?;
+            if now == entry.old {
+                continue;
+            }
+            if now.as_ref() != Some(&entry.new) {
+                foreign.push(entry.path.display().to_string());
+                continue;
+            }
+            entry.put_back(host)?;
+        }
+        self.sync_folders(host)?;
+        for entry in &self.files {
+            let now = digest(host, &entry.path)?;
+            if now != entry.old && now.as_ref() == Some(&entry.new) {
+                return Err(Failure::new(format!("{} is still the new file", entry.path.display())));
+            }
+        }
+        self.clear(host)?;
+        Ok(foreign)
+    }
+
+    pub(super) fn finish(&self, host: &Host) -> Result<(), Failure> {
+        pending::record(host, &self.restarts)?;
+        memory::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
+        self.clear(host)
+    }
+
+    /// Removes the files beside, then the journal.
+    fn clear(&self, host: &Host) -> Result<(), Failure> {
+        for entry in &self.files {
+            host.unlink(&beside(&entry.path, "new"))?;
+            host.unlink(&beside(&entry.path, "old"))?;
+        }
+        self.sync_folders(host)?;
+        host.remove_state(JOURNAL)
+    }
+}
+
+impl Entry {
+    fn put_back(&self, host: &Host) -> Result<(), Failure> {
+        let Some(old) = &self.old else {
+            return host.unlink(&self.path);
+        };
+        let second_name = beside(&self.path, "old");
+        if digest(host, &second_name)?.as_ref() == Some(old) {
+            return host.rename(&second_name, &self.path);
+        }
+        let kept = self
+            .kept
+            .as_ref()
+            .and_then(|kept| host.read(kept).ok())
+            .map(|file| file.bytes);
+        match kept {
+            Some(bytes) if sha256(&bytes) == *old => self.rewrite(host, &bytes),
+            _ => Err(Failure::new(format!(
+                "cannot put {} back: its old bytes are gone",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn rewrite(&self, host: &Host, bytes: &Bytes) -> Result<(), Failure> {
+        let like = host.attributes(&self.path)?;
+        host.replace(&self.path, bytes, &like)
+    }
+}
+
+fn unreadable(path: &Path, reason: &str) -> Failure {
+    Failure::new(format!("cannot read the journal {}: {reason}", path.display()))
+        .hint("compare the files with the newest backup, then remove the journal")
+        .exit(Exit::NotPutBack)
+}
