@@ -234,9 +234,9 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
             .iter()
             .position(|spec| spec.name == extra.name)
             .map(|at| all.remove(at));
-        let (readers, purpose) = known.map_or_else(
-            || (Vec::new(), "Configured on this node.".to_owned()),
-            |known| (known.readers, known.purpose),
+        let (readers, purpose, keeper) = known.map_or_else(
+            || (Vec::new(), "Configured on this node.".to_owned(), Keeper::Us),
+            |known| (known.readers, known.purpose, known.keeper),
         );
         all.push(Spec {
             name: extra.name.clone(),
@@ -248,7 +248,7 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
                 extra.readers.clone()
             },
             purpose,
-            keeper: Keeper::Us,
+            keeper,
         });
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));

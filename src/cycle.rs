@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::backup::{self, Backup, Purpose};
+use crate::backup::{self, Purpose};
 use crate::config::Settings;
+use crate::config::settings::Scope;
 use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -99,15 +100,28 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
             .iter()
             .map(|bad| format!("not restarted, should it need it: {bad}")),
     );
-    let done = if cleared.plan().renewals().next().is_some() {
-        renew(host, settings, lock, &scan, &inventory, &cleared, &mut report)
-    } else {
-        restart_pending(host, &mut report)
-    };
+    if settings.scope == Scope::Never {
+        report.pending.clear();
+    }
+    let mut cleared = cleared;
+    let mut done = renew(host, settings, lock, &scan, &inventory, &cleared, &mut report);
+    // A file that alone cannot be replaced keeps its own credential from being renewed and no other.
+    while let Err(failure) = &done
+        && let Some(name) = failure.concerns.clone()
+        && failure.exit == Exit::Failed
+        && cleared.hold_back(&name, &failure.message)
+    {
+        report.plan = cleared.plan().clone();
+        done = renew(host, settings, lock, &scan, &inventory, &cleared, &mut report);
+    }
     report.failure = done.err();
+    if report.failure.is_none() {
+        restart_pending(host, &mut report);
+    }
     report
 }
 
+/// Backs up, issues, installs and restarts. A failure before the end leaves the node as it was.
 fn renew(
     host: &Host,
     settings: &Settings,
@@ -117,41 +131,27 @@ fn renew(
     cleared: &Cleared,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    if cleared.plan().renewals().next().is_none() {
+        return Ok(());
+    }
     let backup = backup::take(host, settings, scan, inventory, Purpose::Renewal(cleared))?;
     info!(backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
+    host.go_on()?;
 
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", names.join(", "));
+    host.go_on()?;
 
-    let (transaction, restarts) = install(host, lock, inventory, cleared, &backup, &issued, report)?;
+    let restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
+    let replacements = replacements(inventory, &issued)?;
+    let transaction = transaction::install(host, lock, &backup, replacements, restarts.clone())?;
     info!("installed {}", names.join(", "));
-
-    restart(host, inventory, cleared, transaction, restarts, report)?;
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
-    Ok(())
-}
 
-fn install<'a>(
-    host: &'a Host,
-    lock: &'a Lock,
-    inventory: &Inventory,
-    cleared: &Cleared,
-    backup: &Backup,
-    issued: &[Issued],
-    report: &Report,
-) -> Result<(Transaction<'a>, Vec<Pending>), Failure> {
-    let mut restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
-    let old = report
-        .pending
-        .iter()
-        .filter(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
-    let old: Vec<_> = old.cloned().collect();
-    restarts.extend(old);
-    let transaction = transaction::install(host, lock, backup, replacements(inventory, issued)?, restarts.clone())?;
-    Ok((transaction, restarts))
+    restart(host, inventory, cleared, transaction, restarts, report)
 }
 
 /// Touches the manifests in order. A failure puts the old files back, and the pods that were restarted are restarted again;
@@ -171,10 +171,14 @@ fn restart(
         };
         report.restarted = restarts[..done].to_vec();
         if any_expired(inventory, cleared) {
-            report.pending = restarts[done..].to_vec();
-            transaction.commit(report.pending.clone())?;
-            return Err(failure.exit(Exit::NotPutBack));
+            let left = restarts[done..].to_vec();
+            tidy_up(transaction, left.clone(), report);
+            report.pending.extend(left);
+            return Err(failure
+                .hint("the renewed files are in place, since the old ones have expired; restart the pod by changing an annotation in its manifest")
+                .exit(Exit::NotPutBack));
         }
+        report.renewed.clear();
         let failure = transaction.undo(failure);
         for again in &restarts[..done] {
             if let Err(second) = static_pod::touch(host, &again.manifest) {
@@ -183,15 +187,21 @@ fn restart(
         }
         return Err(failure);
     }
+    report
+        .pending
+        .retain(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
     report.restarted = restarts;
-    report.pending = Vec::new();
-    // Everything is in place: what is left to clear away is no failure, and the next recover does it.
-    if let Err(failure) = transaction.commit(Vec::new()) {
+    tidy_up(transaction, Vec::new(), report);
+    Ok(())
+}
+
+/// Everything is in place: what cannot be cleared away is no failure, and the next recover does it.
+fn tidy_up(transaction: Transaction<'_>, left: Vec<Pending>, report: &mut Report) {
+    if let Err(failure) = transaction.commit(left) {
         report
             .warnings
             .push(format!("{failure}; `kubecertd recover` will clear it away"));
     }
-    Ok(())
 }
 
 fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {
@@ -201,16 +211,26 @@ fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {
         .any(|(item, _)| item.expires.is_some_and(|ends| ends < inventory.at))
 }
 
-/// Restarts that an earlier cycle left.
-fn restart_pending(host: &Host, report: &mut Report) -> Result<(), Failure> {
-    while let Some(next) = report.pending.first().cloned() {
-        static_pod::touch(host, &next.manifest)?;
-        info!(manifest = %next.manifest.display(), "restarted {}", next.reader);
-        report.pending.remove(0);
-        report.restarted.push(next);
-        pending::record(host, &report.pending)?;
+/// Restarts that an earlier cycle left. One that fails stays recorded, and is no reason to put anything back.
+fn restart_pending(host: &Host, report: &mut Report) {
+    let (mut left, mut recorded) = (Vec::new(), pending::read(host));
+    for next in std::mem::take(&mut report.pending) {
+        match static_pod::touch(host, &next.manifest) {
+            Ok(()) => {
+                info!(manifest = %next.manifest.display(), "restarted {}", next.reader);
+                report.restarted.push(next);
+            }
+            Err(failure) => {
+                report.warnings.push(failure.to_string());
+                left.push(next);
+            }
+        }
     }
-    Ok(())
+    report.pending = left;
+    recorded.retain(|old| !report.restarted.iter().any(|done| done.manifest == old.manifest));
+    if let Err(failure) = pending::record(host, &recorded) {
+        report.warnings.push(failure.to_string());
+    }
 }
 
 fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {

@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Item, Plan};
 use crate::scan::Signs;
 
 /// When this version was made: no honest clock is before it.
@@ -41,6 +41,20 @@ impl Cleared {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+
+    /// Takes a credential out of it that turned out not to be replaceable. False if it was not to be renewed.
+    pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
+        let mut items = self.plan.items.iter_mut();
+        let Some(item) = items.find(|item| item.name == name && matches!(item.decision, Decision::Renew { .. })) else {
+            return false;
+        };
+        item.decision = Decision::Blocked {
+            because: because.to_owned(),
+            fault: true,
+        };
+        keep_needed_restarts(&mut self.plan);
+        true
+    }
 }
 
 /// Whether a person asked for it and looks on.
@@ -57,7 +71,8 @@ pub enum Attended {
 
 /// Clears the plan, or says why it has to wait.
 ///
-/// A doubtful clock holds back only what could still be good: what has expired on every plausible clock is renewed.
+/// A doubtful clock holds back only what could still be good: what has expired on every plausible clock is renewed. Others at work
+/// are only warned about when a credential has less than `urgent_before` left.
 pub fn check(
     mut plan: Plan,
     inventory: &Inventory,
@@ -76,7 +91,11 @@ pub fn check(
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
     if let Attended::Unattended { .. } = attended {
         let wait = |reason| Deferred { reason, doubtful_clock };
-        if !others.is_empty() {
+        let urgent = plan.at + settings.urgent_before;
+        let is_urgent = plan
+            .renewals()
+            .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
+        if !others.is_empty() && !is_urgent {
             return Err(wait(others.join("; ")));
         }
         let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));
@@ -188,10 +207,21 @@ fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
             any = true;
         }
     }
-    let renewed: Vec<_> = plan.renewals().map(|(item, _)| item.name.clone()).collect();
+    keep_needed_restarts(plan);
+    any
+}
+
+/// Readers whose credentials are no longer renewed are not restarted.
+fn keep_needed_restarts(plan: &mut Plan) {
+    let is_renewed = |item: &&Item| matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
+    let renewed: Vec<_> = plan
+        .items
+        .iter()
+        .filter(is_renewed)
+        .map(|item| item.name.clone())
+        .collect();
     plan.restarts
         .retain(|restart| restart.because.iter().any(|name| renewed.contains(name)));
-    any
 }
 
 #[cfg(test)]

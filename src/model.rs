@@ -45,8 +45,8 @@ pub struct Certificate {
 /// One extension of a certificate, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// The arcs of its object identifier.
-    pub oid: Vec<u64>,
+    /// Its object identifier, the content of the DER: libraries disagree on arcs beyond 64 bits and below 2.48.
+    pub oid: Vec<u8>,
     /// Whether it is marked critical.
     pub critical: bool,
     /// The content of its octet string.
@@ -209,6 +209,13 @@ pub struct File {
     pub unsafe_way: Option<String>,
 }
 
+impl File {
+    /// Whether both are one inode.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.identity.device, self.identity.inode) == (other.identity.device, other.identity.inode)
+    }
+}
+
 /// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unread {
@@ -230,6 +237,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit code.
     pub exit: Exit,
+    /// The one credential that it concerns, where the others could go on without it.
+    pub concerns: Option<String>,
 }
 
 impl Failure {
@@ -239,12 +248,25 @@ impl Failure {
             message: message.into(),
             hint: None,
             exit: Exit::Failed,
+            concerns: None,
         }
     }
 
     /// The same with advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, about one credential, where the reason is one of its file alone (see [`Self::of_one_file`]).
+    pub fn about(mut self, credential: &str) -> Self {
+        self.concerns = self.concerns.map(|_| credential.to_owned());
+        self
+    }
+
+    /// The same, for a reason that lies in one file (it is immutable, or a mount) and not in the disk under it.
+    pub fn of_one_file(mut self) -> Self {
+        self.concerns = Some(String::new());
         self
     }
 

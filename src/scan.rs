@@ -26,6 +26,8 @@ pub struct Scan {
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
     files: BTreeMap<PathBuf, Read>,
+    /// Where a file that is missing would be; or why none can be made there.
+    places: BTreeMap<PathBuf, Result<PathBuf, String>>,
 }
 
 /// Signs that somebody else is at work, and what is known of the clock.
@@ -54,6 +56,12 @@ impl Scan {
         there.map(|(path, _)| path.as_path())
     }
 
+    /// Where a file that is missing at `path` would be, without symlinks; or why none can be made there.
+    pub fn place(&self, path: &Path) -> Result<PathBuf, String> {
+        let nowhere = || Err(format!("{} was not looked at", path.display()));
+        self.places.get(path).cloned().unwrap_or_else(nowhere)
+    }
+
     /// What was read at `path`.
     pub fn file(&self, path: &Path) -> &Read {
         self.files.get(path).unwrap_or(&Err(Unread::Missing))
@@ -72,6 +80,7 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
         manifests_folder,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         files: BTreeMap::new(),
+        places: BTreeMap::new(),
     };
     read_all(host, &mut scan);
     name_hard_links(host, settings, &mut scan);
@@ -130,7 +139,21 @@ fn read_all(host: &Host, scan: &mut Scan) {
     }
     for path in wanted {
         let read = host.read(&path);
+        if let Err(Unread::Missing) = read {
+            scan.places.insert(path.clone(), place(host, &path));
+        }
         scan.files.insert(path, read);
+    }
+}
+
+fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
+    match host.resolve(path) {
+        Ok(found) => match found.unsafe_way {
+            Some(reason) => Err(format!("others than root could replace it: {reason}")),
+            None => Ok(found.real),
+        },
+        Err(Unread::Missing) => Err("its folder is missing".into()),
+        Err(Unread::Because(reason)) => Err(reason),
     }
 }
 

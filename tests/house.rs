@@ -23,7 +23,7 @@ transaction: backup format host memory model renew restart
 report: backup catalog format inventory model plan restart
 agenda: config model
 cycle: backup config guard host inventory model plan renew report restart scan transaction
-cli: agenda backup config cycle format guard host inventory memory model plan report scan
+cli: agenda backup config cycle format guard host inventory memory model plan report scan transaction
 lib:
 main:
 ";

@@ -8,9 +8,11 @@ use crate::config::settings;
 use crate::host::Host;
 use crate::model::{Failure, Timestamp};
 
-/// Removes what the rules do not keep, oldest first. Gives what was removed.
-pub fn prune(host: &Host, settings: &Settings, now: Timestamp) -> Result<Vec<PathBuf>, Failure> {
-    let doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
+/// Removes what the rules do not keep, oldest first, but never `taken`, the set that was just made (its name may say that it is
+/// old, where a clock ran ahead before). Gives what was removed.
+pub fn prune(host: &Host, settings: &Settings, now: Timestamp, taken: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    let mut doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
+    doomed.retain(|set| taken.is_none_or(|taken| taken.file_name() != set.file_name()));
     for set in &doomed {
         // Under the name of an unfinished one, so that half a set is never taken for a whole one.
         let id = set.file_name().unwrap_or_default().to_string_lossy();

@@ -102,7 +102,7 @@ pub fn take(
     }
     host.rename(&unfinished, &backup.folder)?;
     host.sync_folder(&directory)?;
-    if let Err(failure) = retention::prune(host, settings, scan.at) {
+    if let Err(failure) = retention::prune(host, settings, scan.at, Some(&backup.folder)) {
         backup.warnings.push(failure.to_string());
     }
     Ok(backup)
@@ -115,7 +115,7 @@ fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
             .hint("give the folders on the way to root, or set [backup] directory")
     };
     match host.resolve(directory) {
-        Ok(resolved) => match resolved.unsafe_way {
+        Ok(resolved) => match resolved.unsafe_way.or_else(|| host.distrust(&resolved.real)) {
             Some(reason) => Err(refuse(reason)),
             None => Ok(resolved.real),
         },
@@ -160,6 +160,7 @@ fn build(
     host.make_folder(&files)?;
     let mut copied: Vec<Copied> = Vec::new();
     for path in places(host, settings, scan, inventory) {
+        apart(unfinished, &path)?;
         host.copy(&path, &files, &mut copied)?;
     }
     if let Err(failure) = copy_etcd(host, settings, inventory, &files, &mut copied) {
@@ -212,10 +213,21 @@ fn places(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory) 
         }
     }
     // A symlink is kept as one, beside the file that it leads to.
-    places.extend(scan.paths().map(Path::to_owned));
+    let beside = |path: &Path| Some(host.resolve(parent(path)).ok()?.real.join(path.file_name()?));
+    places.extend(scan.paths().filter_map(beside));
+    places.extend(inventory.pods.iter().map(|pod| pod.file.real.clone()));
     let all = places.clone();
     places.retain(|path| !path.ancestors().skip(1).any(|above| all.contains(above)));
     places.into_iter().collect()
+}
+
+/// The backup folder must not lie in what is copied.
+fn apart(set: &Path, place: &Path) -> Result<(), Failure> {
+    if set.starts_with(place) {
+        let message = format!("cannot back up {}: the backup folder lies inside it", place.display());
+        return Err(Failure::new(message).hint("set [backup] directory to a folder outside of it"));
+    }
+    Ok(())
 }
 
 fn copy_etcd(
@@ -235,12 +247,16 @@ fn copy_etcd(
     let data = known.clone().unwrap_or_else(|| "/var/lib/etcd".into());
     match host.resolve(&data) {
         Ok(found) if host.exists(&found.real) => {
+            apart(files, &found.real)?;
             let before = copied.len();
-            host.copy(&found.real, files, copied)
-                .inspect_err(|_| copied.truncate(before))
+            host.copy(&found.real, files, copied).inspect_err(|_| {
+                copied.truncate(before);
+                // Half of it would look like all of it, and may be what filled the disk.
+                let _ = host.remove_tree(&files.join(found.real.strip_prefix("/").unwrap_or(&found.real)));
+            })
         }
         // No member was ever meant to be here (a worker, or a node before `kubeadm init`).
-        _ if known.is_none() => Ok(()),
+        _ if known.is_none() && !inventory.has_etcd() => Ok(()),
         _ => Err(Failure::new(format!(
             "cannot copy etcd's data: {} is not there",
             data.display()

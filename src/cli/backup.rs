@@ -102,9 +102,11 @@ fn prune(context: &Context, settings: &Settings, dry_run: bool) -> Result<Exit, 
         let sets = set::all(host, &settings.backup.directory);
         retention::doomed(&sets, &settings.backup, host.now())
     } else {
-        let _lock = host.lock("backup prune", cycle::PATIENCE)?;
+        let lock = host.lock("backup prune", cycle::PATIENCE)?;
+        // An interrupted renewal may still need the set that it made.
+        cycle::recover(host, &lock)?;
         retention::remove_unfinished(host, &settings.backup.directory)?;
-        retention::prune(host, settings, host.now())?
+        retention::prune(host, settings, host.now(), None)?
     };
     let lines: Vec<_> = gone.iter().map(|set| format!("{}\n", set.display())).collect();
     super::print(&lines.concat())?;

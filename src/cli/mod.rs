@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::host;
 use crate::model::{Exit, Failure};
 use crate::plan::{Decision, Plan};
 
@@ -54,6 +55,7 @@ enum Verb {
 
 /// Runs the command line of this process.
 pub fn main() -> Exit {
+    host::no_core_dumps();
     let arguments = Arguments::parse();
     let context = context::Context::new(&arguments.root, &arguments.config);
     let done = match arguments.verb {

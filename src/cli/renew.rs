@@ -38,12 +38,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand).map_err(NotNow::failure);
     if arguments.dry_run {
         let look = look()?;
-        super::print(&plan::render(
-            look.cleared.plan(),
-            &look.cleared.warnings,
-            arguments.output,
-        )?)?;
-        return Ok(Exit::Done);
+        let plan = look.cleared.plan();
+        super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
+        super::complain_of(plan, &look.cleared.warnings);
+        return Ok(if plan.faults().next().is_some() {
+            Exit::Partly
+        } else {
+            Exit::Done
+        });
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;

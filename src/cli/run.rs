@@ -18,6 +18,7 @@ use crate::memory;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::cycle::Report;
+use crate::transaction;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
@@ -52,12 +53,18 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
             _ = interrupted.recv() => break,
         }
         notify::watchdog();
+        if transaction::is_unfinished(&host) {
+            // A renewal by hand was killed; while it lives, its lock says so.
+            if let Err(failure) = recover(&host) {
+                warn!("{failure}");
+            }
+        }
         match agenda.wake(host.now()) {
             None => continue,
             Some(Wake::Look) => look(&host, &settings, started),
             Some(Wake::Cycle) => {
-                if !cycle_in_background(&host, &settings, started, &mut ticker).await {
-                    agenda.retry(host.now(), RETRY);
+                if let Some(wait) = cycle_in_background(&host, &settings, started, &mut ticker).await {
+                    agenda.retry(host.now(), wait);
                 }
             }
         }
@@ -125,12 +132,19 @@ fn log_plan(look: &Look) {
         (true, None) => info!("there are no certificates to renew on this node"),
     }
     for item in plan.faults() {
-        warn!(certificate = %item.name, "{} needs attention: {:?}", item.name, item.decision);
+        let (_, reason) = item.decision.words();
+        warn!(certificate = %item.name, "{} needs attention: {reason}", item.name);
     }
 }
 
-/// Runs a cycle on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile. False: it was deferred.
-async fn cycle_in_background(host: &Host, settings: &Settings, started: Instant, ticker: &mut Ticker) -> bool {
+/// Runs a cycle on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile. Gives after
+/// which time a deferred one is tried again.
+async fn cycle_in_background(
+    host: &Host,
+    settings: &Settings,
+    started: Instant,
+    ticker: &mut Ticker,
+) -> Option<time::Duration> {
     notify::status("Running a cycle");
     let (worker_host, worker_settings) = (host.clone(), settings.clone());
     let mut worker = tokio::task::spawn_blocking(move || one_cycle(&worker_host, &worker_settings, started));
@@ -138,25 +152,25 @@ async fn cycle_in_background(host: &Host, settings: &Settings, started: Instant,
         tokio::select! {
             done = &mut worker => return done.unwrap_or_else(|e| {
                 error!("the cycle ended early: {e}");
-                true
+                None
             }),
             () = ticker.tick() => notify::watchdog(),
         }
     }
 }
 
-/// False: it was deferred.
-fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> bool {
+/// Gives after which time a deferred one is tried again.
+fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> Option<time::Duration> {
     let lock = match host.lock("scheduled cycle", Duration::ZERO) {
         Ok(lock) => lock,
         Err(failure) => {
             warn!("no cycle now: {failure}");
-            return false;
+            return Some(RETRY);
         }
     };
     if let Err(failure) = cycle::recover(host, &lock) {
         error!("no cycle now: {failure}");
-        return true;
+        return None;
     }
     let look = cycle::look(host, settings, &Request::DUE, unattended(started));
     remember(host, &look);
@@ -164,11 +178,18 @@ fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> bool {
         Ok(look) => {
             log_plan(&look);
             log_report(&cycle::act(host, settings, &lock, &Request::DUE, look));
-            true
+            None
         }
         Err(not_now) => {
+            // A clock that is doubted gets the time that a synchronisation is given.
+            let doubted = matches!(&not_now, NotNow::Deferred(deferred) if deferred.doubtful_clock);
+            let wait = if doubted {
+                settings.clock_wait.try_into().unwrap_or(RETRY)
+            } else {
+                RETRY
+            };
             warn!("no cycle now: {}", not_now.failure());
-            false
+            Some(wait.max(RETRY))
         }
     }
 }

@@ -330,6 +330,8 @@ fn readers(list: &[Spanned<String>]) -> Vec<String> {
 fn cron(text: &str) -> Result<(Cron, String), String> {
     let fields = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
+        // croner would take a seventh for a year, and a year ends.
+        7.. => return Err(format!("`{text}` is no cron schedule: it has more than six fields")),
         _ => text.to_owned(),
     };
     let parsed = croner::parser::CronParser::builder()

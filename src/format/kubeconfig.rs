@@ -14,8 +14,6 @@ use super::yaml;
 pub struct Kubeconfig {
     /// The user's name.
     pub user: String,
-    /// The API server's URL, where the cluster names one.
-    pub server: Option<String>,
     /// Where the credential is.
     pub credential: Credential,
 }
@@ -59,13 +57,9 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
         .and_then(|c| c.get("context"))
         .ok_or_else(|| format!("has no context `{current}`"))?;
     let user = text_of(context, "user").ok_or_else(|| format!("has no user in context `{current}`"))?;
-    let server = text_of(context, "cluster")
-        .and_then(|cluster| yaml::named(config.get("clusters"), cluster))
-        .and_then(|c| text_of(c.get("cluster")?, "server"));
     let entry = user_entry(&config, user)?;
     Ok(Kubeconfig {
         user: user.to_owned(),
-        server: server.map(str::to_owned),
         credential: credential(entry, user)?,
     })
 }

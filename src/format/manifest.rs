@@ -15,8 +15,6 @@ pub const RESTARTED_AT: &str = "kubecertd.io/restarted-at";
 /// What a static pod manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// `metadata.name`, before the kubelet appends the node's name.
-    pub pod: String,
     /// The program of the first container, for example `kube-apiserver`.
     pub component: String,
     /// Major and minor version by the image's tag, where it has one.
@@ -47,15 +45,14 @@ impl Manifest {
             .or_else(|| container.get("name").and_then(Value::as_str))
             .unwrap_or(name);
         Ok(Self {
-            pod: name.to_owned(),
             component: component.to_owned(),
             version: container.get("image").and_then(Value::as_str).and_then(version_of),
-            flags: words.iter().filter_map(|w| flag(w)).collect(),
+            flags: flags(&words),
             mounts: mounts(spec, container),
         })
     }
 
-    /// The value of `--name=value`; the last one wins, as in pflag.
+    /// The value of a flag, written `--name=value` or `--name value`; the last one wins, as in pflag.
     pub fn flag(&self, name: &str) -> Option<&str> {
         let found = self.flags.iter().rev().find(|(flag, _)| flag == name)?;
         Some(&found.1)
@@ -87,9 +84,19 @@ fn words(container: &Value) -> Vec<String> {
         .collect()
 }
 
-fn flag(word: &str) -> Option<(String, String)> {
-    let (name, value) = word.strip_prefix("--")?.split_once('=')?;
-    Some((name.to_owned(), value.to_owned()))
+/// `--name=value` and `--name value`; a flag without a value is left out.
+fn flags(words: &[String]) -> Vec<(String, String)> {
+    let next = |at: usize| words.get(at + 1).filter(|word| !word.starts_with('-'));
+    let named = words
+        .iter()
+        .enumerate()
+        .filter_map(|(at, word)| Some((at, word.strip_prefix("--")?)));
+    named
+        .filter_map(|(at, word)| match word.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => Some((word.to_owned(), next(at)?.clone())),
+        })
+        .collect()
 }
 
 /// `(1, 36)` of `registry.k8s.io/kube-apiserver:v1.36.2`; a digest after the tag is ignored.
@@ -204,7 +211,7 @@ mod tests {
 
     #[test]
     fn flags_version_and_mounts_are_read() {
-        let text = "metadata: {name: etcd}\nspec:\n  containers:\n  - command: [/usr/bin/etcd, --data-dir=/data/x]\n    image: h:5000/etcd:3.6.8-0@sha256:00\n    \
+        let text = "metadata: {name: etcd}\nspec:\n  containers:\n  - command: [/usr/bin/etcd, --data-dir, /data/x]\n    image: h:5000/etcd:3.6.8-0@sha256:00\n    \
                     volumeMounts: [{name: d, mountPath: /data}]\n  volumes: [{name: d, hostPath: {path: /var/lib/etcd}}]\n";
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!((manifest.component.as_str(), manifest.version), ("etcd", Some((3, 6))));

@@ -38,19 +38,11 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
         return Err("holds a certificate with bytes after its end".into());
     }
     let tbs = &x509.tbs_certificate;
-    let mut extensions = Vec::new();
-    for extension in tbs.extensions() {
-        let oid = extension
-            .oid
-            .iter()
-            .ok_or("holds a certificate with an object identifier that is too long")?
-            .collect();
-        extensions.push(Extension {
-            oid,
-            critical: extension.critical,
-            value: extension.value.to_vec(),
-        });
-    }
+    let extensions = tbs.extensions().iter().map(|extension| Extension {
+        oid: extension.oid.as_bytes().to_vec(),
+        critical: extension.critical,
+        value: extension.value.to_vec(),
+    });
     let constraints = tbs
         .basic_constraints()
         .map_err(|_| "holds a certificate with two BasicConstraints or a damaged one")?;
@@ -77,7 +69,7 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
             .flatten()
             .and_then(octet_string),
         has_unique_ids: tbs.issuer_uid.is_some() || tbs.subject_uid.is_some(),
-        extensions,
+        extensions: extensions.collect(),
     })
 }
 

@@ -56,6 +56,7 @@ impl Host {
         let found = source.symlink_metadata().map_err(|e| fail(&e))?;
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
         let at = self.at(&target);
+        self.go_on()?;
         self.make_folder(parent(&target))?;
         let what = if found.is_dir() {
             self.make_folder(&target)?;
@@ -73,7 +74,7 @@ impl Host {
             lchown(&at, Some(found.uid()), Some(found.gid())).map_err(|e| failed("write", &target, &e))?;
             What::Symlink(points_to)
         } else if found.is_file() {
-            copy_file(&source, &at).map_err(|(reading, e)| {
+            copy_file(self, &source, &at).map_err(|(reading, e)| {
                 if reading {
                     fail(&e)
                 } else {
@@ -147,7 +148,7 @@ fn pieces(mut file: fs::File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> 
 }
 
 /// Gives the error with whether it came from reading.
-fn copy_file(from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
+fn copy_file(host: &Host, from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
     let reading = |e| (true, e);
     let writing = |e| (false, e);
     let source = open_file(from).map_err(reading)?;
@@ -164,6 +165,9 @@ fn copy_file(from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
     let copied = pieces(source, |piece| {
         digest.update(piece);
         size += piece.len() as u64;
+        if host.stop.requested() {
+            return Err(io::Error::other("the process was asked to end"));
+        }
         target.write_all(piece).inspect_err(|_| could_write = false)
     });
     copied.map_err(|e| (could_write, e))?;

@@ -70,9 +70,13 @@ impl Host {
     }
 
     /// Why others than root could change what is in this folder.
-    fn distrust(&self, folder: &Path) -> Option<String> {
+    pub fn distrust(&self, folder: &Path) -> Option<String> {
         let found = self.at(folder).metadata().ok()?;
-        distrust(folder, found.uid(), found.gid(), found.mode())
+        // Under an ACL the group bits are its mask: somebody named in it may write, whatever the group.
+        let by_acl =
+            found.mode() & 0o020 != 0 && matches!(xattr::get(self.at(folder), "system.posix_acl_access"), Ok(Some(_)));
+        let by_acl = by_acl.then(|| format!("{} is writable by an ACL", folder.display()));
+        distrust(folder, found.uid(), found.gid(), found.mode()).or(by_acl)
     }
 
     /// Reads a regular file of at most [`LARGEST`] bytes.
@@ -146,11 +150,12 @@ impl Host {
             .then(|| format!("{} is {mode:04o} and belongs to user {}", folder.display(), found.uid()))
     }
 
-    /// Whether `path` (or anything in it, one level deep) changed after `since`.
+    /// Whether `path` (or anything in it, one level deep) changed after `since` and not in the future.
     pub fn changed_since(&self, path: &Path, since: OffsetDateTime) -> bool {
         let newer = |path: &Path| {
             let changed = self.at(path).symlink_metadata().map(|found| found.mtime());
-            changed.is_ok_and(|changed| changed > since.unix_timestamp())
+            let range = since.unix_timestamp() + 1..=self.now().unix_timestamp();
+            changed.is_ok_and(|changed| range.contains(&changed))
         };
         let inside = self.names(path).unwrap_or_default();
         newer(path) || inside.iter().any(|name| newer(&path.join(name)))

@@ -50,6 +50,10 @@ impl Host {
     /// Takes the lock if it is free.
     pub fn try_lock(&self, purpose: &str) -> Result<Option<Lock>, Failure> {
         self.make_folder(Path::new(STATE))?;
+        let way = self.resolve(Path::new(STATE)).ok().and_then(|found| found.unsafe_way);
+        if let Some(reason) = way.or_else(|| self.distrust(Path::new(STATE))) {
+            return Err(Failure::new(format!("cannot use {STATE}: {reason}")).hint("give it to root, with mode 0700"));
+        }
         let path = self.state("lock");
         let open = OpenOptions::new()
             .read(true)

@@ -16,6 +16,8 @@ pub mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::{Resource, setrlimit};
+
 use crate::model::Failure;
 
 /// State, lock and last result: created with mode 0700.
@@ -40,10 +42,24 @@ impl Host {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// Fails when the process was asked to end.
+    pub fn go_on(&self) -> Result<(), Failure> {
+        if self.stop.requested() {
+            return Err(Failure::new("cannot go on: the process was asked to end"));
+        }
+        Ok(())
+    }
+
     /// The path of a file of our own state.
     pub fn state(&self, name: &str) -> PathBuf {
         Path::new(STATE).join(name)
     }
+}
+
+/// Keys are in memory: nothing of it must land in a file when the process dies.
+pub fn no_core_dumps() {
+    // It can only be lowered, which is always allowed.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
 /// `cannot ACT PATH: REASON`, with a hint where the reason is one that the operator can mend.
@@ -56,6 +72,9 @@ pub fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
         Some(nix::errno::Errno::EROFS) => failure.hint(
             "the file system is read-only here; if only the service sees it so, add the folder to ReadWritePaths= in a drop-in of kubecertd.service",
         ),
+        Some(nix::errno::Errno::EPERM | nix::errno::Errno::EBUSY) if nix::unistd::geteuid().is_root() => failure
+            .hint("the file is immutable (lsattr shows it) or a mount of its own")
+            .of_one_file(),
         Some(nix::errno::Errno::EACCES | nix::errno::Errno::EPERM) => failure.hint("run it as root"),
         _ => failure,
     }

@@ -21,14 +21,13 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
                 .map(|(_, certificate)| certificate)
                 .collect::<Vec<_>>())
         });
-    let mut bundle = match bundle {
+    let bundle = match bundle {
         Ok(bundle) => bundle,
         Err(unread) => {
             let signer = Signer::Unusable(format!("{} {}", spec.certificate.display(), why(&unread)));
             return Authority {
                 spec: spec.clone(),
                 certificate: Err(unread),
-                bundle: Vec::new(),
                 signer,
             };
         }
@@ -36,11 +35,9 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
     let (at, signer) = signer(scan, spec, &bundle);
     // The signing certificate is what the CA's row shows; kubeadm shows the first.
     let certificate = bundle[at].clone();
-    bundle.swap(0, at);
     Authority {
         spec: spec.clone(),
         certificate: Ok(certificate),
-        bundle,
         signer,
     }
 }
@@ -86,15 +83,11 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
 pub(super) fn service_account(scan: &Scan) -> Result<(), String> {
     let (key_path, public_path) = &scan.service_account;
     let text = |path: &Path| match scan.file(path) {
-        Ok(file) => file
-            .bytes
-            .text()
-            .map(str::to_owned)
-            .map_err(|e| format!("{} {e}", path.display())),
+        Ok(file) => file.bytes.text().map_err(|e| format!("{} {e}", path.display())),
         Err(e) => Err(format!("{} {}", path.display(), why(e))),
     };
-    let (_, facts) = find_key(&text(key_path)?).map_err(|e| format!("{} {e}", key_path.display()))?;
-    let blocks = pem::blocks(&text(public_path)?).map_err(|e| format!("{} {e}", public_path.display()))?;
+    let (_, facts) = find_key(text(key_path)?).map_err(|e| format!("{} {e}", key_path.display()))?;
+    let blocks = pem::blocks(text(public_path)?).map_err(|e| format!("{} {e}", public_path.display()))?;
     let public = blocks.first().and_then(|block| x509::public_key(&block.der));
     match public {
         Some(public) if public == facts.public_key => Ok(()),

@@ -2,6 +2,7 @@
 
 mod authority;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub struct Inventory {
     pub service_account: Result<(), String>,
     /// No etcd member runs on this node.
     pub etcd_is_external: bool,
+    /// Names of the files that are never written: CAs, their keys, and the service account keys.
+    pub protected: BTreeSet<PathBuf>,
 }
 
 /// One credential and its state.
@@ -69,8 +72,8 @@ pub enum Holding {
     Files {
         /// The certificate's file and the place of the leaf in it.
         certificate: (File, Range<usize>),
-        /// Where the key belongs.
-        key_path: PathBuf,
+        /// Where a key that is missing would be, without symlinks; or why none can be made there.
+        key_place: Result<PathBuf, String>,
         /// The key's file and the place of the key in it; none where the file is missing or useless.
         key: Option<(File, Option<Range<usize>>)>,
     },
@@ -86,6 +89,20 @@ pub enum Holding {
 }
 
 impl Present {
+    /// All names of the files that it is in, and of the one that a missing key would make.
+    pub fn names(&self) -> BTreeSet<&Path> {
+        let files = self.files().into_iter().flat_map(|file| &file.names);
+        let made = match &self.holding {
+            Holding::Files {
+                key: None,
+                key_place: Ok(place),
+                ..
+            } => Some(place),
+            _ => None,
+        };
+        files.chain(made).map(PathBuf::as_path).collect()
+    }
+
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.holding {
@@ -109,8 +126,6 @@ pub struct Authority {
     pub spec: AuthoritySpec,
     /// The certificate that signs (the one whose key is here, else the first); or why there is none.
     pub certificate: Result<Certificate, Unread>,
-    /// All certificates of its file.
-    pub bundle: Vec<Certificate>,
     /// Whether it can sign.
     pub signer: Signer,
 }
@@ -170,7 +185,17 @@ pub fn take(scan: &Scan) -> Inventory {
         bad_manifests,
         service_account: authority::service_account(scan),
         etcd_is_external,
+        protected: protected(scan),
     }
+}
+
+fn protected(scan: &Scan) -> BTreeSet<PathBuf> {
+    let authorities = scan.authorities.iter().flat_map(|a| [&a.certificate, &a.key]);
+    let account = [&scan.service_account.0, &scan.service_account.1];
+    let files = authorities
+        .chain(account)
+        .filter_map(|path| scan.file(path).as_ref().ok());
+    files.flat_map(|file| file.names.clone()).collect()
 }
 
 impl Inventory {
@@ -184,7 +209,13 @@ impl Inventory {
         self.pods.iter().map(|p| &p.manifest).find(|m| m.component == "etcd")
     }
 
-    /// The path and the end of the certificate that kubelet.conf really leads to.
+    /// An etcd member is meant to run here: its pod, or the certificate that it serves, is there.
+    pub fn has_etcd(&self) -> bool {
+        let serves = |c: &Credential| c.spec.readers.iter().any(|r| r == "etcd") && !matches!(c.state, State::Missing);
+        self.etcd().is_some() || self.credentials.iter().any(serves)
+    }
+
+    /// The credential that kubelet.conf leads to.
     pub fn kubelet(&self) -> Option<&Credential> {
         self.credentials.iter().find(|c| c.spec.keeper == Keeper::Kubelet)
     }
@@ -254,18 +285,18 @@ fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Pre
     let found = key_file
         .ok_or_else(|| "is missing".to_owned())
         .and_then(|file| find_key(file.bytes.text()?));
-    if key_file.is_some_and(|key| key.real == file.real) {
+    if key_file.is_some_and(|key| key.is_same(file)) {
         // One file for both: without its key it is no file that a key could be put into.
         found.as_ref().map_err(|reason| key_at(reason.clone()))?;
     }
     let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
-    let key = matching(found.map(|(_, facts)| facts), &certificate).map_err(key_at);
+    let key = matching(found.map(|(_, facts)| facts), &certificate).map_err(&key_at);
     Ok(Present {
         certificate,
         key,
         holding: Holding::Files {
             certificate: (file.clone(), block.range),
-            key_path: key_path.to_owned(),
+            key_place: scan.place(key_path).map_err(key_at),
             key: key_file.map(|file| (file.clone(), place)),
         },
     })

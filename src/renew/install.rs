@@ -1,4 +1,4 @@
-//! Install: what each new pair makes of the files, as replacements for a transaction. Pure but for nothing: it only edits text.
+//! Install: what each new pair makes of the files, as replacements for a transaction. Pure: it only edits text.
 
 use std::path::PathBuf;
 
@@ -62,7 +62,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
             certificate: (file, leaf),
             key: Some((key_file, Some(place))),
             ..
-        } if file.real == key_file.real => {
+        } if file.is_same(key_file) => {
             let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
             let edits = vec![
                 (leaf.clone(), new.certificate_pem.clone()),
@@ -73,7 +73,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
         Holding::Files {
             certificate: (file, leaf),
             key,
-            key_path,
+            key_place,
         } => {
             let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
             let certificate = pem::replace(old, vec![(leaf.clone(), new.certificate_pem.clone())]);
@@ -88,12 +88,15 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
                     )
                 }
                 Some((key_file, None)) => replacement(new, key_file, whole),
-                None => Replacement {
-                    credential: new.name.clone(),
-                    names: vec![key_path.clone()],
-                    old: None,
-                    new: Bytes::new(whole.as_bytes().to_vec()),
-                },
+                None => {
+                    let place = key_place.clone().map_err(|reason| (file.real.clone(), reason))?;
+                    Replacement {
+                        credential: new.name.clone(),
+                        names: vec![place],
+                        old: None,
+                        new: Bytes::new(whole.as_bytes().to_vec()),
+                    }
+                }
             };
             Ok(vec![key, replacement(new, file, certificate)])
         }

@@ -1,14 +1,15 @@
 //! Issue: a fresh key and a certificate with the old one's subject, SANs, usages and all other extensions. Nothing is written here.
 //!
-//! rcgen is used nowhere else. Its `DistinguishedName` cannot hold every name (repeated attributes, several in one RDN), so it
-//! signs with empty names and `Spliced` puts the DER of the old subject and of the CA's subject in before the signature is made.
+//! rcgen is used nowhere else. Its `DistinguishedName` cannot hold every name (repeated attributes, several in one RDN), nor its
+//! `CustomExtension` every object identifier, so it makes a certificate without them, and `Splice` puts the DER of the old subject,
+//! of the CA's subject and of the extensions in before the signature is made.
 
 use std::num::NonZero;
 use std::sync::Mutex;
 
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber,
-    SignatureAlgorithm, SigningKey,
+    CertificateParams, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber, SignatureAlgorithm,
+    SigningKey,
 };
 use zeroize::Zeroizing;
 
@@ -30,10 +31,16 @@ pub struct Issued {
     pub key_pem: Zeroizing<String>,
 }
 
-const SUBJECT_KEY_ID: &[u64] = &[2, 5, 29, 14];
-const AUTHORITY_KEY_ID: &[u64] = &[2, 5, 29, 35];
-/// Signed certificate timestamps and the poison of a precertificate (RFC 6962, 3.1 and 3.3): bound to the old certificate.
-const TRANSPARENCY: [&[u64]; 2] = [&[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2], &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 3]];
+/// 2.5.29.14
+const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
+/// 2.5.29.35
+const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23];
+/// Signed certificate timestamps and the poison of a precertificate (RFC 6962, 3.3 and 3.1: 1.3.6.1.4.1.11129.2.4.2 and .3): bound
+/// to the old certificate.
+const TRANSPARENCY: [&[u8]; 2] = [
+    &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x02],
+    &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x03],
+];
 
 /// Issues every renewal of a cleared plan, on all cores. One failure fails all: nothing is on disk yet.
 pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Failure> {
@@ -160,35 +167,39 @@ impl Order<'_> {
         params.not_before = self.validity.not_before;
         params.not_after = self.validity.not_after;
         params.serial_number = Some(random_serial()?);
-        params.custom_extensions = self.extensions(&params, key);
-        let signer = Spliced {
-            key: &self.authority_key,
+        let names = Splice {
             issuer: &self.authority.subject_der,
             subject: &self.old.subject_der,
+            extensions: self.extensions(&params, key),
+        };
+        let signer = Spliced {
+            key: &self.authority_key,
+            splice: &names,
         };
         let issuer = Issuer::from_params(&params, signer);
         let signed = params.signed_by(key, &issuer)?;
-        splice_certificate(signed.der(), &self.authority.subject_der, &self.old.subject_der)
+        names
+            .certificate(signed.der())
             .ok_or(rcgen::Error::CouldNotParseCertificate)
     }
 
-    /// The old extensions in their order; key identifiers made anew, timestamps left out.
+    /// The old extensions in their order, as the DER of the TBS' last field; key identifiers made anew, timestamps left out.
     ///
     /// An authority key identifier is added where the old certificate had none and the CA has an identifier: RFC 5280, 4.2.1.1
     /// asks for it, and `openssl verify -x509_strict` too.
-    fn extensions(&self, params: &CertificateParams, key: &KeyPair) -> Vec<CustomExtension> {
-        let mut found: Vec<CustomExtension> = Vec::new();
+    fn extensions(&self, params: &CertificateParams, key: &KeyPair) -> Vec<u8> {
+        let mut found: Vec<u8> = Vec::new();
         let mut has_authority_key_id = false;
         let authority_key_id = self.authority.key_id.as_ref().map(|id| der(0x30, &der(0x80, id)));
         for extension in &self.old.extensions {
             match extension.oid.as_slice() {
                 oid if TRANSPARENCY.contains(&oid) => {}
-                SUBJECT_KEY_ID => found.push(custom(extension, der(0x04, &params.key_identifier(key)))),
+                SUBJECT_KEY_ID => found.extend(encode(extension, &der(0x04, &params.key_identifier(key)))),
                 AUTHORITY_KEY_ID => {
                     has_authority_key_id = true;
-                    found.extend(authority_key_id.clone().map(|value| custom(extension, value)));
+                    found.extend(authority_key_id.iter().flat_map(|value| encode(extension, value)));
                 }
-                _ => found.push(custom(extension, extension.value.clone())),
+                _ => found.extend(encode(extension, &extension.value)),
             }
         }
         if !has_authority_key_id {
@@ -197,9 +208,13 @@ impl Order<'_> {
                 critical: false,
                 value: Vec::new(),
             };
-            found.extend(authority_key_id.map(|value| custom(&plain, value)));
+            found.extend(authority_key_id.iter().flat_map(|value| encode(&plain, value)));
         }
-        found
+        if found.is_empty() {
+            found
+        } else {
+            der(0xa3, &der(0x30, &found))
+        }
     }
 
     /// The new certificate is what was meant, judged from its bytes.
@@ -247,17 +262,16 @@ fn random_serial() -> Result<SerialNumber, rcgen::Error> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn custom(like: &Extension, value: Vec<u8>) -> CustomExtension {
-    let mut custom = CustomExtension::from_oid_content(&like.oid, value);
-    custom.set_criticality(like.critical);
-    custom
+/// An extension with another value (RFC 5280, 4.1: identifier, critical where it is, octet string).
+fn encode(like: &Extension, value: &[u8]) -> Vec<u8> {
+    let critical: &[u8] = if like.critical { &[0x01, 0x01, 0xff] } else { &[] };
+    der(0x30, &[&der(0x06, &like.oid), critical, &der(0x04, value)].concat())
 }
 
-/// The CA's key; what it signs gets the real names first.
+/// The CA's key; what it signs gets the real names and extensions first.
 struct Spliced<'a> {
     key: &'a KeyPair,
-    issuer: &'a [u8],
-    subject: &'a [u8],
+    splice: &'a Splice<'a>,
 }
 
 impl PublicKeyData for Spliced<'_> {
@@ -272,36 +286,47 @@ impl PublicKeyData for Spliced<'_> {
 
 impl SigningKey for Spliced<'_> {
     fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
-        let tbs = splice_tbs(tbs, self.issuer, self.subject).ok_or(rcgen::Error::CouldNotParseCertificate)?;
+        let tbs = self.splice.tbs(tbs).ok_or(rcgen::Error::CouldNotParseCertificate)?;
         self.key.sign(&tbs)
     }
 }
 
-/// A `Certificate` (RFC 5280, 4.1) whose TBS is replaced by the one with the real names, which is what was signed.
-fn splice_certificate(certificate: &[u8], issuer: &[u8], subject: &[u8]) -> Option<Vec<u8>> {
-    let (content, _) = split(certificate)?;
-    let (_, after_tbs) = split(content)?;
-    let tbs = splice_tbs(&content[..content.len() - after_tbs.len()], issuer, subject)?;
-    Some(der(0x30, &[&tbs, after_tbs].concat()))
+/// What rcgen cannot write: names and extensions, DER.
+struct Splice<'a> {
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    extensions: Vec<u8>,
 }
 
-/// A `TBSCertificate` (version, serial, algorithm, issuer, validity, subject, ...) with issuer and subject replaced.
-fn splice_tbs(tbs: &[u8], issuer: &[u8], subject: &[u8]) -> Option<Vec<u8>> {
-    let (mut rest, _) = split(tbs)?;
-    let mut out = Vec::with_capacity(tbs.len() + issuer.len() + subject.len());
-    for field in 0.. {
-        if rest.is_empty() {
-            break;
-        }
-        let (_, after) = split(rest)?;
-        out.extend_from_slice(match field {
-            3 => issuer,
-            5 => subject,
-            _ => &rest[..rest.len() - after.len()],
-        });
-        rest = after;
+impl Splice<'_> {
+    /// A `Certificate` (RFC 5280, 4.1) whose TBS is replaced by the one that was signed.
+    fn certificate(&self, certificate: &[u8]) -> Option<Vec<u8>> {
+        let (content, _) = split(certificate)?;
+        let (_, after_tbs) = split(content)?;
+        let tbs = self.tbs(&content[..content.len() - after_tbs.len()])?;
+        Some(der(0x30, &[&tbs, after_tbs].concat()))
     }
-    Some(der(0x30, &out))
+
+    /// A `TBSCertificate` without extensions (version, serial, algorithm, issuer, validity, subject, key) with issuer and subject
+    /// replaced and the extensions after it.
+    fn tbs(&self, tbs: &[u8]) -> Option<Vec<u8>> {
+        let (mut rest, _) = split(tbs)?;
+        let mut out = Vec::with_capacity(tbs.len() + self.extensions.len() + 512);
+        for field in 0.. {
+            if rest.is_empty() {
+                break;
+            }
+            let (_, after) = split(rest)?;
+            out.extend_from_slice(match field {
+                3 => self.issuer,
+                5 => self.subject,
+                _ => &rest[..rest.len() - after.len()],
+            });
+            rest = after;
+        }
+        out.extend_from_slice(&self.extensions);
+        Some(der(0x30, &out))
+    }
 }
 
 /// The content of the first DER element and what follows it. The input is what rcgen has just written.

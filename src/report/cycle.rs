@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Format, json, plan, yaml};
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
-use crate::plan::{Decision, Plan, Request, Which};
+use crate::plan::{Decision, Item, Plan, Request, Which};
 use crate::restart::pending::Pending;
 
 /// Everything that one cycle saw and did.
@@ -81,25 +81,37 @@ impl Report {
         if let Some(failure) = &self.failure {
             return failure.exit;
         }
-        let blocked = self
-            .plan
-            .faults()
-            .any(|item| matches!(item.decision, Decision::Blocked { .. }));
-        let asked_for = self.request.which != Which::Due;
-        match (self.plan.faults().count(), self.renewed.is_empty()) {
+        let faults = self.plan.faults().count() + self.refused().count();
+        let is_blocked = |item: &Item| matches!(item.decision, Decision::Blocked { .. });
+        let wanted = self.request.which != Which::Due || self.plan.faults().any(is_blocked);
+        match (faults, self.renewed.is_empty()) {
             (0, _) => Exit::Done,
             (_, false) => Exit::Partly,
             // Nothing was done although something should have been.
-            (_, true) if blocked || asked_for => Exit::Failed,
+            (_, true) if wanted => Exit::Failed,
             (_, true) => Exit::Partly,
         }
+    }
+
+    /// What was asked for by its name and is not renewed, though nothing is wrong with it (its CA's key is kept elsewhere, say).
+    fn refused(&self) -> impl Iterator<Item = &Item> {
+        let names: &[String] = match &self.request.which {
+            Which::Named(names) => names,
+            Which::Due | Which::All => &[],
+        };
+        let is_done = |item: &Item| matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
+        let is_fault = |item: &Item| self.plan.faults().any(|fault| fault.name == item.name);
+        let items = self.plan.items.iter();
+        items.filter(move |item| names.contains(&item.name) && !is_done(item) && !is_fault(item))
     }
 
     /// One word for the result.
     pub fn outcome(&self) -> &'static str {
         match self.exit() {
-            Exit::Done if self.renewed.is_empty() => "nothing due",
-            Exit::Done => "renewed",
+            Exit::Done if !self.renewed.is_empty() => "renewed",
+            Exit::Done if !self.restarted.is_empty() => "restarted what an earlier cycle had left",
+            Exit::Done => "nothing due",
+            Exit::Partly if self.renewed.is_empty() => "nothing due, but not all could be read",
             Exit::Partly => "renewed in part",
             Exit::NotPutBack => "not put back",
             _ => "failed",
@@ -163,7 +175,8 @@ impl Report {
         }
         for item in self.plan.items.iter() {
             let row = plan::Row::from(item);
-            if matches!(item.decision, Decision::Blocked { .. } | Decision::Unreadable(_)) {
+            let refused = self.refused().any(|refused| refused.name == item.name);
+            if refused || matches!(item.decision, Decision::Blocked { .. } | Decision::Unreadable(_)) {
                 out.push_str(&format!("{row}\n"));
             }
         }

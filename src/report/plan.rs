@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Format, json, yaml};
 use crate::format::text;
 use crate::model::Failure;
-use crate::plan::{Decision, Item, Plan, Restart};
+use crate::plan::{Item, Plan, Restart};
 
 /// The plan as a document. A stable interface.
 #[derive(Debug, Serialize)]
@@ -38,7 +38,7 @@ pub(super) struct RestartRow {
 
 impl From<&Item> for Row {
     fn from(item: &Item) -> Self {
-        let (decision, reason) = words(&item.decision);
+        let (decision, reason) = item.decision.words();
         Self {
             name: item.name.clone(),
             path: item.path.clone(),
@@ -66,23 +66,6 @@ impl From<&Restart> for RestartRow {
     }
 }
 
-fn words(decision: &Decision) -> (&'static str, String) {
-    match decision {
-        Decision::Renew { because, validity } => (
-            "renew",
-            format!("{because}; the new one ends {}", text::date(validity.not_after)),
-        ),
-        Decision::With(other) => ("renew", format!("its files are those of {other}")),
-        Decision::Leave(reason) => ("leave", reason.clone()),
-        Decision::Blocked { because, .. } => ("blocked", because.clone()),
-        Decision::Missing => (
-            "missing",
-            "its file is not there, and nothing is made that was not there".into(),
-        ),
-        Decision::Unreadable(reason) => ("unreadable", reason.clone()),
-    }
-}
-
 /// Renders a plan with what speaks against it.
 pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String, Failure> {
     let document = Document {
@@ -103,7 +86,7 @@ pub(super) fn table(plan: &Plan) -> String {
         .map(str::to_owned)
         .to_vec();
     let rows = plan.items.iter().map(|item| {
-        let (decision, reason) = words(&item.decision);
+        let (decision, reason) = item.decision.words();
         let date = |at: Option<_>| at.map(text::date).unwrap_or_default();
         vec![
             item.name.clone(),

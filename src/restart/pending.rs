@@ -33,17 +33,7 @@ impl From<&Restart> for Pending {
     }
 }
 
-impl From<Pending> for Restart {
-    fn from(pending: Pending) -> Self {
-        Self {
-            reader: pending.reader,
-            manifest: pending.manifest,
-            because: pending.because,
-        }
-    }
-}
-
-/// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a restart too few shows in `plan`, a stop here
+/// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a stop here
 /// would keep every certificate from being renewed.
 pub fn read(host: &Host) -> Vec<Pending> {
     let file = host.read(&host.state(RECORD)).ok();

@@ -16,7 +16,6 @@ pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
             "cannot restart the pod of {}: the manifest {reason}",
             manifest.display()
         ))
-        .hint("the renewed files are in place; restart the pod by changing an annotation in its manifest")
     };
     let file = host.read(manifest).map_err(|unread| match unread {
         Unread::Missing => fail("is missing".into()),

@@ -82,24 +82,30 @@ impl Journal {
         folders.into_iter().try_for_each(|folder| host.sync_folder(folder))
     }
 
-    /// Brings every file that is ours back to the old bytes. Gives the paths that are neither old nor ours any more.
+    /// Whether every file is the new one.
+    pub(super) fn is_whole(&self, host: &Host) -> bool {
+        let is_new = |entry: &Entry| digest(host, &entry.path) == Ok(Some(entry.new.clone()));
+        self.files.iter().all(is_new)
+    }
+
+    /// Brings every file that is ours back to the old bytes; one that fails does not keep the others. Gives the paths that are
+    /// neither old nor ours any more.
     pub(super) fn undo(&self, host: &Host) -> Result<Vec<String>, Failure> {
         let mut foreign = Vec::new();
+        let mut failed = Vec::new();
         for entry in self.files.iter().rev() {
-            let now = digest(host, &entry.path)?;
-            if now == entry.old {
-                continue;
+            match entry.put_back(host) {
+                Ok(true) => {}
+                Ok(false) => foreign.push(entry.path.display().to_string()),
+                Err(failure) => failed.push(failure),
             }
-            if now.as_ref() != Some(&entry.new) {
-                foreign.push(entry.path.display().to_string());
-                continue;
-            }
-            entry.put_back(host)?;
+        }
+        if let Some(failure) = failed.into_iter().next() {
+            return Err(failure);
         }
         self.sync_folders(host)?;
         for entry in &self.files {
-            let now = digest(host, &entry.path)?;
-            if now != entry.old && now.as_ref() == Some(&entry.new) {
+            if digest(host, &entry.path)?.as_ref() == Some(&entry.new) && entry.old.as_ref() != Some(&entry.new) {
                 return Err(Failure::new(format!("{} is still the new file", entry.path.display())));
             }
         }
@@ -108,7 +114,10 @@ impl Journal {
     }
 
     pub(super) fn finish(&self, host: &Host) -> Result<(), Failure> {
-        pending::record(host, &self.restarts)?;
+        let mut restarts = self.restarts.clone();
+        let before = pending::read(host).into_iter();
+        restarts.extend(before.filter(|old| !self.restarts.iter().any(|new| new.manifest == old.manifest)));
+        pending::record(host, &restarts)?;
         memory::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
         self.clear(host)
     }
@@ -125,7 +134,19 @@ impl Journal {
 }
 
 impl Entry {
-    fn put_back(&self, host: &Host) -> Result<(), Failure> {
+    /// False: what is there is neither old nor ours.
+    fn put_back(&self, host: &Host) -> Result<bool, Failure> {
+        let now = digest(host, &self.path)?;
+        if now == self.old {
+            return Ok(true);
+        }
+        if now.as_ref() != Some(&self.new) {
+            return Ok(false);
+        }
+        self.bring_back(host).map(|()| true)
+    }
+
+    fn bring_back(&self, host: &Host) -> Result<(), Failure> {
         let Some(old) = &self.old else {
             return host.unlink(&self.path);
         };

@@ -19,7 +19,7 @@ use crate::backup::Backup;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
-use crate::model::{Exit, Failure, Unread};
+use crate::model::{Exit, Failure, Identity};
 use crate::renew::install::Replacement;
 use crate::restart::pending::{self, Pending};
 use journal::{Entry, JOURNAL, Journal, Phase, digest};
@@ -40,10 +40,6 @@ pub fn install<'a>(
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
-    let mut replacements = replacements;
-    for replacement in replacements.iter_mut().filter(|r| r.old.is_none()) {
-        resolve_new(host, replacement)?;
-    }
     let files = entries(&replacements, backup)?;
     let cycle = host.now_exact();
     let journal = Journal {
@@ -67,22 +63,6 @@ pub fn install<'a>(
         Ok(()) => Ok(transaction),
         Err(failure) => Err(transaction.undo(failure)),
     }
-}
-
-/// Where a file that does not exist yet will be.
-fn resolve_new(host: &Host, replacement: &mut Replacement) -> Result<(), Failure> {
-    for name in &mut replacement.names {
-        let fail = |reason: &str| Failure::new(format!("cannot write {}: {reason}", name.display()));
-        let found = host.resolve(name).map_err(|unread| match unread {
-            Unread::Missing => fail("its folder is missing"),
-            Unread::Because(reason) => fail(&reason),
-        })?;
-        if let Some(reason) = found.unsafe_way {
-            return Err(fail(&reason));
-        }
-        *name = found.real;
-    }
-    Ok(())
 }
 
 fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, Failure> {
@@ -111,42 +91,53 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
 impl Transaction<'_> {
     fn stage(&self, replacements: &[Replacement]) -> Result<(), Failure> {
         for replacement in replacements {
-            self.go_on()?;
-            let Some((first, others)) = replacement.names.split_first() else {
-                continue;
-            };
-            let like = match &replacement.old {
-                Some(_) => self.host.attributes(first)?,
-                // kubeadm's mode for keys.
-                None => Attributes::plain(0o600),
-            };
-            let new = beside(first, "new");
-            self.host.unlink(&new)?;
-            self.host.create(&new, &replacement.new, &like)?;
-            for other in others {
-                self.host.unlink(&beside(other, "new"))?;
-                self.host.link(&new, &beside(other, "new"))?;
-            }
-            if replacement.old.is_some() {
-                for name in &replacement.names {
-                    self.host.unlink(&beside(name, "old"))?;
-                    self.host.link(name, &beside(name, "old"))?;
-                }
-            }
+            self.host.go_on()?;
+            self.stage_one(replacement)
+                .map_err(|failure| failure.about(&replacement.credential))?;
         }
         self.journal.sync_folders(self.host)
     }
 
+    fn stage_one(&self, replacement: &Replacement) -> Result<(), Failure> {
+        let Some((first, others)) = replacement.names.split_first() else {
+            return Ok(());
+        };
+        let like = match &replacement.old {
+            Some(_) => self.host.attributes(first)?,
+            // kubeadm's mode for keys.
+            None => Attributes::plain(0o600),
+        };
+        let new = beside(first, "new");
+        self.host.unlink(&new)?;
+        self.host.create(&new, &replacement.new, &like)?;
+        for other in others {
+            self.host.unlink(&beside(other, "new"))?;
+            self.host.link(&new, &beside(other, "new"))?;
+        }
+        if replacement.old.is_some() {
+            for name in &replacement.names {
+                self.host.unlink(&beside(name, "old"))?;
+                self.host.link(name, &beside(name, "old"))?;
+            }
+        }
+        Ok(())
+    }
+
     fn rename_all(&mut self, replacements: &[Replacement]) -> Result<(), Failure> {
+        let mut pair = "";
         for replacement in replacements {
-            self.go_on()?;
+            if pair != replacement.credential {
+                pair = &replacement.credential;
+                self.host.go_on()?;
+            }
             for name in &replacement.names {
                 unchanged(self.host, name, replacement)?;
-                self.host.rename(&beside(name, "new"), name)?;
+                let renamed = self.host.rename(&beside(name, "new"), name);
+                renamed.map_err(|failure| failure.about(&replacement.credential))?;
             }
         }
         self.journal.sync_folders(self.host)?;
-        self.go_on()?;
+        self.host.go_on()?;
         for entry in &self.journal.files {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {
                 return Err(changed(&entry.path));
@@ -161,14 +152,6 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Fails when the process was asked to end.
-    fn go_on(&self) -> Result<(), Failure> {
-        if self.host.stop.requested() {
-            return Err(Failure::new("cannot go on: the process was asked to end"));
-        }
-        Ok(())
-    }
-
     /// Removes what was kept for going back. What is in `unfinished` stays recorded as to be restarted.
     pub fn commit(mut self, unfinished: Vec<Pending>) -> Result<(), Failure> {
         self.journal.restarts = unfinished;
@@ -176,17 +159,8 @@ impl Transaction<'_> {
     }
 
     /// Puts everything back, then gives the failure that made it necessary: exit 1, or 3 with instructions when it could not be put back.
-    pub fn undo(mut self, because: Failure) -> Failure {
-        let mut undo = || {
-            self.journal.phase = Phase::Installing;
-            // A write of `installed` that failed half-way may have reached the disk, and then a recover must go back too. Where
-            // the disk has the right word already, going back needs no space.
-            if Journal::read(self.host)?.is_none_or(|on_disk| on_disk.phase != Phase::Installing) {
-                self.journal.write(self.host)?;
-            }
-            self.journal.undo(self.host)
-        };
-        match undo() {
+    pub fn undo(self, because: Failure) -> Failure {
+        match self.journal.undo(self.host) {
             Ok(left) if left.is_empty() => because,
             Ok(left) => Failure {
                 message: format!(
@@ -215,8 +189,8 @@ fn unchanged(host: &Host, name: &Path, replacement: &Replacement) -> Result<(), 
     let same = match (&replacement.old, &now) {
         (None, None) => true,
         (Some(old), Some(now)) => {
-            (old.identity.device, old.identity.inode) == (now.device, now.inode)
-                && digest(host, name)? == Some(sha256(&old.bytes))
+            let of = |i: &Identity| (i.device, i.inode, i.mode, i.uid, i.gid);
+            of(&old.identity) == of(now) && digest(host, name)? == Some(sha256(&old.bytes))
         }
         _ => false,
     };
@@ -229,6 +203,11 @@ fn changed(name: &Path) -> Failure {
         name.display()
     ))
     .hint("find out who else renews certificates on this node, then run it again")
+}
+
+/// Whether a journal is there: a transaction is under way, or was interrupted.
+pub fn is_unfinished(host: &Host) -> bool {
+    host.exists(&host.state(JOURNAL))
 }
 
 /// What [`recover`] found.
@@ -255,8 +234,9 @@ pub fn recover(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
         host.unlink(&beside(&restart.manifest, "new"))?;
     }
     match journal.phase {
-        Phase::Installed => journal.finish(host).map(|()| Recovered::Finished),
-        Phase::Installing => journal.undo(host).map(Recovered::Undone).map_err(|failure| {
+        // One that was installed and is no longer whole was on its way back.
+        Phase::Installed if journal.is_whole(host) => journal.finish(host).map(|()| Recovered::Finished),
+        Phase::Installed | Phase::Installing => journal.undo(host).map(Recovered::Undone).map_err(|failure| {
             not_put_back(
                 &journal,
                 &Failure::new(format!("the cycle of {} was interrupted", journal.cycle)),

@@ -1,16 +1,18 @@
 //! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod refusal;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use time::Duration;
 
 use crate::catalog::{self, Keeper, Uptake};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::format::kubeconfig;
-use crate::inventory::{Credential, Holding, Inventory, Pod, Present, Signer, State};
-use crate::model::{Exit, Failure, KeyAlgorithm, Timestamp, Validity};
+use crate::format::text;
+use crate::inventory::{Credential, Inventory, Pod, Present, Signer, State};
+use crate::model::{Exit, Failure, Timestamp, Validity};
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -99,6 +101,26 @@ pub enum Decision {
     Unreadable(String),
 }
 
+impl Decision {
+    /// One word for it, and the reason for people.
+    pub fn words(&self) -> (&'static str, String) {
+        match self {
+            Self::Renew { because, validity } => (
+                "renew",
+                format!("{because}; the new one ends {}", text::date(validity.not_after)),
+            ),
+            Self::With(other) => ("renew", format!("its files are those of {other}")),
+            Self::Leave(reason) => ("leave", reason.clone()),
+            Self::Blocked { because, .. } => ("blocked", because.clone()),
+            Self::Missing => (
+                "missing",
+                "its file is not there, and nothing is made that was not there".into(),
+            ),
+            Self::Unreadable(reason) => ("unreadable", reason.clone()),
+        }
+    }
+}
+
 /// A static pod to be restarted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
@@ -140,7 +162,7 @@ pub fn make(inventory: &Inventory, settings: &Settings, request: &Request) -> Re
         .iter()
         .map(|credential| item(inventory, credential, settings, request))
         .collect();
-    leave_shared_files(inventory, &mut items);
+    settle_shared_files(inventory, &mut items);
     let mut plan = Plan {
         at: inventory.at,
         items,
@@ -209,10 +231,7 @@ fn decide(
     } else if expired {
         "it has expired".into()
     } else if due.is_some_and(|due| due < now) {
-        format!(
-            "less than {} is left",
-            crate::format::text::duration(settings.renew_before)
-        )
+        format!("less than {} is left", text::duration(settings.renew_before))
     } else if named {
         "it was asked for".into()
     } else {
@@ -228,7 +247,7 @@ fn decide(
         Ok(end) => end,
         Err(blocked) => return blocked,
     };
-    if let Some(reason) = refusal(present) {
+    if let Some(reason) = refusal::refusal(inventory, present) {
         return fault(reason);
     }
     // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).
@@ -270,68 +289,35 @@ fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Times
     }
 }
 
-/// What of the old certificate or its files could not be kept.
-fn refusal(present: &Present) -> Option<String> {
-    let certificate = &present.certificate;
-    if certificate.is_ca {
-        return Some("it is a CA itself".into());
-    }
-    if certificate.has_unique_ids {
-        return Some("it has unique identifiers, which cannot be kept".into());
-    }
-    match &certificate.key {
-        KeyAlgorithm::Rsa(2048 | 3072 | 4096)
-        | KeyAlgorithm::P256
-        | KeyAlgorithm::P384
-        | KeyAlgorithm::P521
-        | KeyAlgorithm::Ed25519 => {}
-        other => return Some(format!("keys of its kind cannot be made: {other}")),
-    }
-    if let Err(reason) = &present.key
-        && reason.contains("encrypted")
-    {
-        return Some(format!("{reason}, and the new one would be in the clear"));
-    }
-    if let Holding::Embedded { file, .. } = &present.holding
-        && let Err(reason) = file
-            .bytes
-            .text()
-            .and_then(|text| kubeconfig::replace_credential(text, "certificate", "key"))
-    {
-        return Some(format!("{} {reason}", file.real.display()));
-    }
-    present.files().into_iter().find_map(|file| {
-        let path = file.real.display();
-        if let Some(reason) = &file.unsafe_way {
-            return Some(format!("{path} could be replaced by others than root: {reason}"));
+/// Two entries may name the same files (a kubeconfig that refers to a pair): renewing one renews the other. Where they share only
+/// some, a renewal of one would break the other's pair, so neither is renewed.
+fn settle_shared_files(inventory: &Inventory, items: &mut [Item]) {
+    let names: Vec<BTreeSet<&Path>> = inventory.credentials.iter().map(names).collect();
+    for at in 0..items.len() {
+        if !matches!(items[at].decision, Decision::Renew { .. }) {
+            continue;
         }
-        let known = file.names.len() as u64;
-        (file.identity.links != known).then(|| {
-            format!(
-                "{path} has {} names and only {known} of them are in the scanned folders; a renewal would leave the others old",
-                file.identity.links
-            )
-        })
-    })
+        let name = items[at].name.clone();
+        for other in (0..items.len()).filter(|other| *other != at) {
+            if names[at] == names[other] {
+                items[other].decision = Decision::With(name.clone());
+            } else if let Some(shared) = names[at].intersection(&names[other]).next() {
+                let because = format!(
+                    "it shares {} with {}, whose pair would no longer match",
+                    shared.display(),
+                    items[other].name
+                );
+                items[at].decision = Decision::Blocked { because, fault: true };
+                break;
+            }
+        }
+    }
 }
 
-/// Two entries may name the same files (a kubeconfig that refers to a pair): the first one renews them.
-fn leave_shared_files(inventory: &Inventory, items: &mut [Item]) {
-    let mut owner: BTreeMap<&std::path::Path, String> = BTreeMap::new();
-    for (item, credential) in items.iter_mut().zip(&inventory.credentials) {
-        let (Decision::Renew { .. }, State::Present(present)) = (&item.decision, &credential.state) else {
-            continue;
-        };
-        let names: Vec<_> = present
-            .files()
-            .into_iter()
-            .flat_map(|f| &f.names)
-            .map(|n| n.as_path())
-            .collect();
-        match names.iter().find_map(|name| owner.get(name)) {
-            Some(first) => item.decision = Decision::With(first.clone()),
-            None => owner.extend(names.into_iter().map(|name| (name, item.name.clone()))),
-        }
+fn names(credential: &Credential) -> BTreeSet<&Path> {
+    match &credential.state {
+        State::Present(present) => present.names(),
+        _ => BTreeSet::new(),
     }
 }
 

@@ -1,0 +1,65 @@
+//! What is refused rather than done halfway.
+
+use crate::format::kubeconfig;
+use crate::inventory::{Holding, Inventory, Present};
+use crate::model::KeyAlgorithm;
+
+/// What of the old certificate or its files could not be kept.
+pub(super) fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
+    if let Some(path) = present
+        .names()
+        .into_iter()
+        .find(|name| inventory.protected.contains(*name))
+    {
+        return Some(format!("{} belongs to a CA or to the service accounts", path.display()));
+    }
+    if let Holding::Files {
+        key: None,
+        key_place: Err(reason),
+        ..
+    } = &present.holding
+    {
+        return Some(format!("its key is missing and none can be made: {reason}"));
+    }
+    let certificate = &present.certificate;
+    if certificate.is_ca {
+        return Some("it is a CA itself".into());
+    }
+    if certificate.has_unique_ids {
+        return Some("it has unique identifiers, which cannot be kept".into());
+    }
+    match &certificate.key {
+        KeyAlgorithm::Rsa(2048 | 3072 | 4096)
+        | KeyAlgorithm::P256
+        | KeyAlgorithm::P384
+        | KeyAlgorithm::P521
+        | KeyAlgorithm::Ed25519 => {}
+        other => return Some(format!("keys of its kind cannot be made: {other}")),
+    }
+    if let Err(reason) = &present.key
+        && reason.contains("encrypted")
+    {
+        return Some(format!("{reason}, and the new one would be in the clear"));
+    }
+    if let Holding::Embedded { file, .. } = &present.holding
+        && let Err(reason) = file
+            .bytes
+            .text()
+            .and_then(|text| kubeconfig::replace_credential(text, "certificate", "key"))
+    {
+        return Some(format!("{} {reason}", file.real.display()));
+    }
+    present.files().into_iter().find_map(|file| {
+        let path = file.real.display();
+        if let Some(reason) = &file.unsafe_way {
+            return Some(format!("{path} could be replaced by others than root: {reason}"));
+        }
+        let known = file.names.len() as u64;
+        (file.identity.links != known).then(|| {
+            format!(
+                "{path} has {} names and only {known} of them are in the scanned folders; a renewal would leave the others old",
+                file.identity.links
+            )
+        })
+    })
+}
