@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::backup::{self, Purpose};
+use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::guard::{self, Attended, Cleared, Deferred};
@@ -104,16 +104,7 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         report.pending.clear();
     }
     let mut cleared = cleared;
-    let mut done = renew(host, settings, lock, &scan, &inventory, &cleared, &mut report);
-    // A file that alone cannot be replaced keeps its own credential from being renewed and no other.
-    while let Err(failure) = &done
-        && let Some(name) = failure.concerns.clone()
-        && failure.exit == Exit::Failed
-        && cleared.hold_back(&name, &failure.message)
-    {
-        report.plan = cleared.plan().clone();
-        done = renew(host, settings, lock, &scan, &inventory, &cleared, &mut report);
-    }
+    let done = renew(host, settings, lock, &scan, &inventory, &mut cleared, &mut report);
     report.failure = done.err();
     if report.failure.is_none() {
         restart_pending(host, &mut report);
@@ -121,14 +112,14 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     report
 }
 
-/// Backs up, issues, installs and restarts. A failure before the end leaves the node as it was.
+/// Backs up, then carries the plan out. What concerns one credential alone keeps that one from being renewed and no other.
 fn renew(
     host: &Host,
     settings: &Settings,
     lock: &Lock,
     scan: &Scan,
     inventory: &Inventory,
-    cleared: &Cleared,
+    cleared: &mut Cleared,
     report: &mut Report,
 ) -> Result<(), Failure> {
     if cleared.plan().renewals().next().is_none() {
@@ -138,8 +129,30 @@ fn renew(
     info!(backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
-    host.go_on()?;
+    while cleared.plan().renewals().next().is_some() {
+        let Err(failure) = carry_out(host, lock, inventory, cleared, &backup, report) else {
+            return Ok(());
+        };
+        match &failure.concerns {
+            Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
+                report.plan = cleared.plan().clone();
+            }
+            _ => return Err(failure),
+        }
+    }
+    Ok(())
+}
 
+/// Issues, installs and restarts. A failure before the end leaves the node as it was.
+fn carry_out(
+    host: &Host,
+    lock: &Lock,
+    inventory: &Inventory,
+    cleared: &Cleared,
+    backup: &Backup,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    host.go_on()?;
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", names.join(", "));
@@ -147,7 +160,7 @@ fn renew(
 
     let restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
     let replacements = replacements(inventory, &issued)?;
-    let transaction = transaction::install(host, lock, &backup, replacements, restarts.clone())?;
+    let transaction = transaction::install(host, lock, backup, replacements, restarts.clone())?;
     info!("installed {}", names.join(", "));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
 

@@ -64,7 +64,9 @@ impl fmt::Display for Serial {
             [0, rest @ ..] if !rest.is_empty() => rest,
             all => all,
         };
-        significant.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+        // RFC 5280, 4.1.2.2 allows 20 bytes; what is far longer is no serial number but an attack on the reader.
+        let shown = &significant[..significant.len().min(64)];
+        shown.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }
 

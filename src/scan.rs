@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::catalog::{self, AuthoritySpec, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
+use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::memory::{self, LastLook};
 use crate::model::{File, Read, Timestamp, Unread};
@@ -98,7 +99,7 @@ fn expand(host: &Host, extra: &catalog::Extra) -> Vec<catalog::Extra> {
 fn manifests_folder(host: &Host, settings: &Settings) -> PathBuf {
     let from_kubelet = || {
         let config = host.read(&settings.paths.kubelet.join("config.yaml")).ok()?;
-        let value: yaml_serde::Value = yaml_serde::from_str(config.bytes.text().ok()?).ok()?;
+        let value = yaml::parse(config.bytes.text().ok()?).ok()?;
         let path = PathBuf::from(value.get("staticPodPath")?.as_str()?);
         path.is_absolute().then_some(path)
     };

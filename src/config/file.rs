@@ -10,6 +10,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::Problem;
+use crate::format::text::printable;
+
+/// A configuration is some kilobytes; the parser's time grows with the square of repeated tables.
+const LONGEST: usize = 64 << 10;
+/// Problems that are listed of one file.
+const MOST_PROBLEMS: usize = 50;
 
 /// A text value and where it stands.
 pub type Text = Option<Spanned<String>>;
@@ -115,16 +121,31 @@ impl Source {
     /// Parses one file. All syntax errors, unknown keys and wrong types go to `problems`; the rest of the file is still used,
     /// so that one run shows everything.
     pub fn parse(path: PathBuf, text: String, problems: &mut Vec<Problem>) -> Self {
+        if text.len() > LONGEST {
+            problems.push(Problem {
+                file: path.clone(),
+                at: None,
+                key: String::new(),
+                message: format!("is longer than {} KiB", LONGEST >> 10),
+            });
+            return Self {
+                path,
+                text,
+                file: File::default(),
+            };
+        }
         let (mut table, errors) = DeTable::parse_recoverable(&text);
-        for error in errors {
+        for error in errors.into_iter().take(MOST_PROBLEMS) {
             problems.push(Problem {
                 file: path.clone(),
                 at: error.span().map(|span| position(&text, span.start)),
                 key: String::new(),
-                message: error.message().to_owned(),
+                message: printable(error.message()),
             });
         }
+        let mut left = MOST_PROBLEMS;
         let file = loop {
+            left -= 1;
             match File::deserialize(Deserializer::from(table.clone())) {
                 Ok(file) => break file,
                 Err(error) => {
@@ -133,10 +154,10 @@ impl Source {
                     problems.push(Problem {
                         file: path.clone(),
                         at: Some(position(&text, span.start)),
-                        key: key.clone().unwrap_or_default(),
-                        message: error.message().replace('`', "").replace('\n', " "),
+                        key: printable(&key.clone().unwrap_or_default()),
+                        message: printable(&error.message().replace('`', "").replace('\n', " ")),
                     });
-                    if key.is_none() {
+                    if key.is_none() || left == 0 {
                         break File::default();
                     }
                 }
@@ -151,7 +172,7 @@ impl Source {
             file: self.path.clone(),
             at: Some(position(&self.text, span.start)),
             key: key.to_owned(),
-            message: message.into(),
+            message: printable(&message.into()),
         }
     }
 }

@@ -9,6 +9,7 @@ use aws_lc_rs::signature::{
 use zeroize::Zeroizing;
 
 use super::pem::Block;
+use super::text::printable;
 use crate::model::{KeyAlgorithm, KeyStyle};
 
 /// What is known of a private key without showing it.
@@ -29,7 +30,11 @@ pub fn parse(block: &Block) -> Result<KeyFacts, String> {
         "EC PRIVATE KEY" => KeyStyle::Sec1,
         "PRIVATE KEY" => KeyStyle::Pkcs8,
         "ENCRYPTED PRIVATE KEY" => return Err("holds an encrypted private key".into()),
-        other => return Err(format!("holds a private key of an unknown kind (`{other}`)")),
+        other => {
+            return Err(printable(&format!(
+                "holds a private key of an unknown kind (`{other}`)"
+            )));
+        }
     };
     if block.has_headers {
         return Err("holds an encrypted private key".into());

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use yaml_serde::Value;
 use zeroize::Zeroizing;
 
+use super::text::printable;
 use super::yaml;
 
 /// What a kubeconfig's current context logs in with.
@@ -55,8 +56,8 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
     let current = text_of(&config, "current-context").ok_or("has no current-context")?;
     let context = yaml::named(config.get("contexts"), current)
         .and_then(|c| c.get("context"))
-        .ok_or_else(|| format!("has no context `{current}`"))?;
-    let user = text_of(context, "user").ok_or_else(|| format!("has no user in context `{current}`"))?;
+        .ok_or_else(|| format!("has no context `{}`", printable(current)))?;
+    let user = text_of(context, "user").ok_or_else(|| format!("has no user in context `{}`", printable(current)))?;
     let entry = user_entry(&config, user)?;
     Ok(Kubeconfig {
         user: user.to_owned(),
@@ -80,14 +81,14 @@ fn credential(entry: &Value, user: &str) -> Result<Credential, String> {
             certificate: certificate.into(),
             key: key.into(),
         }),
-        _ => Err(format!("has no client certificate for user `{user}`")),
+        _ => Err(format!("has no client certificate for user `{}`", printable(user))),
     }
 }
 
 fn user_entry<'a>(config: &'a Value, user: &str) -> Result<&'a Value, String> {
     yaml::named(config.get("users"), user)
         .and_then(|u| u.get("user"))
-        .ok_or_else(|| format!("has no user `{user}`"))
+        .ok_or_else(|| format!("has no user `{}`", printable(user)))
 }
 
 fn text_of<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -118,7 +119,7 @@ pub fn replace_credential(text: &str, certificate: &str, key: &str) -> Result<Ze
 fn replace_value(text: &str, user: &str, name: &str, new: &str) -> Result<Zeroizing<String>, String> {
     let mut wanted = yaml::parse(text)?;
     let old = text_of(user_entry(&wanted, user)?, name)
-        .ok_or_else(|| format!("has no {name} for user `{user}`"))?
+        .ok_or_else(|| format!("has no {name} for user `{}`", printable(user)))?
         .to_owned();
     let entry = wanted
         .get_mut("users")
@@ -130,7 +131,7 @@ fn replace_value(text: &str, user: &str, name: &str, new: &str) -> Result<Zeroiz
         })
         .and_then(|u| u.get_mut("user"))
         .and_then(|u| u.get_mut(name))
-        .ok_or_else(|| format!("has no {name} for user `{user}`"))?;
+        .ok_or_else(|| format!("has no {name} for user `{}`", printable(user)))?;
     *entry = Value::String(new.to_owned());
     if !text.contains(&old) {
         return Err(format!("has its {name} folded over several lines, which is not edited"));

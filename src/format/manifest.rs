@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use yaml_serde::{Mapping, Value};
 
+use super::text::printable;
 use super::yaml;
 
 /// The annotation whose change makes the kubelet restart a static pod.
@@ -132,6 +133,9 @@ pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
     let annotations = metadata
         .entry("annotations".into())
         .or_insert_with(|| Value::Mapping(Mapping::new()));
+    if matches!(annotations, Value::Tagged(_)) {
+        return Err("has annotations with a tag, which an edit would lose".into());
+    }
     if annotations.is_null() {
         *annotations = Value::Mapping(Mapping::new());
     }
@@ -146,7 +150,7 @@ pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
 }
 
 fn edit(text: &str, name: &str, value: &str) -> Result<String, String> {
-    let file: yaml_edit::YamlFile = text.parse().map_err(|e| format!("is not YAML ({e})"))?;
+    let file: yaml_edit::YamlFile = text.parse().map_err(|e| printable(&format!("is not YAML ({e})")))?;
     let metadata = file
         .documents()
         .find_map(|document| document.as_mapping())

@@ -9,4 +9,4 @@ pub mod manifest;
 pub mod pem;
 pub mod text;
 pub mod x509;
-mod yaml;
+pub mod yaml;

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::text::printable;
+
 /// One block of a PEM text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
@@ -49,11 +51,11 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
         }
         let end_line = format!("-----END {label}-----");
         let Some(body_len) = rest.find(&end_line) else {
-            return Err(format!("has a PEM block `{label}` without its end line"));
+            return Err(format!("has a PEM block `{}` without its end line", printable(label)));
         };
         let range = at..label_at + body_len + end_line.len();
         let parsed = pem::parse(text[range.clone()].as_bytes())
-            .map_err(|e| format!("has a PEM block `{label}` that does not decode ({e})"))?;
+            .map_err(|e| printable(&format!("has a PEM block `{label}` that does not decode ({e})")))?;
         found.push(Block {
             label: label.to_owned(),
             has_headers: parsed.headers().iter().next().is_some(),

@@ -15,6 +15,17 @@ pub fn date(at: Timestamp) -> String {
     at.format(KUBEADM).unwrap_or_default()
 }
 
+/// Text from a file as it may be shown: one line, no control characters (they steer terminals and forge lines of a log), not endless.
+pub fn printable(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut out: String = text.chars().take(LONGEST).map(clean).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        out.push('\u{2026}');
+    }
+    out
+}
+
 /// `2027-11-23T18:43:08Z`.
 pub fn rfc3339(at: Timestamp) -> String {
     at.format(RFC3339).unwrap_or_default()

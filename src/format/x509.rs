@@ -9,6 +9,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::pem;
+use super::text::printable;
 use crate::model::{Certificate, Extension, KeyAlgorithm, Serial, Validity};
 
 /// All certificates of a PEM text, in order. An empty list is an error, because a certificate was expected here.
@@ -25,15 +26,15 @@ pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
         .collect::<Result<Vec<_>, _>>()?;
     match (certificates.is_empty(), labels.first()) {
         (false, _) => Ok(certificates),
-        (true, Some(label)) => Err(format!("holds no certificate but `{label}`")),
+        (true, Some(label)) => Err(printable(&format!("holds no certificate but `{label}`"))),
         (true, None) => Err("holds no PEM block".into()),
     }
 }
 
 /// One certificate from its DER.
 pub fn parse(der: &[u8]) -> Result<Certificate, String> {
-    let (rest, x509) =
-        X509Certificate::from_der(der).map_err(|e| format!("holds a certificate that does not parse ({e})"))?;
+    let (rest, x509) = X509Certificate::from_der(der)
+        .map_err(|e| printable(&format!("holds a certificate that does not parse ({e})")))?;
     if !rest.is_empty() {
         return Err("holds a certificate with bytes after its end".into());
     }
@@ -43,6 +44,19 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
         critical: extension.critical,
         value: extension.value.to_vec(),
     });
+    // X.690, 8.19.2: an object identifier has a byte at least, and its last one has no high bit.
+    if tbs
+        .extensions()
+        .iter()
+        .any(|e| e.oid.as_bytes().last().is_none_or(|last| last & 0x80 != 0))
+    {
+        return Err("holds a certificate with an extension without an identifier".into());
+    }
+    // Names are copied as they are, so each must be one whole element; the library does not see to it.
+    let is_whole = |name: &[u8]| matches!(x509_parser::der_parser::parse_der(name), Ok((rest, _)) if rest.is_empty());
+    if !is_whole(tbs.subject.as_raw()) || !is_whole(tbs.issuer.as_raw()) {
+        return Err("holds a certificate with a damaged name".into());
+    }
     let constraints = tbs
         .basic_constraints()
         .map_err(|_| "holds a certificate with two BasicConstraints or a damaged one")?;
@@ -95,13 +109,13 @@ fn key_algorithm(spki: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
             Some(curve) if curve == oid::OID_EC_P256 => return KeyAlgorithm::P256,
             Some(curve) if curve == oid::OID_NIST_EC_P384 => return KeyAlgorithm::P384,
             Some(curve) if curve == oid::OID_NIST_EC_P521 => return KeyAlgorithm::P521,
-            Some(curve) => return KeyAlgorithm::Other(curve.to_id_string()),
+            Some(curve) => return KeyAlgorithm::Other(printable(&curve.to_id_string())),
             None => {}
         }
     } else if *algorithm == oid::OID_SIG_ED25519 {
         return KeyAlgorithm::Ed25519;
     }
-    KeyAlgorithm::Other(algorithm.to_id_string())
+    KeyAlgorithm::Other(printable(&algorithm.to_id_string()))
 }
 
 /// True when `issuer`'s key made the signature on `certificate` and the names agree.

@@ -3,11 +3,38 @@
 use serde::Deserialize as _;
 use yaml_serde::Value;
 
+use super::text::printable;
+
+/// Kubeconfigs and manifests are some kilobytes. The parser's time grows with the square of open brackets and its memory with what
+/// aliases stand for, so a text that has more of either than any real one is refused before it is parsed.
+const LONGEST: usize = 256 << 10;
+const MOST_BRACKETS: usize = 4_000;
+const MOST_ALIASES: usize = 100;
+
+fn is_bounded(text: &str) -> Result<(), String> {
+    if text.len() > LONGEST {
+        return Err(format!("is longer than {} KiB", LONGEST >> 10));
+    }
+    if text.matches(['[', '{']).count() > MOST_BRACKETS {
+        return Err("has more brackets than can be meant".into());
+    }
+    let is_alias = |(at, _): &(usize, &str)| {
+        let before = text[..*at].chars().next_back();
+        before.is_none_or(|c| c.is_whitespace() || "[,{:-".contains(c))
+            && text[at + 1..].starts_with(char::is_alphanumeric)
+    };
+    if text.match_indices('*').filter(is_alias).count() > MOST_ALIASES {
+        return Err("has more aliases than can be meant".into());
+    }
+    Ok(())
+}
+
 /// The one document of `text`. Several documents are refused: nothing on a node has them, and an edit could hit the wrong one.
-pub(super) fn parse(text: &str) -> Result<Value, String> {
+pub fn parse(text: &str) -> Result<Value, String> {
+    is_bounded(text)?;
     let mut documents = yaml_serde::Deserializer::from_str(text);
     let first = documents.next().ok_or("is empty")?;
-    let value = Value::deserialize(first).map_err(|e| format!("is not YAML ({e})"))?;
+    let value = Value::deserialize(first).map_err(|e| printable(&format!("is not YAML ({e})")))?;
     if documents.next().is_some() {
         return Err("holds several YAML documents".into());
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Authority, Signer, find_key, why};
 use crate::catalog::AuthoritySpec;
+use crate::format::text::printable;
 use crate::format::{pem, x509};
 use crate::model::{Certificate, Unread};
 use crate::scan::Scan;
@@ -15,7 +16,11 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|file| {
-            let parsed = file.bytes.text().and_then(x509::parse_pem).map_err(Unread::Because)?;
+            let parsed = file
+                .bytes
+                .text()
+                .and_then(x509::parse_pem)
+                .map_err(|reason| Unread::Because(printable(&reason)))?;
             Ok(parsed
                 .into_iter()
                 .map(|(_, certificate)| certificate)
@@ -24,7 +29,7 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
     let bundle = match bundle {
         Ok(bundle) => bundle,
         Err(unread) => {
-            let signer = Signer::Unusable(format!("{} {}", spec.certificate.display(), why(&unread)));
+            let signer = Signer::Unusable(printable(&format!("{} {}", spec.certificate.display(), why(&unread))));
             return Authority {
                 spec: spec.clone(),
                 certificate: Err(unread),
@@ -44,7 +49,8 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
 
 /// Which certificate of the bundle signs, and whether it may.
 fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, Signer) {
-    let unusable = |at, path: &Path, reason: &str| (at, Signer::Unusable(format!("{} {reason}", path.display())));
+    let unusable =
+        |at, path: &Path, reason: &str| (at, Signer::Unusable(printable(&format!("{} {reason}", path.display()))));
     let file = match scan.file(&spec.key) {
         Ok(file) => file,
         Err(Unread::Missing) => return (0, Signer::External),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec, Store};
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::manifest::{self, Manifest};
+use crate::format::text::printable;
 use crate::format::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::Scan;
@@ -158,7 +159,7 @@ pub fn take(scan: &Scan) -> Inventory {
         let path = scan.manifests_folder.join(name);
         match pod(read) {
             Ok(pod) => pods.push(pod),
-            Err(reason) => bad_manifests.push(format!("{} {reason}", path.display())),
+            Err(reason) => bad_manifests.push(format!("{} {}", path.display(), printable(&reason))),
         }
     }
     let etcd_is_external = etcd_is_external(scan, &pods);
@@ -268,7 +269,7 @@ fn state(scan: &Scan, spec: &Spec) -> State {
     };
     match present {
         Ok(present) => State::Present(Box::new(present)),
-        Err(reason) => State::Unreadable(reason),
+        Err(reason) => State::Unreadable(printable(&reason)),
     }
 }
 
@@ -353,7 +354,7 @@ fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
 }
 
 fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
-    let facts = found?;
+    let facts = found.map_err(|reason| printable(&reason))?;
     if facts.public_key == certificate.public_key {
         Ok(facts.style)
     } else {

@@ -47,7 +47,7 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
     let plan = cleared.plan();
     let mut orders = Vec::new();
     for (item, validity) in plan.renewals() {
-        orders.push(order(inventory, &item.name, validity)?);
+        orders.push(order(inventory, &item.name, validity).map_err(|e| e.of_one_file().about(&item.name))?);
     }
     let waiting = Mutex::new(orders.iter());
     let workers = std::thread::available_parallelism()
@@ -57,7 +57,7 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
         let mut done = Vec::new();
         // The lock is held only to take the next order, so it cannot be poisoned by a failing one.
         while let Some(order) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
-            done.push(order.fill());
+            done.push(order.fill().map_err(|e| e.of_one_file().about(order.name)));
         }
         done
     };

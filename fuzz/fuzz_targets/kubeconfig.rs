@@ -1,0 +1,9 @@
+//! Kubeconfigs, read and with their credential replaced.
+
+#![no_main]
+
+#[path = "../../tests/hostile/oracle.rs"]
+#[allow(dead_code, reason = "each target asks one of its functions")]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oracle::kubeconfig(bytes));

@@ -1,0 +1,9 @@
+//! The configuration, read, checked and shown.
+
+#![no_main]
+
+#[path = "../../tests/hostile/oracle.rs"]
+#[allow(dead_code, reason = "each target asks one of its functions")]
+mod oracle;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oracle::toml(bytes));

@@ -1,0 +1,180 @@
+//! A failing system call at every point of a renewal: a full disk, a broken one, a read-only one, one that refuses.
+
+use super::bench::{Bench, each, exit_code, said};
+use super::image::Image;
+use super::invariants::{Disk, Outcome, Verdict, judge_node};
+use super::kill::{AGAIN_EVERY, RENEW_ALL, points_of, recovers};
+use super::node::{self, BACKUPS, MANIFESTS, STATE};
+use super::record::Record;
+use super::trace::Point;
+
+/// The error, and how kubecertd says it.
+const ERRORS: [(&str, &str); 4] = [
+    ("ENOSPC", "no space left on device"),
+    ("EIO", "I/O error"),
+    ("EROFS", "read-only file system"),
+    ("EACCES", "permission denied"),
+];
+
+const DONE: Option<i32> = Some(0);
+const FAILED: Option<i32> = Some(1);
+const NOT_PUT_BACK: Option<i32> = Some(3);
+
+/// What a renewal does besides its work; when that fails, the renewal goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aside {
+    /// The text in the lock file is for people; the lock holds without it.
+    LockText,
+    /// An old backup that could not be removed is removed by a later renewal.
+    Rotation,
+    /// Everything is in place and restarted; what is left beside the files is removed by the next `recover`.
+    TidyingUp,
+}
+
+/// A point, and what its failure may lead to.
+struct Case {
+    point: Point,
+    aside: Option<Aside>,
+    /// Whether manifests may have been touched by then.
+    restarting: bool,
+}
+
+fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
+    let points = points_of(bench, image, &RENEW_ALL);
+    let first = |prefix: &str| points.iter().position(|point| point.paths.iter().any(|path| path.starts_with(prefix)));
+    let oldest = format!("{BACKUPS}/{}", image.names(BACKUPS).iter().find(|name| !name.starts_with('.')).expect("a backup"));
+    let rotation = first(&oldest).expect("the oldest backup is rotated away");
+    let restarting = first(MANIFESTS).expect("manifests are touched");
+    // The last call of the rotation makes the removal durable.
+    let rotated = rotation + points[rotation..].iter().take_while(|point| point.paths[0].starts_with(&oldest)).count();
+    let is_restart = |point: &Point| point.paths.iter().any(|path| path.starts_with(MANIFESTS));
+    let restarted = points.iter().rposition(is_restart).expect("manifests are touched");
+    let aside = |index: usize, point: &Point| {
+        if point.paths == [format!("{STATE}/lock")] && point.call != "openat" {
+            Some(Aside::LockText)
+        } else if index > restarted {
+            Some(Aside::TidyingUp)
+        } else {
+            (rotation..=rotated).contains(&index).then_some(Aside::Rotation)
+        }
+    };
+    let cases = points.iter().enumerate().map(|(index, point)| Case {
+        point: point.clone(),
+        aside: aside(index, point),
+        restarting: index >= restarting,
+    });
+    cases.collect()
+}
+
+/// How long an error lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    OneCall,
+    /// Every later call of that name fails too, so putting back may be hit as well.
+    FromThenOn,
+}
+
+/// An error in one call of a renewal, or from there on.
+struct Fault<'a> {
+    case: &'a Case,
+    error: &'static str,
+    reason: &'static str,
+    lasting: Lasting,
+}
+
+/// Injects a fault, judges what the renewal left, recovers, and renews once more when `again`.
+fn failed(bench: &Bench, image: &Image, fault: &Fault, again: bool) -> Record {
+    let Fault { case, error, lasting, .. } = fault;
+    let place = format!("{error} in {} ({lasting:?})", case.point);
+    let mut record = Record::default();
+    record.count("tried");
+    let plus = if *lasting == Lasting::FromThenOn { "+" } else { "" };
+    let (tree, before, ran) = match bench.at_point(image, &RENEW_ALL, &case.point, &format!("error={error}"), plus) {
+        Ok(reached) => reached,
+        Err(reason) => {
+            record.wrong(&place, [reason]);
+            return record;
+        }
+    };
+    let code = exit_code(&ran.output);
+    record.count(&format!("exit {}", code.unwrap_or(-1)));
+    let verdict = judge_node(&before, &Image::read(&tree.root), Disk::Same);
+    if let (Some(aside), DONE) = (case.aside, code) {
+        record.count(&format!("no matter: {aside:?}"));
+    }
+    record.wrong(&place, fault.complaints(code, &said(&ran.output), verdict));
+    record.merge([recovers(&tree, &before, Disk::Same, &place, again)]);
+    record
+}
+
+impl Fault<'_> {
+    /// What is wrong with the exit code, the message and the node that a renewal left.
+    fn complaints(&self, code: Option<i32>, said: &str, verdict: Verdict) -> Vec<String> {
+        let mut wrong = Vec::new();
+        // Its own stderr is written with the same call.
+        let can_speak = self.lasting == Lasting::OneCall || self.case.point.call != "write";
+        match (code, verdict.outcome) {
+            (DONE, Some(Outcome::New)) | (FAILED, Some(Outcome::Old)) => {
+                let tidy = |reason: &String| !reason.ends_with(".kubecertd-old should not be there");
+                let may_be_untidy = self.case.aside == Some(Aside::TidyingUp);
+                wrong.extend(verdict.wrong.into_iter().filter(|reason| !may_be_untidy || tidy(reason)));
+            }
+            // A person is asked to run `recover`, which is what follows.
+            (NOT_PUT_BACK, _) if self.lasting == Lasting::FromThenOn => {
+                if can_speak && !said.contains("kubecertd recover") {
+                    wrong.push(format!("exit 3 without instructions: {said}"));
+                }
+            }
+            (_, outcome) => wrong.push(format!("exit {code:?}, and the files are {outcome:?}: {said}")),
+        }
+        if code == DONE && self.case.aside.is_none() {
+            wrong.push(format!("exit 0, though this call matters: {said}"));
+        }
+        if code != DONE && can_speak && !said.contains(self.reason) {
+            wrong.push(format!("nothing says `{}`: {said}", self.reason));
+        }
+        if code == FAILED && !verdict.touched.is_empty() && !self.case.restarting {
+            wrong.push(format!("{:?} touched before the renewal came to it", verdict.touched));
+        }
+        wrong
+    }
+}
+
+#[test]
+fn a_renewal_that_meets_an_error_at_any_call_fails_with_the_node_as_it_was() {
+    let bench = Bench::new();
+    let image = node::image();
+    let cases = cases(&bench, &image);
+    let mut record = Record::default();
+    for (turn, (error, reason)) in ERRORS.into_iter().enumerate() {
+        record.merge(each(&cases, |index, case| {
+            let lasting = Lasting::OneCall;
+            // Every point is followed by a second renewal after one of the errors.
+            let again = index % ERRORS.len() == turn;
+            failed(&bench, &image, &Fault { case, error, reason, lasting }, again)
+        }));
+    }
+    let (tried, failed) = (record.of("tried"), record.of("exit 1"));
+    record.finish("failure points of `renew all`");
+    assert!(tried >= 2000, "only {tried} points: the tracer misses calls");
+    assert!(failed > tried / 2, "hardly anything failed");
+}
+
+#[test]
+fn a_renewal_on_a_disk_that_breaks_for_good_at_any_call_can_be_recovered_once_it_is_mended() {
+    let bench = Bench::new();
+    let image = node::image();
+    let mut cases = cases(&bench, &image);
+    // Before the journal there is nothing to put back: one failing call ends the renewal.
+    let writes_journal = |case: &Case| case.point.call == "openat" && case.point.paths[0].contains("transaction.json");
+    cases.drain(..cases.iter().position(writes_journal).expect("a journal is written"));
+    let (error, reason) = ERRORS[1];
+    let mut record = Record::default();
+    record.merge(each(&cases, |index, case| {
+        let lasting = Lasting::FromThenOn;
+        failed(&bench, &image, &Fault { case, error, reason, lasting }, index.is_multiple_of(AGAIN_EVERY))
+    }));
+    let not_put_back = record.of("exit 3");
+    record.finish("points from which `renew all` meets one error after another");
+    assert!(not_put_back > 0, "putting back was never hit");
+}

@@ -1,0 +1,197 @@
+//! SIGKILL at every call of a renewal and of a recovery.
+
+use super::bench::{Bench, FIRST, SECOND, Tree, each, exit_code, kubecertd, said, was_killed};
+use super::image::Image;
+use super::invariants::{Disk, Outcome, judge};
+use super::node::{self, MISSING_KEY};
+use super::pairs;
+use super::record::Record;
+use super::trace::{self, Point};
+
+const KILL: &str = "signal=SIGKILL";
+
+pub const RENEW_ALL: [&str; 2] = ["renew", "all"];
+
+/// A second renewal takes as long as all the rest, so it follows one fault in so many.
+pub const AGAIN_EVERY: usize = 3;
+
+/// openssl needs 0.2 s for all pairs of a node, so it judges one tree in so many.
+const OPENSSL_EVERY: usize = 50;
+
+/// Runs a command undisturbed and lists the points at which it can be disturbed.
+pub fn points_of(bench: &Bench, image: &Image, args: &[&str]) -> Vec<Point> {
+    let (_tree, calls) = bench.listed(image, args, "0");
+    trace::points(&calls)
+}
+
+/// After whatever happened to a run on `tree`: recovers, judges, catches up on restarts, and renews once more (when `again`).
+///
+/// `before` is the node from before the run.
+pub fn recovers(tree: &Tree, before: &Image, disk: Disk, place: &str, again: bool) -> Record {
+    let mut record = Record::default();
+    let output = kubecertd(tree, FIRST, &["recover"]);
+    if exit_code(&output) != Some(0) {
+        record.wrong(place, [format!("recover fails: {}", said(&output))]);
+    }
+    let mut recovered = Image::read(&tree.root);
+    let verdict = judge(before, &recovered, disk);
+    let what = match verdict.outcome {
+        Some(Outcome::Old) => "undone",
+        Some(Outcome::New) => "finished",
+        None => "neither",
+    };
+    record.count(what);
+    record.wrong(place, verdict.wrong);
+    if verdict.outcome == Some(Outcome::New) && !verdict.pending.is_empty() {
+        record.count("restarts caught up");
+        // Nothing is due; the recorded restarts alone are left to do.
+        recovered = then(tree, &["renew"], FIRST, before, disk, place, &mut record);
+    }
+    if again {
+        record.count("renewed again");
+        then(tree, &RENEW_ALL, SECOND, &recovered, Disk::Same, place, &mut record);
+    }
+    record
+}
+
+/// Runs a command that must succeed; afterwards the node must be renewed, compared with `before`.
+fn then(tree: &Tree, args: &[&str], moment: &str, before: &Image, disk: Disk, place: &str, record: &mut Record) -> Image {
+    let place = format!("{place}, then {}", args.join(" "));
+    let output = kubecertd(tree, moment, args);
+    if exit_code(&output) != Some(0) {
+        record.wrong(&place, [format!("it fails: {}", said(&output))]);
+    }
+    let after = Image::read(&tree.root);
+    let verdict = judge(before, &after, disk);
+    if !verdict.is_done() {
+        record.wrong(&place, [format!("not done: {:?}, pending {:?}", verdict.outcome, verdict.pending)]);
+    }
+    record.wrong(&place, verdict.wrong);
+    after
+}
+
+/// Kills `args` on a copy of `state` at one point. `original` is the node before anything happened; none when that is `state`.
+fn killed(bench: &Bench, state: &Image, original: Option<&Image>, args: &[&str], index: usize, point: &Point) -> Record {
+    let place = format!("killed {} at {point}", args.join(" "));
+    let mut record = Record::default();
+    record.count("tried");
+    let (tree, before, ran) = match bench.at_point(state, args, point, KILL, "") {
+        Ok(reached) => reached,
+        Err(reason) => {
+            record.wrong(&place, [reason]);
+            return record;
+        }
+    };
+    if !was_killed(&ran.output) {
+        record.wrong(&place, [format!("it lived on: {}", said(&ran.output))]);
+    }
+    let (before, disk) = match original {
+        Some(original) => (original, Disk::Another),
+        None => (&before, Disk::Same),
+    };
+    record.merge([recovers(&tree, before, disk, &place, index.is_multiple_of(AGAIN_EVERY))]);
+    if index.is_multiple_of(OPENSSL_EVERY) {
+        record.count("judged by openssl");
+        let after = Image::read(&tree.root);
+        let keyless = after.bytes(MISSING_KEY).is_none();
+        record.wrong(&place, pairs::mismatches_for_openssl(&after, if keyless { &[MISSING_KEY] } else { &[] }));
+    }
+    record
+}
+
+#[test]
+fn a_renewal_killed_at_any_call_leaves_the_node_wholly_old_or_wholly_new() {
+    let bench = Bench::new();
+    let image = node::image();
+    let points = points_of(&bench, &image, &RENEW_ALL);
+    let mut record = Record::default();
+    record.merge(each(&points, |index, point| killed(&bench, &image, None, &RENEW_ALL, index, point)));
+    let (tried, caught_up) = (record.of("tried"), record.of("restarts caught up"));
+    let (undone, finished) = (record.of("undone"), record.of("finished"));
+    record.finish("kill points of `renew all`");
+    assert!(tried >= 500, "only {tried} points: the tracer misses calls");
+    assert!(undone > 0 && finished > 0 && caught_up > 0, "the points miss one side of the commit");
+}
+
+/// What a renewal leaves that is killed at this point.
+pub fn interrupted(bench: &Bench, image: &Image, point: &Point) -> Image {
+    let (tree, _, ran) = bench.at_point(image, &RENEW_ALL, point, KILL, "").expect("the point is reached");
+    assert!(was_killed(&ran.output), "{point}: {}", said(&ran.output));
+    Image::read(&tree.root)
+}
+
+/// A moment of a renewal: so many points after the `which`th call of this name whose last path ends so.
+pub struct Moment {
+    pub name: &'static str,
+    call: &'static str,
+    end: &'static str,
+    which: usize,
+    later: usize,
+}
+
+const fn moment(name: &'static str, call: &'static str, end: &'static str, which: usize, later: usize) -> Moment {
+    Moment {
+        name,
+        call,
+        end,
+        which,
+        later,
+    }
+}
+
+/// The rename of the journal, its sync, and then nothing more is undone.
+const INSTALLED: Moment = moment("right after the journal says installed", "rename", "/transaction.json", 1, 2);
+
+/// Moments at which a renewal is interrupted before its recovery is.
+pub const MOMENTS: [Moment; 7] = [
+    moment("with the backup copied but not named", "rename", "backups/20261124T000000Z", 0, 0),
+    moment("while staging", "linkat", ".server.key.kubecertd-old", 0, 0),
+    moment("between a key and its certificate", "rename", "pki/etcd/peer.crt", 0, 0),
+    moment("with every file replaced", "rename", "/transaction.json", 1, 0),
+    INSTALLED,
+    moment("while a manifest is touched", "rename", "kube-scheduler.yaml", 0, 0),
+    moment("while the old names are removed", "unlink", ".server.key.kubecertd-old", 1, 0),
+];
+
+impl Moment {
+    pub fn point(&self, points: &[Point]) -> Point {
+        let fits = |point: &Point| point.call == self.call && point.paths.last().is_some_and(|path| path.ends_with(self.end));
+        let fitting = points.iter().enumerate().filter(|(_, point)| fits(point)).nth(self.which);
+        let (index, _) = fitting.unwrap_or_else(|| panic!("no such point: {}", self.name));
+        points[index + self.later].clone()
+    }
+}
+
+#[test]
+fn a_recovery_killed_at_any_call_is_done_by_the_next_one() {
+    let bench = Bench::new();
+    let image = node::image();
+    let points = points_of(&bench, &image, &RENEW_ALL);
+    let mut record = Record::default();
+    for moment in MOMENTS {
+        let state = interrupted(&bench, &image, &moment.point(&points));
+        let steps = points_of(&bench, &state, &["recover"]);
+        println!("interrupted {}: {} points of `recover`", moment.name, steps.len());
+        record.merge(each(&steps, |index, step| killed(&bench, &state, Some(&image), &["recover"], index, step)));
+    }
+    let tried = record.of("tried");
+    record.finish("kill points of `recover`");
+    assert!(tried >= 100, "only {tried} points: the tracer misses calls");
+}
+
+#[test]
+fn catching_up_on_restarts_killed_at_any_call_is_done_by_the_next_run() {
+    let bench = Bench::new();
+    let image = node::image();
+    let points = points_of(&bench, &image, &RENEW_ALL);
+    let tree = bench.tree(&interrupted(&bench, &image, &INSTALLED.point(&points)));
+    let output = kubecertd(&tree, FIRST, &["recover"]);
+    assert_eq!(exit_code(&output), Some(0), "{}", said(&output));
+    let state = Image::read(&tree.root);
+    let steps = points_of(&bench, &state, &["renew"]);
+    let mut record = Record::default();
+    record.merge(each(&steps, |index, step| killed(&bench, &state, Some(&image), &["renew"], index, step)));
+    let tried = record.of("tried");
+    record.finish("kill points of a `renew` with restarts to catch up");
+    assert!(tried >= 20, "only {tried} points: the tracer misses calls");
+}

@@ -1,0 +1,44 @@
+//! Every file of tests/corpus through the function that the fuzz target of its folder asks: what was found once stays found.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::bounded::in_time;
+use crate::oracle;
+
+fn files(target: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder entry").path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "no file in {}", folder.display());
+    files
+}
+
+#[track_caller]
+fn holds(target: &str, function: fn(&[u8])) {
+    for path in files(target) {
+        let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        in_time(&path.display().to_string(), move || function(&bytes));
+    }
+}
+
+#[test]
+fn every_certificate_and_key_of_the_corpus_is_refused_with_a_reason_or_edited_exactly() {
+    holds("pem_x509", oracle::pem_x509);
+}
+
+#[test]
+fn every_kubeconfig_of_the_corpus_is_refused_with_a_reason_or_changed_in_two_values() {
+    holds("kubeconfig", oracle::kubeconfig);
+}
+
+#[test]
+fn every_manifest_of_the_corpus_is_refused_with_a_reason_or_changed_in_one_annotation() {
+    holds("manifest", oracle::manifest);
+}
+
+#[test]
+fn every_configuration_of_the_corpus_is_refused_with_places_or_means_what_is_shown() {
+    holds("toml", oracle::toml);
+}

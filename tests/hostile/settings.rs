@@ -1,0 +1,182 @@
+//! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
+
+use kubecertd::config::file::{Backup, Ca, Certificate, File, Kubeconfig, Paths, Restart, Source, Text};
+use kubecertd::config::{self, Settings};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use toml::Spanned;
+
+use crate::damage;
+use crate::oracle::assert_speakable;
+
+/// Values that are right for some key, almost right, or right for none.
+const VALUES: [&str; 52] = [
+    "",
+    "auto",
+    "needed",
+    "all",
+    "never",
+    "required",
+    "files",
+    "off",
+    "UTC",
+    "Europe/Berlin",
+    "Mars/Olympus",
+    "0 17 3 * * *",
+    "17 3 * * *",
+    "* * * * *",
+    "0 0 0 30 2 *",
+    "0 0 0 29 2 *",
+    "0 0 0 31 2,4,6 7#5",
+    "0 0 0 L * *",
+    "0 0 0 LW 2 *",
+    "*/0 * * * * *",
+    "0-59/99999999999 * * * * *",
+    "@yearly",
+    "@reboot",
+    "99 99 99 99 99 99",
+    "-1 * * * * *",
+    "30d",
+    "7d",
+    "365d",
+    "15m",
+    "0s",
+    "59s",
+    "1m",
+    "101years",
+    "18446744073709551615s",
+    "18446744073709551616s",
+    "99999999999999999999y",
+    "1.5d",
+    "-1d",
+    "1d1d1d",
+    "/",
+    "//",
+    "/etc/kubernetes",
+    "/etc/kubernetes/pki/backups",
+    "/a/../b",
+    "relative",
+    "/etc/*/*.crt",
+    "/etc/*.crt",
+    "*",
+    "ca",
+    "own",
+    "/nul\0",
+    "/\u{1b}[2J\n",
+];
+
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => proptest::sample::select(&VALUES).prop_map(str::to_owned),
+        1 => "\\PC{0,12}",
+        1 => "[-0-9*/,#LW? ]{5,20}",
+    ]
+}
+
+fn spanned<T>(of: impl Strategy<Value = T>) -> impl Strategy<Value = Spanned<T>>
+where
+    T: std::fmt::Debug,
+{
+    (of, 0..60usize, 0..60usize).prop_map(|(value, start, length)| Spanned::new(start..start + length, value))
+}
+
+fn text() -> impl Strategy<Value = Text> {
+    option::of(spanned(value()))
+}
+
+fn readers() -> impl Strategy<Value = Vec<Spanned<String>>> {
+    vec(spanned(value()), 0..3)
+}
+
+fn ca() -> impl Strategy<Value = Ca> {
+    [text(), text(), text()].prop_map(|[name, path, key]| Ca { name, path, key })
+}
+
+fn certificate() -> impl Strategy<Value = Certificate> {
+    ([text(), text(), text(), text()], readers()).prop_map(|([name, path, key, ca], readers)| Certificate {
+        name,
+        path,
+        key,
+        ca,
+        readers,
+    })
+}
+
+fn kubeconfig() -> impl Strategy<Value = Kubeconfig> {
+    ([text(), text(), text()], readers()).prop_map(|([name, path, ca], readers)| Kubeconfig {
+        name,
+        path,
+        ca,
+        readers,
+    })
+}
+
+fn file() -> impl Strategy<Value = File> {
+    let number = option::of(spanned(prop_oneof![any::<i64>(), 0..20i64]));
+    let tables = (
+        [text(), text(), text(), text(), text()],
+        [text(), text(), text()],
+        number,
+    );
+    let lists = (vec(ca(), 0..3), vec(certificate(), 0..3), vec(kubeconfig(), 0..3));
+    ([text(), text(), text(), text(), text(), text()], tables, lists).prop_map(
+        |(top, (paths, others, keep), (ca, certificate, kubeconfig))| {
+            let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
+            let [kubernetes, pki, manifests, etcd_data, kubelet] = paths;
+            let [directory, before_renewal, scope] = others;
+            File {
+                schedule,
+                timezone,
+                renew_before,
+                urgent_before,
+                validity,
+                clock_wait,
+                paths: Paths {
+                    kubernetes,
+                    pki,
+                    manifests,
+                    etcd_data,
+                    kubelet,
+                },
+                backup: Backup {
+                    directory,
+                    keep,
+                    keep_within: None,
+                    max_size: None,
+                    before_renewal,
+                },
+                restart: Restart { scope },
+                ca,
+                certificate,
+                kubeconfig,
+            }
+        },
+    )
+}
+
+fn source() -> impl Strategy<Value = Source> {
+    (file(), "[a-zä\n]{0,30}").prop_map(|(file, text)| Source {
+        path: "config.toml".into(),
+        text,
+        file,
+    })
+}
+
+proptest! {
+    #![proptest_config(damage::config())]
+
+    #[test]
+    fn any_files_are_checked_without_a_panic_and_every_problem_is_one_line(sources in vec(source(), 0..3)) {
+        let mut problems = Vec::new();
+        let settings = Settings::check(&sources, &mut problems);
+        for problem in &problems {
+            assert_speakable(&problem.to_string());
+        }
+        if problems.is_empty() {
+            let shown = config::show(&settings);
+            Source::parse("shown.toml".into(), shown.clone(), &mut problems);
+            prop_assert!(problems.is_empty(), "{problems:?}\n{shown}");
+        }
+    }
+}
