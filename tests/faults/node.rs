@@ -99,6 +99,9 @@ const EARLIER: [&str; 5] = [
     "20261105T031700Z",
 ];
 
+/// Sizes of an etcd member's files: one is copied in two pieces, one is empty.
+const ETCD_SIZES: [u32; 12] = [3000, 70_000, 100, 0, 10, 20, 30, 40, 50, 60, 70, 80];
+
 /// The fixture, an etcd member, a symlinked pair, a file with two names, odd modes, owners and attributes, a pair without its key,
 /// five backups of earlier renewals and what is left of a sixth.
 pub fn image() -> Image {
@@ -107,9 +110,10 @@ pub fn image() -> Image {
         entry.attributes = Attributes::plain(usual_mode(path, &entry.kind));
         entry.modified = (MODIFIED, 0);
     }
-    for (path, size) in [("snap/db", 3000), ("snap/1.snap", 100), ("wal/0.wal", 70_000), ("wal/1.wal", 10)] {
+    for (number, size) in ETCD_SIZES.into_iter().enumerate() {
         let content: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        put(&mut image, &format!("var/lib/etcd/member/{path}"), &content, 0o600);
+        let kind = if number % 2 == 0 { "snap" } else { "wal" };
+        put(&mut image, &format!("var/lib/etcd/member/{kind}/{number}.{kind}"), &content, 0o600);
     }
     put(&mut image, "etc/kubecertd/config.toml", EXTRA.as_bytes(), 0o644);
     let certificate = image.bytes("etc/kubernetes/pki/apiserver-kubelet-client.crt").expect("a fixture").to_vec();

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How many random parts of what was not synced are tried after each call.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 3;
 
 /// A second renewal follows one tree in so many.
 const AGAIN_EVERY: usize = 25;

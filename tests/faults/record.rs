@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 /// As many violations as help; more of them mostly repeat one cause.
-const SHOWN: usize = 60;
+const SHOWN: usize = 30;
 
-/// How many reasons of one violation are shown.
+/// How many reasons of one violation are shown, and how many letters of each.
 const REASONS: usize = 3;
+const LETTERS: usize = 400;
 
 /// Counts by name, and violations.
 #[derive(Debug, Default)]
@@ -31,7 +32,8 @@ impl Record {
 
     /// What is wrong at one place, as one violation.
     pub fn wrong(&mut self, place: &str, reasons: impl IntoIterator<Item = String>) {
-        let reasons: Vec<_> = reasons.into_iter().collect();
+        let short = |reason: String| reason.chars().take(LETTERS).collect::<String>();
+        let reasons: Vec<_> = reasons.into_iter().map(short).collect();
         let more = match reasons.len().saturating_sub(REASONS) {
             0 => String::new(),
             more => format!("; and {more} more"),
