@@ -42,7 +42,8 @@ fn a_set_taken_by_hand_is_listed_and_good_and_touches_nothing_else() {
 
 #[test]
 fn a_damaged_missing_or_readable_file_makes_a_set_bad_and_is_named() {
-    let damages: [(&str, fn(&Node, &str)); 4] = [
+    type Damage = fn(&Node, &str);
+    let damages: [(&str, Damage); 4] = [
         ("is damaged", |node, path| {
             let mut bytes = fs::read(node.path(path)).unwrap();
             bytes[10] ^= 1;

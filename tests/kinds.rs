@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 

@@ -13,9 +13,7 @@ const KEPT: usize = 5;
 pub fn add(image: &mut Image, set: &str) {
     let content: &[u8] = b"apiVersion: v1\n";
     node::put(image, &format!("{set}/files/etc/kubernetes/old.conf"), content, 0o600);
-    let common = |path: &str, kind: &str, mode: u32| {
-        json!({"path": path, "kind": kind, "mode": mode, "uid": 0, "gid": 0, "mtime": MODIFIED})
-    };
+    let common = |path: &str, kind: &str, mode: u32| json!({"path": path, "kind": kind, "mode": mode, "uid": 0, "gid": 0, "mtime": MODIFIED});
     let mut file = common("/etc/kubernetes/old.conf", "file", 0o600);
     file["size"] = json!(content.len());
     file["sha256"] = json!(hex(content));
@@ -23,7 +21,12 @@ pub fn add(image: &mut Image, set: &str) {
     let list = json!({
         "format": 1, "node": "master01", "created": "2026-11-01T03:17:00Z", "reason": "before renewing all", "entries": entries,
     });
-    node::put(image, &format!("{set}/manifest.json"), list.to_string().as_bytes(), 0o600);
+    node::put(
+        image,
+        &format!("{set}/manifest.json"),
+        list.to_string().as_bytes(),
+        0o600,
+    );
 }
 
 /// What is wrong with the sets in `after`. `before` is the node at the start of the run that made the newest of them.
@@ -43,18 +46,32 @@ pub fn violations(before: &Image, after: &Image) -> Vec<String> {
 
 /// Whether a new set holds the old bytes of these files.
 pub fn holds(before: &Image, after: &Image, paths: &[&str]) -> bool {
-    after.names(BACKUPS).into_iter().filter(|name| !before.names(BACKUPS).contains(name)).any(|name| {
-        let kept = |path: &str| after.bytes(&format!("{BACKUPS}/{name}/files/{path}"));
-        paths.iter().all(|path| before.bytes(path).is_none() || kept(path) == before.bytes(path))
-    })
+    after
+        .names(BACKUPS)
+        .into_iter()
+        .filter(|name| !before.names(BACKUPS).contains(name))
+        .any(|name| {
+            let kept = |path: &str| after.bytes(&format!("{BACKUPS}/{name}/files/{path}"));
+            paths
+                .iter()
+                .all(|path| before.bytes(path).is_none() || kept(path) == before.bytes(path))
+        })
 }
 
 /// Rotation takes the oldest away, and only when a new one is there.
 fn lost(before: &Image, after: &Image) -> Vec<String> {
     let left = after.names(BACKUPS);
-    let all: BTreeSet<_> = before.names(BACKUPS).into_iter().chain(left.clone()).filter(|name| is_set(name)).collect();
+    let all: BTreeSet<_> = before
+        .names(BACKUPS)
+        .into_iter()
+        .chain(left.clone())
+        .filter(|name| is_set(name))
+        .collect();
     let newest = all.into_iter().rev().take(KEPT);
-    newest.filter(|name| !left.contains(name)).map(|name| format!("the backup {name} is lost")).collect()
+    newest
+        .filter(|name| !left.contains(name))
+        .map(|name| format!("the backup {name} is lost"))
+        .collect()
 }
 
 /// `20261124T031700Z`, with `-2` and so on for a second one in the same second.
@@ -75,7 +92,10 @@ fn complete(image: &Image, set: &str) -> Result<(), String> {
     private(&format!("{set}/manifest.json"), 0o600)?;
     let text = image.bytes(&format!("{set}/manifest.json")).unwrap_or_default();
     let list: Value = serde_json::from_slice(text).map_err(|error| format!("manifest.json does not parse: {error}"))?;
-    let entries = list["entries"].as_array().filter(|entries| !entries.is_empty()).ok_or("it lists nothing")?;
+    let entries = list["entries"]
+        .as_array()
+        .filter(|entries| !entries.is_empty())
+        .ok_or("it lists nothing")?;
     let mut listed = BTreeSet::new();
     for item in entries {
         let path = item["path"].as_str().ok_or("an entry without a path")?;
@@ -85,10 +105,15 @@ fn complete(image: &Image, set: &str) -> Result<(), String> {
         listed.insert(at);
     }
     let prefix = format!("{set}/files/");
-    let unlisted = image.0.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix)).find(|(path, entry)| {
-        let on_the_way = entry.kind == Kind::Folder && listed.iter().any(|listed| listed.starts_with(&format!("{path}/")));
-        !listed.contains(*path) && !on_the_way
-    });
+    let unlisted = image
+        .0
+        .range(prefix.clone()..)
+        .take_while(|(path, _)| path.starts_with(&prefix))
+        .find(|(path, entry)| {
+            let on_the_way =
+                entry.kind == Kind::Folder && listed.iter().any(|listed| listed.starts_with(&format!("{path}/")));
+            !listed.contains(*path) && !on_the_way
+        });
     unlisted.map_or(Ok(()), |(path, _)| Err(format!("{path} is not listed")))
 }
 

@@ -46,11 +46,14 @@ pub struct Tree {
 
 impl Bench {
     pub fn new() -> Self {
-        let in_memory = TempDir::with_prefix_in("kubecertd-faults-", MEMORY).ok().filter(|folder| {
-            let probe = folder.path().join("probe");
-            std::fs::write(&probe, "").is_ok() && xattr::set(&probe, "user.probe", b"1").is_ok()
-        });
-        let folder = in_memory.unwrap_or_else(|| TempDir::with_prefix("kubecertd-faults-").expect("a temporary folder"));
+        let in_memory = TempDir::with_prefix_in("kubecertd-faults-", MEMORY)
+            .ok()
+            .filter(|folder| {
+                let probe = folder.path().join("probe");
+                std::fs::write(&probe, "").is_ok() && xattr::set(&probe, "user.probe", b"1").is_ok()
+            });
+        let folder =
+            in_memory.unwrap_or_else(|| TempDir::with_prefix("kubecertd-faults-").expect("a temporary folder"));
         Bench {
             folder,
             next: AtomicUsize::new(0),
@@ -77,7 +80,13 @@ impl Bench {
             command.args(["-E", &variable]);
         }
         let started = Instant::now();
-        let output = command.arg(program()).arg("--root").arg(&tree.root).args(args).output().expect("timeout(1) starts");
+        let output = command
+            .arg(program())
+            .arg("--root")
+            .arg(&tree.root)
+            .args(args)
+            .output()
+            .expect("timeout(1) starts");
         complain_when_late(started, args);
         let text = std::fs::read_to_string(&log).expect("the trace");
         std::fs::remove_file(&log).expect("the trace is ours");
@@ -91,8 +100,15 @@ impl Bench {
         for _ in 0..TRIES {
             let tree = self.tree(image);
             let ran = self.traced(&tree, FIRST, args, &[FAST, "-s", data, "-e", &trace::all_calls()]);
-            assert_eq!(exit_code(&ran.output), Some(0), "kubecertd {}: {}", args.join(" "), said(&ran.output));
-            let refused = |call: &Call| call.name == "link" && !call.succeeded() && call.bytes(1).starts_with(MEMORY.as_bytes());
+            assert_eq!(
+                exit_code(&ran.output),
+                Some(0),
+                "kubecertd {}: {}",
+                args.join(" "),
+                said(&ran.output)
+            );
+            let refused =
+                |call: &Call| call.name == "link" && !call.succeeded() && call.bytes(1).starts_with(MEMORY.as_bytes());
             if !ran.calls.iter().any(refused) {
                 return (tree, ran.calls);
             }
@@ -103,7 +119,14 @@ impl Bench {
     /// Runs kubecertd on a fresh tree with a fault (`signal=SIGKILL`, `error=EIO`) at one point; `plus` is `+` for all later calls of
     /// the same name too.
     /// A run that took another way than the listed one shows that in its own trace, and is done again.
-    pub fn at_point(&self, image: &Image, args: &[&str], point: &trace::Point, fault: &str, plus: &str) -> Result<(Tree, Image, Ran), String> {
+    pub fn at_point(
+        &self,
+        image: &Image,
+        args: &[&str],
+        point: &trace::Point,
+        fault: &str,
+        plus: &str,
+    ) -> Result<(Tree, Image, Ran), String> {
         let inject = format!("inject={}:{fault}:when={}{plus}", point.call, point.nth);
         let trace = format!("trace={}", point.call);
         let mut options = vec!["-e", &trace, "-e", &inject];
@@ -133,7 +156,12 @@ pub fn kubecertd(tree: &Tree, moment: &str, args: &[&str]) -> Output {
 /// The same as a command that is not started yet.
 pub fn command(tree: &Tree, moment: &str, args: &[&str]) -> Command {
     let mut command = with_deadline("env");
-    command.args(clock(moment)).arg(program()).arg("--root").arg(&tree.root).args(args);
+    command
+        .args(clock(moment))
+        .arg(program())
+        .arg("--root")
+        .arg(&tree.root)
+        .args(args);
     command
 }
 
@@ -147,8 +175,15 @@ pub fn was_killed(output: &Output) -> bool {
 
 /// Both streams, for messages.
 pub fn said(output: &Output) -> String {
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    text.lines().filter(|line| !line.starts_with(" INFO")).collect::<Vec<_>>().join(" / ")
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text.lines()
+        .filter(|line| !line.starts_with(" INFO"))
+        .collect::<Vec<_>>()
+        .join(" / ")
 }
 
 /// Does the work on every item, on as many threads as there are processors (two at least). The results come in the order of the items.
@@ -211,8 +246,15 @@ fn clock(moment: &str) -> [String; 5] {
 }
 
 fn faketime_library() -> String {
-    let machine = format!("/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1", std::env::consts::ARCH);
-    let places = [&machine, "/usr/lib64/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1"];
+    let machine = format!(
+        "/usr/lib/{}-linux-gnu/faketime/libfaketime.so.1",
+        std::env::consts::ARCH
+    );
+    let places = [
+        &machine,
+        "/usr/lib64/faketime/libfaketime.so.1",
+        "/usr/lib/faketime/libfaketime.so.1",
+    ];
     let found = places.into_iter().find(|place| Path::new(place).exists());
     found.expect("libfaketime is installed (Debian: faketime)").to_owned()
 }

@@ -118,7 +118,9 @@ impl Disk {
                 now.attributes.gid = number(call.word(2), 10) as u32;
             }
             "setxattr" | "lsetxattr" | "fsetxattr" => {
-                now.attributes.extended.insert(text(call.bytes(1)), call.bytes(2).to_vec());
+                now.attributes
+                    .extended
+                    .insert(text(call.bytes(1)), call.bytes(2).to_vec());
             }
             "utimensat" => {
                 let modified = call.word(2).rsplit_once("{tv_sec=").expect("a time of modification").1;
@@ -140,7 +142,10 @@ impl Disk {
     fn rename(&mut self, from: &str, to: &str) {
         let inode = self.find(from);
         let ((from_folder, from_name), (to_folder, to_name)) = (self.place(from), self.place(to));
-        assert_eq!(from_folder, to_folder, "the model of the disk knows renames within a folder only");
+        assert_eq!(
+            from_folder, to_folder,
+            "the model of the disk knows renames within a folder only"
+        );
         self.change(to_folder, vec![(from_name, None), (to_name, Some(inode))]);
     }
 
@@ -192,7 +197,8 @@ impl Disk {
     }
 
     fn find(&self, path: &str) -> usize {
-        self.lookup(path).unwrap_or_else(|| panic!("the model of the disk has no {path}"))
+        self.lookup(path)
+            .unwrap_or_else(|| panic!("the model of the disk has no {path}"))
     }
 
     fn lookup(&self, path: &str) -> Option<usize> {
@@ -258,7 +264,11 @@ impl Inode {
             }
             (Content::Folder(_), synced) => {
                 let in_order = chance.one_in(2);
-                let end = if in_order { chance.below(self.waiting.len() + 1) } else { self.waiting.len() };
+                let end = if in_order {
+                    chance.below(self.waiting.len() + 1)
+                } else {
+                    self.waiting.len()
+                };
                 state.content = synced.clone();
                 for change in &self.waiting[..end] {
                     if in_order || chance.one_in(2) {

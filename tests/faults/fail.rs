@@ -41,14 +41,21 @@ struct Case {
 
 fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
     let points = points_of(bench, image, &RENEW_ALL);
-    let first = |prefix: &str| points.iter().position(|point| point.paths.iter().any(|path| path.starts_with(prefix)));
-    let oldest = format!("{BACKUPS}/{}", image.names(BACKUPS).iter().find(|name| !name.starts_with('.')).expect("a backup"));
-    let rotation = first(&oldest).expect("the oldest backup is rotated away");
-    let restarting = first(MANIFESTS).expect("manifests are touched");
-    // The last call of the rotation makes the removal durable.
-    let rotated = rotation + points[rotation..].iter().take_while(|point| point.paths[0].starts_with(&oldest)).count();
-    let is_restart = |point: &Point| point.paths.iter().any(|path| path.starts_with(MANIFESTS));
-    let restarted = points.iter().rposition(is_restart).expect("manifests are touched");
+    let names = |point: &Point, part: &str| point.paths.iter().any(|path| path.contains(part));
+    // It may be renamed before it is taken apart; the last call makes its removal durable.
+    let oldest = image
+        .names(BACKUPS)
+        .into_iter()
+        .find(|name| !name.starts_with('.'))
+        .expect("a backup");
+    let rotation = points
+        .iter()
+        .position(|point| names(point, oldest))
+        .expect("the oldest backup is rotated away");
+    let rotated = 1 + points.iter().rposition(|point| names(point, oldest)).expect("as above");
+    let touches = |point: &Point| point.paths.iter().any(|path| path.starts_with(MANIFESTS));
+    let restarting = points.iter().position(touches).expect("manifests are touched");
+    let restarted = points.iter().rposition(touches).expect("as above");
     let aside = |index: usize, point: &Point| {
         if point.paths == [format!("{STATE}/lock")] && point.call != "openat" {
             Some(Aside::LockText)
@@ -84,7 +91,9 @@ struct Fault<'a> {
 
 /// Injects a fault, judges what the renewal left, recovers, and renews once more when `again`.
 fn failed(bench: &Bench, image: &Image, fault: &Fault, again: bool) -> Record {
-    let Fault { case, error, lasting, .. } = fault;
+    let Fault {
+        case, error, lasting, ..
+    } = fault;
     let place = format!("{error} in {} ({lasting:?})", case.point);
     let mut record = Record::default();
     record.count("tried");
@@ -117,7 +126,12 @@ impl Fault<'_> {
             (DONE, Some(Outcome::New)) | (FAILED, Some(Outcome::Old)) => {
                 let tidy = |reason: &String| !reason.ends_with(".kubecertd-old should not be there");
                 let may_be_untidy = self.case.aside == Some(Aside::TidyingUp);
-                wrong.extend(verdict.wrong.into_iter().filter(|reason| !may_be_untidy || tidy(reason)));
+                wrong.extend(
+                    verdict
+                        .wrong
+                        .into_iter()
+                        .filter(|reason| !may_be_untidy || tidy(reason)),
+                );
             }
             // A person is asked to run `recover`, which is what follows.
             (NOT_PUT_BACK, _) if self.lasting == Lasting::FromThenOn => {
@@ -151,7 +165,17 @@ fn a_renewal_that_meets_an_error_at_any_call_fails_with_the_node_as_it_was() {
             let lasting = Lasting::OneCall;
             // One point in so many is followed by a second renewal, after one of the errors.
             let again = index % (AGAIN_EVERY * ERRORS.len()) == AGAIN_EVERY * turn;
-            failed(&bench, &image, &Fault { case, error, reason, lasting }, again)
+            failed(
+                &bench,
+                &image,
+                &Fault {
+                    case,
+                    error,
+                    reason,
+                    lasting,
+                },
+                again,
+            )
         }));
     }
     let (tried, failed) = (record.of("tried"), record.of("exit 1"));
@@ -172,7 +196,17 @@ fn a_renewal_on_a_disk_that_breaks_for_good_at_any_call_can_be_recovered_once_it
     let mut record = Record::default();
     record.merge(each(&cases, |index, case| {
         let lasting = Lasting::FromThenOn;
-        failed(&bench, &image, &Fault { case, error, reason, lasting }, index.is_multiple_of(AGAIN_EVERY))
+        failed(
+            &bench,
+            &image,
+            &Fault {
+                case,
+                error,
+                reason,
+                lasting,
+            },
+            index.is_multiple_of(AGAIN_EVERY),
+        )
     }));
     let not_put_back = record.of("exit 3");
     record.finish("points from which `renew all` meets one error after another");

@@ -132,9 +132,11 @@ impl Entry {
         for (name, value) in extended {
             xattr::set(at, name, value)?;
         }
-        if let (Kind::File(_), Ok(seconds), Ok(nanos)) =
-            (&self.kind, u64::try_from(self.modified.0), u32::try_from(self.modified.1))
-        {
+        if let (Kind::File(_), Ok(seconds), Ok(nanos)) = (
+            &self.kind,
+            u64::try_from(self.modified.0),
+            u32::try_from(self.modified.1),
+        ) {
             let modified = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
             fs::File::open(at)?.set_modified(modified)?;
         }

@@ -65,7 +65,10 @@ pub fn judge(before: &Image, after: &Image, disk: Disk) -> Verdict {
             wrong.push("the files are old, yet the recorded restarts changed".to_owned());
         }
         Some(Outcome::New) => {
-            for manifest in TOUCHED.iter().filter(|m| !touched.contains(**m) && !pending.contains(**m)) {
+            for manifest in TOUCHED
+                .iter()
+                .filter(|m| !touched.contains(**m) && !pending.contains(**m))
+            {
                 wrong.push(format!("{manifest} is neither touched nor recorded as to be touched"));
             }
             if !backups::holds(before, after, &replaced()) {
@@ -105,13 +108,18 @@ pub fn judge_node(before: &Image, after: &Image, disk: Disk) -> Verdict {
 
 /// All files old, or all new.
 fn outcome(before: &Image, after: &Image, wrong: &mut Vec<String>) -> Option<Outcome> {
-    let (old, new): (Vec<_>, Vec<_>) =
-        replaced().into_iter().partition(|path| before.bytes(path) == after.bytes(path));
+    let (old, new): (Vec<_>, Vec<_>) = replaced()
+        .into_iter()
+        .partition(|path| before.bytes(path) == after.bytes(path));
     match (old.is_empty(), new.is_empty()) {
         (_, true) => Some(Outcome::Old),
         (true, _) => Some(Outcome::New),
         _ => {
-            wrong.push(format!("mixed node: {} are old and {} new", old.join(", "), new.join(", ")));
+            wrong.push(format!(
+                "mixed node: {} are old and {} new",
+                old.join(", "),
+                new.join(", ")
+            ));
             None
         }
     }
@@ -143,10 +151,17 @@ fn untouched(before: &Image, after: &Image, disk: Disk, wrong: &mut Vec<String>)
     let ours = |path: &str| {
         path == STATE || path.starts_with(&format!("{STATE}/")) || replaced.contains(&path) || TOUCHED.contains(&path)
     };
-    let all: BTreeSet<_> = before.0.keys().chain(after.0.keys()).filter(|path| !ours(path)).collect();
+    let all: BTreeSet<_> = before
+        .0
+        .keys()
+        .chain(after.0.keys())
+        .filter(|path| !ours(path))
+        .collect();
     for path in all {
         match (before.0.get(path), after.0.get(path)) {
-            (Some(old), Some(new)) => wrong.extend(difference(old, new, disk).map(|what| format!("{path}: {what} changed"))),
+            (Some(old), Some(new)) => {
+                wrong.extend(difference(old, new, disk).map(|what| format!("{path}: {what} changed")))
+            }
             (None, _) => wrong.push(format!("{path} should not be there")),
             (_, None) => wrong.push(format!("{path} is missing")),
         }

@@ -34,7 +34,11 @@ const ETCD_CA: &str = "etc/kubernetes/pki/etcd/ca.crt";
 const FRONT_PROXY_CA: &str = "etc/kubernetes/pki/front-proxy-ca.crt";
 
 pub const PAIRS: [Pair; 8] = [
-    pair("etc/kubernetes/pki/apiserver.crt", "etc/kubernetes/pki/apiserver.key", CA),
+    pair(
+        "etc/kubernetes/pki/apiserver.crt",
+        "etc/kubernetes/pki/apiserver.key",
+        CA,
+    ),
     pair(
         "etc/kubernetes/pki/apiserver-etcd-client.crt",
         "etc/kubernetes/pki/apiserver-etcd-client.key",
@@ -51,7 +55,11 @@ pub const PAIRS: [Pair; 8] = [
         ETCD_CA,
     ),
     pair(PEER, "etc/kubernetes/pki/etcd/peer.key", ETCD_CA),
-    pair("etc/kubernetes/pki/etcd/server.crt", "etc/kubernetes/pki/etcd/server.key", ETCD_CA),
+    pair(
+        "etc/kubernetes/pki/etcd/server.crt",
+        "etc/kubernetes/pki/etcd/server.key",
+        ETCD_CA,
+    ),
     pair(
         "etc/ssl/kubernetes/front-proxy-client.crt",
         "etc/ssl/kubernetes/front-proxy-client.key",
@@ -111,12 +119,22 @@ pub fn image() -> Image {
         entry.modified = (MODIFIED, 0);
     }
     for (number, size) in ETCD_SIZES.into_iter().enumerate() {
-        let content: Vec<u8> = (0..size).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let content: Vec<u8> = (0..size)
+            .map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
         let kind = if number % 2 == 0 { "snap" } else { "wal" };
-        put(&mut image, &format!("var/lib/etcd/member/{kind}/{number}.{kind}"), &content, 0o600);
+        put(
+            &mut image,
+            &format!("var/lib/etcd/member/{kind}/{number}.{kind}"),
+            &content,
+            0o600,
+        );
     }
     put(&mut image, "etc/kubecertd/config.toml", EXTRA.as_bytes(), 0o644);
-    let certificate = image.bytes("etc/kubernetes/pki/apiserver-kubelet-client.crt").expect("a fixture").to_vec();
+    let certificate = image
+        .bytes("etc/kubernetes/pki/apiserver-kubelet-client.crt")
+        .expect("a fixture")
+        .to_vec();
     put(&mut image, "etc/extra/extra.crt", &certificate, 0o644);
     move_behind_symlinks(&mut image);
     let peer = image.0[PEER].clone();
@@ -131,7 +149,12 @@ pub fn image() -> Image {
     for set in EARLIER {
         backups::add(&mut image, &format!("{BACKUPS}/{set}"));
     }
-    put(&mut image, &format!("{BACKUPS}/.unfinished-20261106T031700Z/files/etc/half"), b"half a file", 0o600);
+    put(
+        &mut image,
+        &format!("{BACKUPS}/.unfinished-20261106T031700Z/files/etc/half"),
+        b"half a file",
+        0o600,
+    );
     attributes(&mut image, STATE).mode = 0o700;
     image
 }
@@ -156,7 +179,12 @@ fn move_behind_symlinks(image: &mut Image) {
         let Kind::File(bytes) = &file.kind else {
             panic!("{link} is no file")
         };
-        put(image, &format!("etc/ssl/kubernetes/{name}"), bytes, file.attributes.mode);
+        put(
+            image,
+            &format!("etc/ssl/kubernetes/{name}"),
+            bytes,
+            file.attributes.mode,
+        );
         image.add(&link, Kind::Symlink(target.to_owned()), 0o777, MODIFIED);
     }
 }
@@ -178,5 +206,9 @@ fn add_folders(image: &mut Image, path: &str) {
 }
 
 fn attributes<'a>(image: &'a mut Image, path: &str) -> &'a mut Attributes {
-    &mut image.0.get_mut(path).unwrap_or_else(|| panic!("{path} is not there")).attributes
+    &mut image
+        .0
+        .get_mut(path)
+        .unwrap_or_else(|| panic!("{path} is not there"))
+        .attributes
 }

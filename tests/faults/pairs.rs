@@ -57,7 +57,12 @@ fn check(image: &Image, except: &[&str], judge: impl Fn(&Texts) -> Result<(), St
 
 impl Texts {
     fn of_files(image: &Image, certificate: &str, key: &str, ca: &str) -> Result<Self, String> {
-        let text = |path: &str| image.text(path).map(str::to_owned).ok_or_else(|| format!("{path} cannot be read"));
+        let text = |path: &str| {
+            image
+                .text(path)
+                .map(str::to_owned)
+                .ok_or_else(|| format!("{path} cannot be read"))
+        };
         Ok(Texts {
             certificate: text(certificate)?,
             key: text(key)?,
@@ -70,7 +75,9 @@ impl Texts {
         let value = |key: &str| {
             let line = text.lines().find_map(|line| line.trim_start().strip_prefix(key));
             let decoded = line.and_then(|value| STANDARD.decode(value.trim()).ok());
-            decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| format!("{key} cannot be read"))
+            decoded
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| format!("{key} cannot be read"))
         };
         Ok(Texts {
             certificate: value("client-certificate-data: ")?,
@@ -83,13 +90,15 @@ impl Texts {
         let leaf = der(&self.certificate, "CERTIFICATE")?;
         let ca = der(&self.ca, "CERTIFICATE")?;
         let key = der(&self.key, "EC PRIVATE KEY")?;
-        let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).map_err(|e| e.to_string())?;
+        let key =
+            EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_ASN1_SIGNING, &key).map_err(|e| e.to_string())?;
         let (_, leaf) = parse_x509_certificate(&leaf).map_err(|e| e.to_string())?;
         let (_, ca) = parse_x509_certificate(&ca).map_err(|e| e.to_string())?;
         if leaf.public_key().subject_public_key.data.as_ref() != key.public_key().as_ref() {
             return Err("the key belongs to another certificate".to_owned());
         }
-        leaf.verify_signature(Some(ca.public_key())).map_err(|e| format!("its CA has not signed it: {e}"))
+        leaf.verify_signature(Some(ca.public_key()))
+            .map_err(|e| format!("its CA has not signed it: {e}"))
     }
 }
 

@@ -42,8 +42,13 @@ fn losses(image: &Image, calls: &[Call]) -> (Vec<Found>, usize) {
             let mut hasher = DefaultHasher::new();
             image.hash(&mut hasher);
             if seen.insert(hasher.finish()) {
-                let last = done.checked_sub(1).map(|index| format!("{} {:?}", calls[index].name, calls[index].paths));
-                let place = format!("power lost after call {done} ({}), {survives:?}", last.unwrap_or_default());
+                let last = done
+                    .checked_sub(1)
+                    .map(|index| format!("{} {:?}", calls[index].name, calls[index].paths));
+                let place = format!(
+                    "power lost after call {done} ({}), {survives:?}",
+                    last.unwrap_or_default()
+                );
                 found.push(Found { place, image });
             }
         }
@@ -64,7 +69,13 @@ fn power_fails(bench: &Bench, state: &Image, original: &Image, args: &[&str]) ->
     record.add("different trees", found.len());
     record.merge(each(&found, |index, Found { place, image }| {
         let tree = bench.tree(image);
-        recovers(&tree, original, invariants::Disk::Another, place, index.is_multiple_of(AGAIN_EVERY))
+        recovers(
+            &tree,
+            original,
+            invariants::Disk::Another,
+            place,
+            index.is_multiple_of(AGAIN_EVERY),
+        )
     }));
     record
 }
@@ -77,7 +88,10 @@ fn a_power_loss_after_any_call_of_a_renewal_leaves_the_node_wholly_old_or_wholly
     let (prefixes, trees) = (record.of("prefixes"), record.of("different trees"));
     let (undone, finished) = (record.of("undone"), record.of("finished"));
     record.finish("power-loss points of `renew all`");
-    assert!(prefixes > 500 && trees > prefixes, "{prefixes} prefixes, {trees} trees: the model loses nothing");
+    assert!(
+        prefixes > 500 && trees > prefixes,
+        "{prefixes} prefixes, {trees} trees: the model loses nothing"
+    );
     assert!(undone > 0 && finished > 0, "the points miss one side of the commit");
 }
 
@@ -113,7 +127,9 @@ fn what_a_renewal_says_is_done_survives_a_power_loss() {
 fn assert_same(model: &Image, real: &Image) {
     let bare = |image: &Image| -> Vec<_> {
         let entries = image.0.iter();
-        entries.map(|(path, entry)| (path.clone(), entry.kind.clone(), entry.attributes.clone())).collect()
+        entries
+            .map(|(path, entry)| (path.clone(), entry.kind.clone(), entry.attributes.clone()))
+            .collect()
     };
     for (model, real) in bare(model).into_iter().zip(bare(real)) {
         assert_eq!(model, real, "the model and the real disk differ");

@@ -39,7 +39,10 @@ impl Record {
             more => format!("; and {more} more"),
         };
         if !reasons.is_empty() {
-            self.violations.push(format!("{place}: {}{more}", reasons[..reasons.len().min(REASONS)].join("; ")));
+            self.violations.push(format!(
+                "{place}: {}{more}",
+                reasons[..reasons.len().min(REASONS)].join("; ")
+            ));
         }
     }
 
@@ -58,9 +61,17 @@ impl Record {
         for violation in self.violations.iter().take(SHOWN) {
             println!("violation: {violation}");
         }
-        let counts: Vec<_> = self.counts.iter().map(|(what, number)| format!("{what}: {number}")).collect();
+        let counts: Vec<_> = self
+            .counts
+            .iter()
+            .map(|(what, number)| format!("{what}: {number}"))
+            .collect();
         println!("{title}: {}, violations: {}", counts.join(", "), self.violations.len());
         let first = self.violations.first().map(String::as_str).unwrap_or_default();
-        assert!(self.violations.is_empty(), "{title}: {} violations, the first: {first}", self.violations.len());
+        assert!(
+            self.violations.is_empty(),
+            "{title}: {} violations, the first: {first}",
+            self.violations.len()
+        );
     }
 }

@@ -49,7 +49,10 @@ fn two_renewals(tree: &Tree, moment: &str) -> Vec<String> {
     let before = Image::read(&tree.root);
     let both = [0, 1].map(|_| {
         let mut command = command(tree, moment, &RENEW_ALL);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().expect("timeout(1) starts")
     });
     let mut wrong = Vec::new();
@@ -62,7 +65,10 @@ fn two_renewals(tree: &Tree, moment: &str) -> Vec<String> {
     let after = Image::read(&tree.root);
     let verdict = judge(&before, &after, Disk::Same);
     if !verdict.is_done() {
-        wrong.push(format!("not done: {:?}, pending {:?}", verdict.outcome, verdict.pending));
+        wrong.push(format!(
+            "not done: {:?}, pending {:?}",
+            verdict.outcome, verdict.pending
+        ));
     }
     wrong.extend(verdict.wrong);
     wrong
@@ -128,7 +134,11 @@ fn wait(milliseconds: usize, stop: &AtomicBool) {
 
 /// As Go's os.WriteFile does it.
 fn write_in_place(path: &Path, text: &str) {
-    let mut file = fs::OpenOptions::new().write(true).truncate(true).open(path).expect("a file of the tree");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(path)
+        .expect("a file of the tree");
     file.write_all(text.as_bytes()).expect("a write");
 }
 
@@ -150,7 +160,10 @@ fn beside_a_kubeadm_that_rewrites_pairs_the_next_renewal_leaves_no_mixed_pair() 
     }));
     let (renewed, failed) = (record.of("exit 0"), record.of("exit 1"));
     record.finish("kubecertd beside kubeadm");
-    assert!(renewed > 0 && failed > 0, "{renewed} rounds went well and {failed} failed: they do not meet");
+    assert!(
+        renewed > 0 && failed > 0,
+        "{renewed} rounds went well and {failed} failed: they do not meet"
+    );
 }
 
 fn beside_kubeadm(tree: &Tree, kubeadm: &Kubeadm, chance: &mut Chance, moment: &str, place: &str) -> Record {
@@ -170,19 +183,32 @@ fn beside_kubeadm(tree: &Tree, kubeadm: &Kubeadm, chance: &mut Chance, moment: &
     if !wrote.is_empty() {
         record.count("rounds with a rewritten pair");
     }
-    let names_one = wrote.iter().any(|path| said.contains(path) || said.contains(link_to(path)));
+    let names_one = wrote
+        .iter()
+        .any(|path| said.contains(path) || said.contains(link_to(path)));
     match code {
         Some(0) => {}
         // 4: a pair was seen half written, and all others were renewed.
         Some(1 | 4) if names_one => {}
-        _ => record.wrong(place, [format!("exit {code:?}, and no file that kubeadm wrote ({wrote:?}) is named: {said}")]),
+        _ => record.wrong(
+            place,
+            [format!(
+                "exit {code:?}, and no file that kubeadm wrote ({wrote:?}) is named: {said}"
+            )],
+        ),
     }
     // What kubeadm did not write tells what kubecertd did.
     let alone = node::replaced().into_iter().filter(|path| !wrote.contains(path));
     let (new, old): (Vec<_>, Vec<_>) = alone.partition(|path| before.bytes(path) != after.bytes(path));
     let wrong = if code == Some(1) { new } else { old };
     if !wrong.is_empty() {
-        record.wrong(place, [format!("exit {code:?}, which does not fit {}: {said}", wrong.join(", "))]);
+        record.wrong(
+            place,
+            [format!(
+                "exit {code:?}, which does not fit {}: {said}",
+                wrong.join(", ")
+            )],
+        );
     }
     if !pairs::mismatches(&after, &[MISSING_KEY]).is_empty() {
         record.count("mixed pairs left by kubeadm");

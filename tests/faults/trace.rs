@@ -148,7 +148,9 @@ impl Call {
             "open" => self.word(1),
             _ => return true,
         };
-        ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"].iter().any(|flag| flags.contains(flag))
+        ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"]
+            .iter()
+            .any(|flag| flags.contains(flag))
     }
 
     /// Whether it did what it says.
@@ -221,7 +223,9 @@ fn argument(text: &str) -> Argument {
 
 fn unhex(text: &str) -> Vec<u8> {
     let pairs = text.split("\\x").skip(1);
-    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("{pair:?} is no hex pair"))).collect()
+    pairs
+        .map(|pair| u8::from_str_radix(pair, 16).unwrap_or_else(|_| panic!("{pair:?} is no hex pair")))
+        .collect()
 }
 
 fn paths(arguments: &[Argument], shape: &str) -> Vec<PathBuf> {
