@@ -6,6 +6,7 @@ use super::set::{self, BEFORE_A_CHANGE, Set, UNFINISHED};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::host::Host;
+use crate::host::write::parent;
 use crate::model::{Failure, Timestamp};
 
 /// Removes what the rules do not keep, oldest first, but never `taken`, the set that was just made (its name may say that it is
@@ -13,13 +14,18 @@ use crate::model::{Failure, Timestamp};
 pub fn prune(host: &Host, settings: &Settings, now: Timestamp, taken: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
     let mut doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
     doomed.retain(|set| taken.is_none_or(|taken| taken.file_name() != set.file_name()));
+    // Under the names of unfinished ones, durably, before anything in them is removed: half a set is never taken for a whole one.
+    let mut going = Vec::new();
     for set in &doomed {
-        // Under the name of an unfinished one, so that half a set is never taken for a whole one.
         let id = set.file_name().unwrap_or_default().to_string_lossy();
-        let going = set.with_file_name(format!("{UNFINISHED}{id}"));
-        host.rename(set, &going)?;
-        host.remove_tree(&going)?;
+        let unfinished = set.with_file_name(format!("{UNFINISHED}{id}"));
+        host.rename(set, &unfinished)?;
+        going.push(unfinished);
     }
+    if let Some(first) = going.first() {
+        host.sync_folder(parent(first))?;
+    }
+    going.iter().try_for_each(|set| host.remove_tree(set))?;
     Ok(doomed)
 }
 

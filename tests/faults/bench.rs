@@ -91,6 +91,11 @@ impl Bench {
         let text = std::fs::read_to_string(&log).expect("the trace");
         std::fs::remove_file(&log).expect("the trace is ours");
         let calls = trace::parse(&text, &tree.root);
+        let by_others = trace::by_others(&text, &tree.root);
+        assert!(
+            by_others.is_empty(),
+            "not all writes come from the main thread: {by_others:?}"
+        );
         remove_shared_memory(&text);
         Ran { output, calls }
     }

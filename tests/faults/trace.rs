@@ -108,6 +108,19 @@ pub fn parse(log: &str, root: &Path) -> Vec<Call> {
     calls
 }
 
+/// The calls by which another thread or process changes something inside the tree. strace counts calls per thread, so a fault can
+/// only be put at those of the main thread.
+pub fn by_others(log: &str, root: &Path) -> Vec<String> {
+    let main = log.split(' ').next().unwrap_or_default();
+    let others = log.lines().filter(|line| line.split(' ').next() != Some(main));
+    let calls = others.filter_map(|line| {
+        let line = line.split_once(' ')?.1.trim_start();
+        call(&line.replace("<unfinished ...>", ") = ?"), root)
+    });
+    let changing = calls.filter(|call| call.changes() && !call.paths.is_empty());
+    changing.map(|call| format!("{} {:?}", call.name, call.paths)).collect()
+}
+
 /// Every call inside the tree that changes something, as a point.
 pub fn points(calls: &[Call]) -> Vec<Point> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

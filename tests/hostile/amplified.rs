@@ -10,8 +10,14 @@ use crate::bounded::in_time;
 /// The largest file that is read.
 pub const LARGEST: usize = 1 << 20;
 
-/// Parsers may refuse what is large, and then what is just small enough costs most: below any power of two from 4 KiB.
-const SIZES: [usize; 4] = [LARGEST, (LARGEST >> 2) - 64, (LARGEST >> 4) - 64, (LARGEST >> 8) - 200];
+/// Parsers may refuse what is large, and then what is just small enough costs most.
+pub const SIZES: [usize; 5] = [
+    LARGEST,
+    (LARGEST >> 2) - 64,
+    (LARGEST >> 3) - 64,
+    (LARGEST >> 4) - 64,
+    (LARGEST >> 8) - 200,
+];
 
 /// A text that is made large by repeating its middle; every `%` in it is a number that counts up.
 pub struct Growth {
@@ -122,12 +128,7 @@ impl Growth {
         self.text_of(LARGEST)
     }
 
-    /// A quarter of that.
-    pub fn smaller_text(&self) -> String {
-        self.text_of(SIZES[1])
-    }
-
-    fn text_of(&self, size: usize) -> String {
+    pub fn text_of(&self, size: usize) -> String {
         let numbers = self.unit.matches('%').count();
         let room = size - self.head.len() - self.tail.len();
         let times = room / (self.unit.len() + 5 * numbers);

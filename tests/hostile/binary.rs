@@ -88,10 +88,12 @@ fn the_pairs_are_renewed_beside_a_mebibyte_of_hostile_yaml_in_every_other_file()
 }
 
 #[test]
-fn the_pairs_are_renewed_beside_256_kib_of_hostile_yaml_in_every_other_file() {
-    for some in amplified::YAML.chunks(10) {
-        let texts: Vec<String> = some.iter().map(Growth::smaller_text).collect();
-        the_pairs_are_renewed_beside(&texts);
+fn the_pairs_are_renewed_beside_128_or_256_kib_of_hostile_yaml_in_every_other_file() {
+    for size in &amplified::SIZES[1..3] {
+        for some in amplified::YAML.chunks(10) {
+            let texts: Vec<String> = some.iter().map(|growth| growth.text_of(*size)).collect();
+            the_pairs_are_renewed_beside(&texts);
+        }
     }
 }
 
