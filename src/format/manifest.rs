@@ -146,7 +146,24 @@ pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
 
     let after = edit(text, name, value)?;
     yaml::check(&after, &wanted)?;
+    if loses_a_comment(text, &after) {
+        return Err("cannot be edited without losing a comment".into());
+    }
     Ok(after)
+}
+
+/// The editor drops what follows a `null` on a line of its own. Between the first and the last byte that differ no comment may have been.
+fn loses_a_comment(before: &str, after: &str) -> bool {
+    let same = |(a, b): &(u8, u8)| a == b;
+    let head = before.bytes().zip(after.bytes()).take_while(same).count();
+    let (before, after) = (&before.as_bytes()[head..], &after.as_bytes()[head..]);
+    let tail = before
+        .iter()
+        .rev()
+        .zip(after.iter().rev())
+        .take_while(|(a, b)| a == b)
+        .count();
+    before[..before.len() - tail].contains(&b'#')
 }
 
 fn edit(text: &str, name: &str, value: &str) -> Result<String, String> {

@@ -1,15 +1,20 @@
 //! YAML: read into values, and the rule that every edit of text is checked against.
 
+use std::fmt;
+
 use serde::Deserialize as _;
+use serde::de::{DeserializeSeed, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess as _, Visitor};
 use yaml_serde::Value;
 
 use super::text::printable;
 
-/// Kubeconfigs and manifests are some kilobytes. The parser's time grows with the square of open brackets and its memory with what
-/// aliases stand for, so a text that has more of either than any real one is refused before it is parsed.
-const LONGEST: usize = 256 << 10;
+/// Kubeconfigs and manifests are some kilobytes. The parser takes up to 200 bytes for every byte of a text and time by the square of
+/// the open brackets, so a text that has more of either than any real one is refused before it is parsed.
+const LONGEST: usize = 128 << 10;
 const MOST_BRACKETS: usize = 4_000;
-const MOST_ALIASES: usize = 100;
+
+/// Aliases make a document larger than its text: 2 KiB of them can be 800 MiB of values.
+const MOST_VALUES: usize = 64 << 10;
 
 fn is_bounded(text: &str) -> Result<(), String> {
     if text.len() > LONGEST {
@@ -17,14 +22,6 @@ fn is_bounded(text: &str) -> Result<(), String> {
     }
     if text.matches(['[', '{']).count() > MOST_BRACKETS {
         return Err("has more brackets than can be meant".into());
-    }
-    let is_alias = |(at, _): &(usize, &str)| {
-        let before = text[..*at].chars().next_back();
-        before.is_none_or(|c| c.is_whitespace() || "[,{:-".contains(c))
-            && text[at + 1..].starts_with(char::is_alphanumeric)
-    };
-    if text.match_indices('*').filter(is_alias).count() > MOST_ALIASES {
-        return Err("has more aliases than can be meant".into());
     }
     Ok(())
 }
@@ -34,7 +31,14 @@ pub fn parse(text: &str) -> Result<Value, String> {
     is_bounded(text)?;
     let mut documents = yaml_serde::Deserializer::from_str(text);
     let first = documents.next().ok_or("is empty")?;
-    let value = Value::deserialize(first).map_err(|e| printable(&format!("is not YAML ({e})")))?;
+    let not_yaml = |e: yaml_serde::Error| printable(&format!("is not YAML ({e})"));
+    let value = if text.contains('*') {
+        let mut left = MOST_VALUES;
+        Count(&mut left).deserialize(first).map_err(not_yaml)?;
+        Value::deserialize(yaml_serde::Deserializer::from_str(text)).map_err(not_yaml)?
+    } else {
+        Value::deserialize(first).map_err(not_yaml)?
+    };
     if documents.next().is_some() {
         return Err("holds several YAML documents".into());
     }
@@ -60,5 +64,86 @@ pub(super) fn check(after: &str, wanted: &Value) -> Result<(), String> {
     match parse(after) {
         Ok(value) if value == *wanted => Ok(()),
         _ => Err("cannot be edited without changing something else in it".into()),
+    }
+}
+
+/// Walks through a document, aliases followed, and keeps nothing; an error where it has more values than are left.
+struct Count<'a>(&'a mut usize);
+
+impl Count<'_> {
+    fn one<E: Error>(self) -> Result<(), E> {
+        *self.0 = self
+            .0
+            .checked_sub(1)
+            .ok_or_else(|| E::custom("more values than any file of a node"))?;
+        Ok(())
+    }
+
+    fn again(&mut self) -> Count<'_> {
+        Count(self.0)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Count<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Count<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_none<E: Error>(self) -> Result<(), E> {
+        self.one()
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        self.again().one()?;
+        while list.next_element_seed(self.again())?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        self.again().one()?;
+        while map.next_key_seed(self.again())?.is_some() {
+            map.next_value_seed(self.again())?;
+        }
+        Ok(())
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(mut self, tagged: A) -> Result<(), A::Error> {
+        self.again().one()?;
+        let (_, content) = tagged.variant_seed(self.again())?;
+        content.newtype_variant_seed(self)
     }
 }

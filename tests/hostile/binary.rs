@@ -88,8 +88,20 @@ fn the_pairs_are_renewed_beside_a_mebibyte_of_hostile_yaml_in_every_other_file()
 }
 
 #[test]
+fn the_pairs_are_renewed_beside_128_or_256_kib_of_hostile_yaml_in_every_other_file() {
+    for size in &amplified::SIZES[1..3] {
+        for some in amplified::YAML.chunks(10) {
+            let texts: Vec<String> = some.iter().map(|growth| growth.text_of(*size)).collect();
+            the_pairs_are_renewed_beside(&texts);
+        }
+    }
+}
+
+#[test]
 fn the_pairs_are_renewed_beside_yaml_that_grows_by_aliases() {
-    the_pairs_are_renewed_beside(&amplified::bombs());
+    for text in amplified::bombs() {
+        the_pairs_are_renewed_beside(&[text]);
+    }
 }
 
 /// With nothing else to do: the kubelet's configuration says where the manifests are, and a hostile one says nothing.

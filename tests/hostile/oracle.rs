@@ -26,7 +26,11 @@ pub fn assert_speakable(reason: &str) {
     let control = reason.chars().find(|c| c.is_control());
     assert_eq!(control, None, "a control character in the reason {reason:?}");
     assert!(!reason.is_empty(), "no reason");
-    assert!(reason.len() <= LONGEST_REASON, "a reason of {} bytes", reason.len());
+    assert!(
+        reason.chars().count() <= LONGEST_REASON,
+        "a reason of {} characters",
+        reason.chars().count()
+    );
 }
 
 /// PEM text with certificates and keys, and the same bytes taken for DER.
