@@ -25,6 +25,9 @@ need() {
 need gcc has cc
 need libc6-dev test -e /usr/include/stdio.h
 need make has make
+# etcd-client makes its code from etcd's protobuf files.
+need protobuf-compiler has protoc
+need libprotobuf-dev test -e /usr/include/google/protobuf/descriptor.proto
 need openssl has openssl
 need faketime libfaketime
 need etcd-server has etcd
