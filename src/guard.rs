@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
-use crate::plan::{Decision, Item, Plan};
+use crate::plan::{Decision, Plan};
 use crate::scan::Signs;
 
 /// When this version was made: no honest clock is before it.
@@ -52,7 +52,7 @@ impl Cleared {
             because: because.to_owned(),
             fault: true,
         };
-        keep_needed_restarts(&mut self.plan);
+        self.plan.forget_idle_readers();
         true
     }
 }
@@ -207,21 +207,8 @@ fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
             any = true;
         }
     }
-    keep_needed_restarts(plan);
+    plan.forget_idle_readers();
     any
-}
-
-/// Readers whose credentials are no longer renewed are not restarted.
-fn keep_needed_restarts(plan: &mut Plan) {
-    let is_renewed = |item: &&Item| matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
-    let renewed: Vec<_> = plan
-        .items
-        .iter()
-        .filter(is_renewed)
-        .map(|item| item.name.clone())
-        .collect();
-    plan.restarts
-        .retain(|restart| restart.because.iter().any(|name| renewed.contains(name)));
 }
 
 #[cfg(test)]

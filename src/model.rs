@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use zeroize::Zeroizing;
 
@@ -229,6 +230,19 @@ pub enum Unread {
 
 /// What became of the attempt to read one path.
 pub type Read = Result<File, Unread>;
+
+/// A running program. Process ids are used again; id, start and boot together are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// When it started, in clock ticks since boot (`starttime` of proc_pid_stat(5)).
+    pub ticks: u64,
+    /// The last part of the name that it was called by.
+    pub program: String,
+    /// It runs in a pod's container (its control group is below `kubepods`, where the kubelet puts them).
+    pub in_pod: bool,
+}
 
 /// A failure that a person sees: what was attempted and why it failed, what to do, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]

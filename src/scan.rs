@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{self, AuthoritySpec, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::memory::{self, LastLook};
-use crate::model::{File, Read, Timestamp, Unread};
+use crate::model::{File, Process, Read, Timestamp, Unread};
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Scan {
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
+    /// The readers that the configuration names.
+    pub readers: Vec<ReaderSpec>,
     files: BTreeMap<PathBuf, Read>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
@@ -80,6 +83,7 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
         manifests: manifests(host, &manifests_folder),
         manifests_folder,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
+        readers: settings.readers.clone(),
         files: BTreeMap::new(),
         places: BTreeMap::new(),
     };
@@ -204,6 +208,27 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
             .cloned();
         file.names = std::iter::once(file.real.clone()).chain(others).collect();
     }
+}
+
+/// A reader's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The reader.
+    pub reader: String,
+    /// When it started, by the wall clock of now.
+    pub started: Timestamp,
+}
+
+/// Which of these programs run.
+pub fn running(host: &Host, programs: &[&str]) -> Vec<Running> {
+    let processes = host.processes(programs).into_iter();
+    let started = |process: Process| {
+        Some(Running {
+            started: host.started(&process)?,
+            reader: process.program,
+        })
+    };
+    processes.filter_map(started).collect()
 }
 
 /// Gathers what the guard wants to know, after a look.

@@ -63,6 +63,9 @@ fn without_any_file_the_defaults_hold() {
         ("backup.keep", "5"),
         ("backup.before_renewal", "\"required\""),
         ("restart.scope", "\"needed\""),
+        ("restart.method", "\"touch\""),
+        ("restart.grace", "\"10s\""),
+        ("restart.timeout", "\"3m\""),
     ];
     for (key, value) in defaults {
         assert_eq!(shown.get(key).map(String::as_str), Some(value), "{key}");
@@ -124,6 +127,9 @@ max_size = \"20GiB\"
 before_renewal = \"files\"
 [restart]
 scope = \"never\"
+method = \"park\"
+grace = \"5s\"
+timeout = \"1m\"
 ";
     assert_eq!(
         keys(changed).into_keys().collect::<Vec<_>>(),

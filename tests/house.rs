@@ -14,15 +14,16 @@ host: format model
 memory: host model
 scan: catalog config format host memory model
 inventory: catalog format model scan
-plan: catalog config format inventory model
+plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
 renew: format guard inventory model
-restart: format host model plan
+verify: catalog format host inventory
+restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
-report: backup catalog format inventory model plan restart
+report: backup catalog format inventory model plan restart verify
 agenda: config model
-cycle: backup config guard host inventory model plan renew report restart scan transaction
+cycle: backup catalog config guard host inventory model plan renew report restart scan transaction verify
 cli: agenda backup config cycle format guard host inventory memory model plan report scan transaction
 lib:
 main:
@@ -43,10 +44,11 @@ const PURE: [&str; 10] = [
 ];
 
 /// What a pure room must not name: files, processes, sockets, threads that wait, the clock.
-const EFFECTS: [&str; 8] = [
+const EFFECTS: [&str; 9] = [
     "std::fs",
     "std::process",
-    "std::net",
+    "TcpStream",
+    "UnixStream",
     "tokio",
     "now_utc",
     "SystemTime",

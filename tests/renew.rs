@@ -34,8 +34,8 @@ fn renew_all_replaces_the_10_pairs_of_a_1_20_node_and_nothing_else() {
 }
 
 #[test]
-fn renew_all_replaces_the_11_pairs_of_an_expired_node_and_nothing_else() {
-    renew_all_replaces_every_pair_and_nothing_else(support::EXPIRED, 11);
+fn renew_all_replaces_the_11_pairs_of_an_expired_node_and_the_kubelets_and_nothing_else() {
+    renew_all_replaces_every_pair_and_nothing_else(support::EXPIRED, 12);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn the_json_document_says_what_was_done() {
 }
 
 fn readers(document: &Value) -> Vec<&str> {
-    document["restarted"]
+    document["pending_restarts"]
         .as_array()
         .expect("a list")
         .iter()

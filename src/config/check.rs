@@ -1,6 +1,6 @@
 //! From files as written to settings: every value parsed, every relation checked, all problems kept.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text};
-use super::settings::{Backup, BeforeRenewal, Paths, Schedule, Scope, Settings};
-use crate::catalog::{self, AuthoritySpec, Extra, Store};
+use super::settings::{Backup, BeforeRenewal, Method, Paths, Restart, Schedule, Scope, Settings};
+use crate::catalog;
 use crate::format::text;
 
 /// Where backups go by default.
@@ -48,23 +48,20 @@ impl Settings {
             clock_wait,
             paths: c.paths(),
             backup: c.backup(),
-            scope: c.text(
-                "restart.scope",
-                |f| &f.restart.scope,
-                "needed",
-                |s| one_of(s, Scope::ALL, Scope::word),
-            ),
+            restart: c.restart(),
             authorities: c.authorities(),
             extra: c.extra(),
+            readers: c.readers(),
+            windows: c.windows(zone),
         };
         c.relations(&settings);
         settings
     }
 }
 
-struct Checker<'a> {
-    sources: &'a [Source],
-    problems: &'a mut Vec<Problem>,
+pub(super) struct Checker<'a> {
+    pub(super) sources: &'a [Source],
+    pub(super) problems: &'a mut Vec<Problem>,
 }
 
 impl Checker<'_> {
@@ -162,95 +159,22 @@ impl Checker<'_> {
         }
     }
 
-    fn authorities(&mut self) -> Vec<AuthoritySpec> {
-        let mut found = Vec::new();
-        for source in self.sources {
-            for ca in &source.file.ca {
-                let [name, certificate, key] = [(&ca.name, "name"), (&ca.path, "path"), (&ca.key, "key")]
-                    .map(|(value, key)| self.required(source, "ca", value, key));
-                if let (Some(name), Some(certificate), Some(key)) = (name, certificate, key) {
-                    let certificate = self.checked_path(source, "ca.path", &ca.path, &certificate);
-                    let key = self.checked_path(source, "ca.key", &ca.key, &key);
-                    found.push(AuthoritySpec { name, certificate, key });
-                }
-            }
-        }
-        found
-    }
-
-    fn extra(&mut self) -> Vec<Extra> {
-        let mut found: Vec<Extra> = Vec::new();
-        for source in self.sources {
-            for c in &source.file.certificate {
-                let name = self.required(source, "certificate", &c.name, "name");
-                let path = self.required(source, "certificate", &c.path, "path");
-                let ca = self.required(source, "certificate", &c.ca, "ca");
-                if let (Some(name), Some(path), Some(ca)) = (name, path, ca) {
-                    let certificate = self.checked_path(source, "certificate.path", &c.path, &path);
-                    let key = match &c.key {
-                        Some(key) => self.checked_path(source, "certificate.key", &c.key, key.get_ref()),
-                        None => certificate.clone(),
-                    };
-                    self.pattern(source, "certificate", &c.path, &[&name, &path, &key.to_string_lossy()]);
-                    found.push(Extra {
-                        name,
-                        store: Store::Pair { certificate, key },
-                        ca,
-                        readers: readers(&c.readers),
-                    });
-                }
-            }
-            for k in &source.file.kubeconfig {
-                let name = self.required(source, "kubeconfig", &k.name, "name");
-                let path = self.required(source, "kubeconfig", &k.path, "path");
-                let ca = self.required(source, "kubeconfig", &k.ca, "ca");
-                if let (Some(name), Some(path), Some(ca)) = (name, path, ca) {
-                    self.pattern(source, "kubeconfig", &k.path, &[&name, &path]);
-                    let path = self.checked_path(source, "kubeconfig.path", &k.path, &path);
-                    found.push(Extra {
-                        name,
-                        store: Store::Kubeconfig { path },
-                        ca,
-                        readers: readers(&k.readers),
-                    });
-                }
-            }
-        }
-        found
-    }
-
-    fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
-        match value {
-            Some(value) if !value.get_ref().is_empty() => Some(value.get_ref().clone()),
-            _ => {
-                let span = value.as_ref().map_or(0..0, Spanned::span);
-                let message = format!("every [[{table}]] needs a `{key}`");
-                self.problems
-                    .push(source.problem(span, &format!("{table}.{key}"), message));
-                None
-            }
-        }
-    }
-
-    fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
-        path(text).unwrap_or_else(|e| {
-            let span = value.as_ref().map_or(0..0, Spanned::span);
-            self.problems.push(source.problem(span, key, e));
-            PathBuf::from(text)
-        })
-    }
-
-    /// A `*` stands for the same text in path, key and name, and only in the last part of a path.
-    fn pattern(&mut self, source: &Source, table: &str, at: &Text, parts: &[&str]) {
-        let stars: Vec<_> = parts.iter().map(|part| part.matches('*').count()).collect();
-        let in_folder = parts[1..]
-            .iter()
-            .any(|p| Path::new(p).parent().is_some_and(|p| p.to_string_lossy().contains('*')));
-        if in_folder || stars.iter().any(|n| *n != stars[0] || *n > 1) {
-            let span = at.as_ref().map_or(0..0, Spanned::span);
-            let message = "a `*` must stand once in name, path and key alike, and in the file's name only";
-            self.problems
-                .push(source.problem(span, &format!("{table}.path"), message));
+    fn restart(&mut self) -> Restart {
+        Restart {
+            scope: self.text(
+                "restart.scope",
+                |f| &f.restart.scope,
+                "needed",
+                |s| one_of(s, Scope::ALL, Scope::word),
+            ),
+            method: self.text(
+                "restart.method",
+                |f| &f.restart.method,
+                "touch",
+                |s| one_of(s, Method::ALL, Method::word),
+            ),
+            grace: self.text("restart.grace", |f| &f.restart.grace, "10s", |s| seconds(s, 1, 600)),
+            timeout: self.text("restart.timeout", |f| &f.restart.timeout, "3m", |s| seconds(s, 5, 3600)),
         }
     }
 
@@ -323,10 +247,6 @@ impl Checker<'_> {
     }
 }
 
-fn readers(list: &[Spanned<String>]) -> Vec<String> {
-    list.iter().map(|r| r.get_ref().clone()).collect()
-}
-
 fn cron(text: &str) -> Result<(Cron, String), String> {
     let fields = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
@@ -342,7 +262,7 @@ fn cron(text: &str) -> Result<(Cron, String), String> {
     Ok((parsed, text.to_owned()))
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text)
         .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
     // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5); a century is far below it and far above any use.
@@ -350,6 +270,21 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` is not between 1m and 100 years"));
     }
     Ok(parsed)
+}
+
+/// A duration between these numbers of seconds.
+fn seconds(text: &str, least: u64, most: u64) -> Result<Duration, String> {
+    let parsed =
+        humantime::parse_duration(text).map_err(|e| format!("`{text}` is no duration ({e}); for example `30s`"))?;
+    let allowed = Duration::from_secs(least)..=Duration::from_secs(most);
+    let range = || {
+        format!(
+            "`{text}` is not between {} and {}",
+            text::duration(*allowed.start()),
+            text::duration(*allowed.end())
+        )
+    };
+    allowed.contains(&parsed).then_some(parsed).ok_or_else(range)
 }
 
 /// As [`duration`], or `0s`.
@@ -362,12 +297,16 @@ fn duration_or_none(text: &str) -> Result<Duration, String> {
 }
 
 /// The one that is written like this.
-fn one_of<T: Copy, const N: usize>(text: &str, all: [T; N], word: fn(T) -> &'static str) -> Result<T, String> {
+pub(super) fn one_of<T: Copy, const N: usize>(
+    text: &str,
+    all: [T; N],
+    word: fn(T) -> &'static str,
+) -> Result<T, String> {
     let found = all.into_iter().find(|one| word(*one) == text);
     found.ok_or_else(|| format!("`{text}` is not one of {}", all.map(word).join(", ")))
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() || path.components().any(|c| c == std::path::Component::ParentDir) || text.contains('\0') {
         return Err(format!("`{text}` is not an absolute path without `..`"));

@@ -39,6 +39,8 @@ pub struct File {
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
+    pub reader: Vec<Reader>,
+    pub window: Vec<Window>,
 }
 
 /// `[paths]`
@@ -71,6 +73,32 @@ pub struct Backup {
 #[allow(missing_docs)]
 pub struct Restart {
     pub scope: Text,
+    pub method: Text,
+    pub grace: Text,
+    pub timeout: Text,
+}
+
+/// `[[reader]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Reader {
+    pub name: Text,
+    pub unit: Text,
+    pub reload: Option<Spanned<bool>>,
+    pub exec: Vec<Spanned<String>>,
+    pub probe: Text,
+}
+
+/// `[[window]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Window {
+    pub days: Vec<Spanned<String>>,
+    pub start: Text,
+    pub length: Text,
+    pub timezone: Text,
 }
 
 /// `[[ca]]`

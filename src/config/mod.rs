@@ -4,6 +4,8 @@ mod check;
 pub mod file;
 pub mod settings;
 mod show;
+mod tables;
+pub mod window;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use croner::Cron;
 
+use super::window::Window;
+use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{AuthoritySpec, Extra};
 
 /// Everything that can be set, with all defaults applied.
@@ -25,12 +27,16 @@ pub struct Settings {
     pub paths: Paths,
     /// Backups.
     pub backup: Backup,
-    /// Which readers are restarted. Default: those that need it.
-    pub scope: Scope,
+    /// Restarts.
+    pub restart: Restart,
     /// Further CAs, or other places for the known ones.
     pub authorities: Vec<AuthoritySpec>,
     /// Further credentials, or other places for the known ones.
     pub extra: Vec<Extra>,
+    /// Readers that are no static pods, or whose address the manifests do not say.
+    pub readers: Vec<ReaderSpec>,
+    /// When restarts that may wait are carried out. Default: at once.
+    pub windows: Vec<Window>,
 }
 
 /// A cron schedule in a time zone.
@@ -104,6 +110,41 @@ impl BeforeRenewal {
             Self::Required => "required",
             Self::Files => "files",
             Self::Off => "off",
+        }
+    }
+}
+
+/// `[restart]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    /// Which readers are restarted. Default: those that need it.
+    pub scope: Scope,
+    /// How static pods are restarted. Default: touch.
+    pub method: Method,
+    /// How long an old process may take to end before it is killed, from the change of its manifest. Default 10 seconds.
+    pub grace: Duration,
+    /// How long one attempt to restart a reader may take until it is proven. Default 3 minutes.
+    pub timeout: Duration,
+}
+
+/// `[restart] method`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// An annotation in the manifest changes; the manifest is never missing.
+    Touch,
+    /// The manifest is taken out until the old process has ended; faster, and journalled.
+    Park,
+}
+
+impl Method {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Touch, Self::Park];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Touch => "touch",
+            Self::Park => "park",
         }
     }
 }

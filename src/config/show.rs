@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::settings::Settings;
+use super::window::DAYS;
 use crate::catalog::Store;
+use crate::catalog::readers::Means;
 use crate::format::text::{duration, exact_bytes};
 
 /// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
@@ -34,7 +36,10 @@ pub fn show(s: &Settings) -> String {
         format!("max_size = {}", quoted(&max_size)),
         format!("before_renewal = {}", quoted(s.backup.before_renewal.word())),
         "\n[restart]".into(),
-        format!("scope = {}", quoted(s.scope.word())),
+        format!("scope = {}", quoted(s.restart.scope.word())),
+        format!("method = {}", quoted(s.restart.method.word())),
+        format!("grace = {}", quoted(&duration(s.restart.grace))),
+        format!("timeout = {}", quoted(&duration(s.restart.timeout))),
     ];
     for line in lines {
         out.push_str(&line);
@@ -58,6 +63,35 @@ pub fn show(s: &Settings) -> String {
             out,
             "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]",
             readers.join(", ")
+        );
+    }
+    for reader in &s.readers {
+        let _ = writeln!(out, "\n[[reader]]\nname = {}", quoted(&reader.name));
+        match &reader.means {
+            Some(Means::Unit { unit, reload }) => {
+                let _ = writeln!(out, "unit = {}\nreload = {reload}", quoted(unit));
+            }
+            Some(Means::Exec { command }) => {
+                let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+                let _ = writeln!(out, "exec = [{}]", words.join(", "));
+            }
+            Some(Means::Pod { .. }) | None => {}
+        }
+        if let Some(probe) = reader.probe {
+            let _ = writeln!(out, "probe = {}", quoted(&probe.to_string()));
+        }
+    }
+    for window in &s.windows {
+        let days = DAYS.iter().zip(window.days).filter(|(_, opens)| *opens);
+        let days: Vec<_> = days.map(|(day, _)| quoted(day)).collect();
+        let (start, length) = (window.start.format("%H:%M").to_string(), duration(window.length));
+        let _ = writeln!(
+            out,
+            "\n[[window]]\ndays = [{}]\nstart = {}\nlength = {}\ntimezone = {}",
+            days.join(", "),
+            quoted(&start),
+            quoted(&length),
+            quoted(window.zone.name())
         );
     }
     out

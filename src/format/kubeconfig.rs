@@ -17,6 +17,8 @@ pub struct Kubeconfig {
     pub user: String,
     /// Where the credential is.
     pub credential: Credential,
+    /// The CAs by which the server is known (`certificate-authority-data` of the current context's cluster), as PEM.
+    pub authorities: Option<String>,
 }
 
 /// Where a kubeconfig's credential is. Data wins over files, as in client-go (`clientcmd`).
@@ -49,6 +51,7 @@ impl std::fmt::Debug for Credential {
 
 const CERTIFICATE: &str = "client-certificate-data";
 const KEY: &str = "client-key-data";
+const AUTHORITIES: &str = "certificate-authority-data";
 
 /// Reads the current context's user out of a kubeconfig.
 pub fn parse(text: &str) -> Result<Kubeconfig, String> {
@@ -59,9 +62,13 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
         .ok_or_else(|| format!("has no context `{}`", printable(current)))?;
     let user = text_of(context, "user").ok_or_else(|| format!("has no user in context `{}`", printable(current)))?;
     let entry = user_entry(&config, user)?;
+    let cluster =
+        text_of(context, "cluster").and_then(|name| yaml::named(config.get("clusters"), name)?.get("cluster"));
     Ok(Kubeconfig {
         user: user.to_owned(),
         credential: credential(entry, user)?,
+        // What is wrong with it is no reason not to renew the user's credential.
+        authorities: cluster.and_then(|cluster| decode(text_of(cluster, AUTHORITIES)?, AUTHORITIES).ok()),
     })
 }
 

@@ -16,6 +16,8 @@ pub const RESTARTED_AT: &str = "kubecertd.io/restarted-at";
 /// What a static pod manifest says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    /// The pod's name, for example `kube-apiserver` (the kubelet adds the node's).
+    pub pod: String,
     /// The program of the first container, for example `kube-apiserver`.
     pub component: String,
     /// Major and minor version by the image's tag, where it has one.
@@ -46,6 +48,7 @@ impl Manifest {
             .or_else(|| container.get("name").and_then(Value::as_str))
             .unwrap_or(name);
         Ok(Self {
+            pod: name.to_owned(),
             component: component.to_owned(),
             version: container.get("image").and_then(Value::as_str).and_then(version_of),
             flags: flags(&words),

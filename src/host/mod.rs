@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod copy;
 pub mod files;
+pub mod http;
 pub mod lock;
 pub mod log;
 pub mod notify;
@@ -40,6 +41,11 @@ impl Host {
     /// Where `path`, seen from the root, is for this process.
     fn at(&self, path: &Path) -> PathBuf {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Whether it is the machine that this process runs on. Nothing is started or ended for another root: it would hit this machine.
+    pub fn is_this_machine(&self) -> bool {
+        self.root == Path::new("/")
     }
 
     /// Fails when the process was asked to end.

@@ -1,11 +1,20 @@
 //! What runs on the node.
 
+use std::ffi::OsStr;
 use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Host;
+use super::files::distrust;
+use crate::model::{Failure, Process, Timestamp};
+
+/// Numbers of fields in proc_pid_stat(5).
+const STATE: usize = 3;
+const STARTTIME: usize = 22;
 
 /// How often a running program is asked whether it has ended.
 const EVERY: Duration = Duration::from_millis(10);
@@ -21,6 +30,75 @@ impl Host {
         })
     }
 
+    /// All processes of these programs, by the name that they were called by.
+    pub fn processes(&self, programs: &[&str]) -> Vec<Process> {
+        let names = self.names(Path::new("/proc")).unwrap_or_default();
+        let pids = names.iter().filter_map(|name| name.to_str()?.parse().ok());
+        pids.filter_map(|pid| self.process(pid))
+            .filter(|process| programs.contains(&process.program.as_str()))
+            .collect()
+    }
+
+    /// The process with this id; none for one that has ended, or a thread of the kernel.
+    pub fn process(&self, pid: i32) -> Option<Process> {
+        let folder = self.at(Path::new("/proc")).join(pid.to_string());
+        let read = |name: &str| std::fs::read(folder.join(name)).ok();
+        let command = read("cmdline")?;
+        let called = command
+            .split(|byte| *byte == 0)
+            .next()
+            .filter(|called| !called.is_empty())?;
+        let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
+        // The second field is the name in brackets, and may hold anything; a zombie has ended.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        let program = Path::new(OsStr::from_bytes(called)).file_name()?.to_str()?.to_owned();
+        Some(Process {
+            pid,
+            ticks: fields.nth(STARTTIME - STATE - 1)?.parse().ok()?,
+            program,
+            in_pod: String::from_utf8_lossy(&read("cgroup")?).contains("kubepods"),
+        })
+        .filter(|_| !matches!(state, "Z" | "X"))
+    }
+
+    /// When it started, by the wall clock; none where the clock does not reach that far.
+    pub fn started(&self, process: &Process) -> Option<Timestamp> {
+        let uptime = time::Duration::seconds(self.uptime());
+        let ran_from = i64::try_from(process.ticks / rustix::param::clock_ticks_per_second()).ok()?;
+        self.now()
+            .checked_sub(uptime)?
+            .checked_add(time::Duration::seconds(ran_from))
+    }
+
+    /// Ends a process at once (SIGKILL). False when it had ended already, or its id belongs to another one by now.
+    ///
+    /// The descriptor is opened first and the identity read after it, so that no other process can be hit (pidfd_open(2)).
+    pub fn kill(&self, process: &Process) -> Result<bool, Failure> {
+        let fail = |e: rustix::io::Errno| {
+            Failure::new(format!(
+                "cannot end {} (pid {}): {}",
+                process.program,
+                process.pid,
+                super::reason(&e.into())
+            ))
+        };
+        let Some(pid) = rustix::process::Pid::from_raw(process.pid) else {
+            return Ok(false);
+        };
+        let descriptor = match rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+            Err(rustix::io::Errno::SRCH) => return Ok(false),
+            other => other.map_err(fail)?,
+        };
+        if self.process(process.pid).as_ref() != Some(process) {
+            return Ok(false);
+        }
+        match rustix::process::pidfd_send_signal(&descriptor, rustix::process::Signal::KILL) {
+            Err(rustix::io::Errno::SRCH) => Ok(false),
+            other => other.map(|()| true).map_err(fail),
+        }
+    }
+
     /// The node's name: `/etc/hostname` of the root, or what the kernel says.
     pub fn node_name(&self) -> String {
         let file = self.read(Path::new("/etc/hostname")).ok();
@@ -32,29 +110,62 @@ impl Host {
 
     /// What a program of this machine prints, if it ends well within `limit`: no shell, no environment, no input.
     pub fn output(&self, program: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
-        let deadline = Instant::now() + limit;
-        let mut child = Command::new(program)
-            .args(arguments)
-            .env_clear()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let status = loop {
-            match child.try_wait() {
-                Ok(Some(status)) => break status,
-                Ok(None) if Instant::now() < deadline => std::thread::sleep(EVERY),
-                _ => {
-                    // It is ours and hangs; there is nothing to learn from a failure to end it.
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return None;
-                }
-            }
-        };
+        let mut child = spawn(program, arguments, Stdio::piped()).ok()?;
+        wait(&mut child, limit).ok()?;
         let mut text = String::new();
         child.stdout.take()?.take(4096).read_to_string(&mut text).ok()?;
-        status.success().then_some(text)
+        Some(text)
+    }
+
+    /// Runs a program of this machine until it ends well, within `limit`: no shell, no environment but a plain PATH, no input.
+    /// What it prints goes where our own log goes.
+    pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
+        wait(&mut spawn(program, arguments, Stdio::null())?, limit)
+    }
+
+    /// Why others than root could change what this program does.
+    pub fn distrust_program(&self, program: &Path) -> Option<String> {
+        let found = self.resolve(program).ok()?;
+        let file = self.identity(&found.real)?;
+        found
+            .unsafe_way
+            .or_else(|| distrust(program, file.uid, file.gid, file.mode))
+    }
+}
+
+/// Where programs that a command calls by their name alone are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn spawn(program: &Path, arguments: &[&str], stdout: Stdio) -> Result<Child, String> {
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|e| super::reason(&e))
+}
+
+/// Waits for a child of ours; one that takes longer is killed with all that it started.
+fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(status)) => return Err(format!("it ended with {status}")),
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(EVERY),
+            Ok(None) => {
+                // They are ours and hang; there is nothing to learn from a failure to end them.
+                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+                let _ = group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
+                let _ = child.wait();
+                return Err(format!("it did not end within {} s", limit.as_secs()));
+            }
+            Err(e) => return Err(super::reason(&e)),
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{Authority, Signer, find_key, why};
+use super::credential::find_key;
+use super::{Authority, Signer, why};
 use crate::catalog::AuthoritySpec;
 use crate::format::text::printable;
 use crate::format::{pem, x509};

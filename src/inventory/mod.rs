@@ -1,18 +1,20 @@
 //! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
 
 mod authority;
+mod credential;
+pub mod readers;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::catalog::{self, AuthoritySpec, Keeper, Spec, Store};
-use crate::format::kubeconfig::{self, Kubeconfig};
+use crate::catalog::readers::ETCD;
+use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
 use crate::format::manifest::{self, Manifest};
 use crate::format::text::printable;
-use crate::format::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::Scan;
+use readers::Reader;
 
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
@@ -25,8 +27,10 @@ pub struct Inventory {
     pub authorities: Vec<Authority>,
     /// The static pods whose manifests parse.
     pub pods: Vec<Pod>,
-    /// What is wrong with the other manifests, one sentence each.
+    /// What is wrong in the manifests folder, one sentence each.
     pub bad_manifests: Vec<String>,
+    /// Every reader that is known here, in the order of restarts.
+    pub readers: Vec<Reader>,
     /// Whether sa.key and sa.pub belong together.
     pub service_account: Result<(), String>,
     /// No etcd member runs on this node.
@@ -86,6 +90,8 @@ pub enum Holding {
         certificate: (String, Range<usize>),
         /// The decoded key text and the place of the key in it.
         key: Option<(zeroize::Zeroizing<String>, Range<usize>)>,
+        /// The CAs by which it knows its server, PEM.
+        authorities: Option<String>,
     },
 }
 
@@ -111,6 +117,17 @@ impl Present {
                 .chain(key.as_ref().map(|(file, _)| file))
                 .collect(),
             Holding::Embedded { file, .. } => vec![file],
+        }
+    }
+
+    /// The certificate with its chain and the key, as PEM, where both can be read as text.
+    pub fn identity(&self) -> Option<(&str, &str)> {
+        match &self.holding {
+            Holding::Files { certificate, key, .. } => {
+                let (key, _) = key.as_ref()?;
+                Some((certificate.0.bytes.text().ok()?, key.bytes.text().ok()?))
+            }
+            Holding::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
         }
     }
 
@@ -162,13 +179,14 @@ pub fn take(scan: &Scan) -> Inventory {
             Err(reason) => bad_manifests.push(format!("{} {}", path.display(), printable(&reason))),
         }
     }
+    bad_manifests.extend(readers::suspicious(scan, &pods));
     let etcd_is_external = etcd_is_external(scan, &pods);
     let credentials = scan
         .specs
         .iter()
         .map(|spec| Credential {
             spec: spec.clone(),
-            state: state(scan, spec),
+            state: credential::state(scan, spec),
         })
         .filter(|c| !(etcd_is_external && c.spec.ca == catalog::ETCD_CA && matches!(c.state, State::Missing)))
         .collect();
@@ -182,6 +200,7 @@ pub fn take(scan: &Scan) -> Inventory {
         at: scan.at,
         credentials,
         authorities,
+        readers: readers::all(scan, &pods),
         pods,
         bad_manifests,
         service_account: authority::service_account(scan),
@@ -205,9 +224,23 @@ impl Inventory {
         self.authorities.iter().find(|a| a.spec.name == name)
     }
 
+    /// The manifest of the static pod that runs this program.
+    pub fn pod(&self, component: &str) -> Option<&Manifest> {
+        self.pods.iter().map(|p| &p.manifest).find(|m| m.component == component)
+    }
+
     /// The etcd member's manifest.
     pub fn etcd(&self) -> Option<&Manifest> {
-        self.pods.iter().map(|p| &p.manifest).find(|m| m.component == "etcd")
+        self.pod(ETCD)
+    }
+
+    /// The credential with this name, if it could be read.
+    pub fn present(&self, name: &str) -> Option<&Present> {
+        let found = self.credentials.iter().find(|c| c.spec.name == name)?;
+        match &found.state {
+            State::Present(present) => Some(present),
+            _ => None,
+        }
     }
 
     /// An etcd member is meant to run here: its pod, or the certificate that it serves, is there.
@@ -255,109 +288,5 @@ fn why(unread: &Unread) -> String {
     match unread {
         Unread::Missing => "is missing".into(),
         Unread::Because(reason) => reason.clone(),
-    }
-}
-
-fn state(scan: &Scan, spec: &Spec) -> State {
-    let path = spec.store.path();
-    if is_missing(scan.file(path)) {
-        return State::Missing;
-    }
-    let present = match &spec.store {
-        Store::Pair { certificate, key } => in_files(scan, certificate, key),
-        Store::Kubeconfig { path } => in_kubeconfig(scan, path),
-    };
-    match present {
-        Ok(present) => State::Present(Box::new(present)),
-        Err(reason) => State::Unreadable(printable(&reason)),
-    }
-}
-
-fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Present, String> {
-    let at = |reason: String| format!("{} {reason}", certificate_path.display());
-    let file = scan.file(certificate_path).as_ref().map_err(|e| at(why(e)))?;
-    let (block, certificate) = leaf(file.bytes.text().map_err(at)?).map_err(at)?;
-    let key_at = |reason: String| format!("{} {reason}", key_path.display());
-    let key_file = match scan.file(key_path) {
-        Ok(file) => Some(file),
-        Err(Unread::Missing) => None,
-        Err(unread) => return Err(key_at(why(unread))),
-    };
-    let found = key_file
-        .ok_or_else(|| "is missing".to_owned())
-        .and_then(|file| find_key(file.bytes.text()?));
-    if key_file.is_some_and(|key| key.is_same(file)) {
-        // One file for both: without its key it is no file that a key could be put into.
-        found.as_ref().map_err(|reason| key_at(reason.clone()))?;
-    }
-    let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
-    let key = matching(found.map(|(_, facts)| facts), &certificate).map_err(&key_at);
-    Ok(Present {
-        certificate,
-        key,
-        holding: Holding::Files {
-            certificate: (file.clone(), block.range),
-            key_place: scan.place(key_path).map_err(key_at),
-            key: key_file.map(|file| (file.clone(), place)),
-        },
-    })
-}
-
-fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
-    let at = |reason: String| format!("{} {reason}", path.display());
-    let file = scan.file(path).as_ref().map_err(|e| at(why(e)))?;
-    let Kubeconfig { credential, .. } = kubeconfig::parse(file.bytes.text().map_err(at)?).map_err(at)?;
-    match credential {
-        kubeconfig::Credential::Files { certificate, key } => {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            in_files(scan, &folder.join(certificate), &folder.join(key)).map_err(|reason| {
-                format!(
-                    "{} refers to a credential that cannot be read: {reason}",
-                    path.display()
-                )
-            })
-        }
-        kubeconfig::Credential::Embedded { certificate: text, key } => {
-            let (block, certificate) = leaf(&text).map_err(|e| at(format!("has a client certificate that {e}")))?;
-            let found = key
-                .as_ref()
-                .ok_or_else(|| "has no client key".to_owned())
-                .and_then(|text| find_key(text));
-            let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
-            Ok(Present {
-                key: matching(found.map(|(_, facts)| facts), &certificate).map_err(at),
-                certificate,
-                holding: Holding::Embedded {
-                    file: file.clone(),
-                    certificate: (text, block.range),
-                    key: key.zip(place),
-                },
-            })
-        }
-    }
-}
-
-/// The first certificate is the leaf; what follows is its chain (RFC 8446, 4.4.2).
-fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
-    let mut all = x509::parse_pem(text)?;
-    Ok(all.swap_remove(0))
-}
-
-fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
-    let blocks = pem::blocks(text)?;
-    let block = blocks
-        .into_iter()
-        .find(pem::Block::is_private_key)
-        .ok_or("holds no private key")?;
-    let facts = key::parse(&block)?;
-    Ok((block, facts))
-}
-
-fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
-    let facts = found.map_err(|reason| printable(&reason))?;
-    if facts.public_key == certificate.public_key {
-        Ok(facts.style)
-    } else {
-        Err("does not match its certificate".into())
     }
 }

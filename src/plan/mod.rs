@@ -1,5 +1,6 @@
 //! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
 
+pub mod readers;
 mod refusal;
 
 use std::collections::BTreeSet;
@@ -7,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use time::Duration;
 
-use crate::catalog::{self, Keeper, Uptake};
+use crate::catalog::Keeper;
 use crate::config::Settings;
-use crate::config::settings::Scope;
 use crate::format::text;
-use crate::inventory::{Credential, Inventory, Pod, Present, Signer, State};
+use crate::inventory::{Credential, Inventory, Present, Signer, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
+use crate::scan::Running;
+use readers::ReaderStep;
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -55,8 +57,8 @@ pub struct Plan {
     pub at: Timestamp,
     /// One item a credential, in the order of the inventory.
     pub items: Vec<Item>,
-    /// Which readers are restarted after it, in order.
-    pub restarts: Vec<Restart>,
+    /// The readers of what is renewed, in the order in which they are restarted or proven.
+    pub readers: Vec<ReaderStep>,
 }
 
 /// What is to be done with one credential.
@@ -121,17 +123,6 @@ impl Decision {
     }
 }
 
-/// A static pod to be restarted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restart {
-    /// The program, for example `kube-scheduler`.
-    pub reader: String,
-    /// Its manifest, without symlinks.
-    pub manifest: PathBuf,
-    /// Which renewed credentials it reads.
-    pub because: Vec<String>,
-}
-
 impl Plan {
     /// The credentials to be renewed.
     pub fn renewals(&self) -> impl Iterator<Item = (&Item, Validity)> {
@@ -139,6 +130,30 @@ impl Plan {
             Decision::Renew { validity, .. } => Some((item, validity)),
             _ => None,
         })
+    }
+
+    /// The readers that are restarted.
+    pub fn restarts(&self) -> impl Iterator<Item = &ReaderStep> {
+        self.readers.iter().filter(|step| step.restarts())
+    }
+
+    /// Readers of what is no longer renewed have nothing to do.
+    pub fn forget_idle_readers(&mut self) {
+        let is_renewed = |item: &&Item| matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
+        let renewed: Vec<_> = self
+            .items
+            .iter()
+            .filter(is_renewed)
+            .map(|item| item.name.clone())
+            .collect();
+        let known: Vec<_> = self.items.iter().map(|item| item.name.clone()).collect();
+        for step in &mut self.readers {
+            step.reads.retain(|name| renewed.contains(name));
+            // What it holds in memory alone is no credential of the plan, and stays.
+            step.holds
+                .retain(|name| renewed.contains(name) || !known.contains(name));
+        }
+        self.readers.retain(|step| !step.reads.is_empty() || step.restarts());
     }
 
     /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
@@ -155,7 +170,12 @@ impl Plan {
 /// Makes the plan.
 ///
 /// Fails only when the request names a credential that this node does not have.
-pub fn make(inventory: &Inventory, settings: &Settings, request: &Request) -> Result<Plan, Failure> {
+pub fn make(
+    inventory: &Inventory,
+    settings: &Settings,
+    running: &[Running],
+    request: &Request,
+) -> Result<Plan, Failure> {
     check_names(inventory, &request.which)?;
     let mut items: Vec<Item> = inventory
         .credentials
@@ -166,9 +186,9 @@ pub fn make(inventory: &Inventory, settings: &Settings, request: &Request) -> Re
     let mut plan = Plan {
         at: inventory.at,
         items,
-        restarts: Vec::new(),
+        readers: Vec::new(),
     };
-    plan.restarts = restarts(inventory, settings.scope, &plan);
+    plan.readers = readers::steps(inventory, settings, running, &plan);
     Ok(plan)
 }
 
@@ -198,7 +218,8 @@ fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, req
         State::Present(present) => {
             let ends = present.certificate.validity.not_after;
             item.expires = Some(ends);
-            if spec.keeper == Keeper::Kubelet {
+            let is_kubelets = spec.keeper == Keeper::Kubelet;
+            if is_kubelets && !present.certificate.validity.has_ended(inventory.at) {
                 item.decision = Decision::Leave("the kubelet renews it itself".into());
             } else {
                 item.due = Some(ends.saturating_sub(settings.renew_before.try_into().unwrap_or(Duration::MAX)));
@@ -228,6 +249,8 @@ fn decide(
     };
     let because = if let Err(reason) = &present.key {
         format!("its pair is broken: {reason}")
+    } else if expired && credential.spec.keeper == Keeper::Kubelet {
+        "it has expired, and the kubelet can no longer renew it itself".into()
     } else if expired {
         "it has expired".into()
     } else if due.is_some_and(|due| due < now) {
@@ -319,45 +342,4 @@ fn names(credential: &Credential) -> BTreeSet<&Path> {
         State::Present(present) => present.names(),
         _ => BTreeSet::new(),
     }
-}
-
-fn restarts(inventory: &Inventory, scope: Scope, plan: &Plan) -> Vec<Restart> {
-    let mut found: Vec<Restart> = Vec::new();
-    if scope == Scope::Never {
-        return found;
-    }
-    for pod in &inventory.pods {
-        let because: Vec<String> = plan
-            .items
-            .iter()
-            .zip(&inventory.credentials)
-            .filter(|(item, _)| matches!(item.decision, Decision::Renew { .. } | Decision::With(_)))
-            .filter(|(_, credential)| must_restart(pod, credential, scope))
-            .map(|(item, _)| item.name.clone())
-            .collect();
-        if !because.is_empty() {
-            found.push(Restart {
-                reader: pod.manifest.component.clone(),
-                manifest: pod.file.real.clone(),
-                because,
-            });
-        }
-    }
-    found.sort_by_key(|r| {
-        catalog::RESTART_ORDER
-            .iter()
-            .position(|c| *c == r.reader)
-            .unwrap_or(usize::MAX)
-    });
-    found
-}
-
-fn must_restart(pod: &Pod, credential: &Credential, scope: Scope) -> bool {
-    let State::Present(present) = &credential.state else {
-        return false;
-    };
-    let manifest = &pod.manifest;
-    let reads = credential.spec.readers.contains(&manifest.component);
-    let holds = catalog::uptake(&manifest.component, manifest.version, present.is_embedded()) == Uptake::Holds;
-    reads && (scope == Scope::All || holds)
 }

@@ -47,6 +47,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
             file,
             certificate: (text, leaf),
             key,
+            ..
         } => {
             let fail = |reason| (file.real.clone(), reason);
             let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);

@@ -8,7 +8,9 @@ use super::{Format, json, plan, yaml};
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
+use crate::restart::Restarted;
 use crate::restart::pending::Pending;
+use crate::verify::Proven;
 
 /// Everything that one cycle saw and did.
 #[derive(Debug, Clone)]
@@ -21,8 +23,10 @@ pub struct Report {
     pub backup: Option<PathBuf>,
     /// The new pairs that are in place.
     pub renewed: Vec<Renewed>,
-    /// The static pods whose manifests were changed.
-    pub restarted: Vec<Pending>,
+    /// The readers that were restarted.
+    pub restarted: Vec<Restarted>,
+    /// How each renewed credential was proven to be in use, reader by reader.
+    pub proofs: Vec<Proven>,
     /// Restarts still to be done.
     pub pending: Vec<Pending>,
     /// What a person should know.
@@ -68,7 +72,8 @@ struct Document<'a> {
     exit: u8,
     backup: Option<&'a PathBuf>,
     renewed: &'a [Renewed],
-    restarted: &'a [Pending],
+    restarted: &'a [Restarted],
+    proofs: &'a [Proven],
     pending_restarts: &'a [Pending],
     credentials: Vec<plan::Row>,
     warnings: &'a [String],
@@ -123,7 +128,12 @@ impl Report {
         let names: Vec<_> = self.renewed.iter().map(|r| r.name.as_str()).collect();
         let faults: Vec<_> = self.plan.faults().map(|item| item.name.as_str()).collect();
         let mut out = self.outcome().to_owned();
-        for (what, list) in [(": ", names), ("; not: ", faults)] {
+        let pending: Vec<_> = self.pending.iter().map(|left| left.reader.as_str()).collect();
+        for (what, list) in [
+            (": ", names),
+            ("; not: ", faults),
+            ("; still to be restarted: ", pending),
+        ] {
             if !list.is_empty() {
                 out.push_str(what);
                 out.push_str(&list.join(", "));
@@ -143,6 +153,7 @@ impl Report {
             backup: self.backup.as_ref(),
             renewed: &self.renewed,
             restarted: &self.restarted,
+            proofs: &self.proofs,
             pending_restarts: &self.pending,
             credentials: self.plan.items.iter().map(plan::Row::from).collect(),
             warnings: &self.warnings,
@@ -182,10 +193,23 @@ impl Report {
         }
         for restarted in &self.restarted {
             out.push_str(&format!(
-                "restarted {}: {} changed\n",
-                restarted.reader,
-                restarted.manifest.display()
+                "restarted {} ({}, {:.1} s)\n",
+                restarted.reader, restarted.method, restarted.seconds
             ));
+        }
+        for proven in &self.proofs {
+            let reader = proven
+                .reader
+                .as_deref()
+                .map(|reader| format!(" by {reader}"))
+                .unwrap_or_default();
+            let note = proven
+                .note
+                .as_deref()
+                .map(|note| format!(": {note}"))
+                .unwrap_or_default();
+            let proof = proven.proof.word();
+            out.push_str(&format!("{proof} {}{reader}{note}\n", proven.credential));
         }
         for pending in &self.pending {
             out.push_str(&format!("{} still has to be restarted\n", pending.reader));

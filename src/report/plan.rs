@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Format, json, yaml};
+use crate::catalog::readers::Means;
 use crate::format::text;
 use crate::model::Failure;
-use crate::plan::{Item, Plan, Restart};
+use crate::plan::readers::ReaderStep;
+use crate::plan::{Item, Plan};
 
 /// The plan as a document. A stable interface.
 #[derive(Debug, Serialize)]
@@ -28,12 +30,15 @@ pub(super) struct Row {
     due: Option<String>,
 }
 
-/// One static pod.
+/// One reader that is restarted.
 #[derive(Debug, Serialize)]
 pub(super) struct RestartRow {
     reader: String,
-    manifest: PathBuf,
+    #[serde(flatten)]
+    means: Means,
     reason: String,
+    /// It may wait for a maintenance window until then.
+    until: Option<String>,
 }
 
 impl From<&Item> for Row {
@@ -56,12 +61,13 @@ impl std::fmt::Display for Row {
     }
 }
 
-impl From<&Restart> for RestartRow {
-    fn from(restart: &Restart) -> Self {
+impl From<&ReaderStep> for RestartRow {
+    fn from(step: &ReaderStep) -> Self {
         Self {
-            reader: restart.reader.clone(),
-            manifest: restart.manifest.clone(),
-            reason: format!("it reads {}", restart.because.join(", ")),
+            reader: step.reader.clone(),
+            means: step.means.clone(),
+            reason: format!("it holds {}", step.holds.join(", ")),
+            until: step.until.map(text::rfc3339),
         }
     }
 }
@@ -70,7 +76,7 @@ impl From<&Restart> for RestartRow {
 pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String, Failure> {
     let document = Document {
         credentials: plan.items.iter().map(Row::from).collect(),
-        restarts: plan.restarts.iter().map(RestartRow::from).collect(),
+        restarts: plan.restarts().map(RestartRow::from).collect(),
         warnings: warnings.to_vec(),
     };
     match format {
@@ -97,15 +103,19 @@ pub(super) fn table(plan: &Plan) -> String {
         ]
     });
     let mut out = text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-    for restart in &plan.restarts {
+    for step in plan.restarts() {
+        let how = match &step.means {
+            Means::Pod { manifest } => format!("by its manifest {}", manifest.display()),
+            Means::Unit { unit, .. } => format!("by its unit {unit}"),
+            Means::Exec { command } => format!("by {}", command.join(" ")),
+        };
         out.push_str(&format!(
-            "\nrestart {} by an annotation in {}: it holds {} in memory",
-            restart.reader,
-            restart.manifest.display(),
-            restart.because.join(", ")
+            "\nrestart {} {how}: it holds {} in memory",
+            step.reader,
+            step.holds.join(", ")
         ));
     }
-    if !plan.restarts.is_empty() {
+    if plan.restarts().next().is_some() {
         out.push('\n');
     }
     out

@@ -1,4 +1,325 @@
-//! Restart: make the readers that hold a renewed credential in memory start anew.
+//! Restart: bring the readers of renewed credentials to the new ones, one after the other, and prove it.
+//!
+//! A reader that re-reads its files is only asked, for up to 90 s. One that holds the old credential, or still shows it then, is restarted:
+//! by the configured method, then by parking its manifest, each within `[restart] timeout`. What fails then is the caller's to undo.
 
+mod attempt;
+pub mod park;
 pub mod pending;
 pub mod static_pod;
+pub mod unit;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use tracing::info;
+
+use crate::catalog::readers::{KUBELET, Means};
+use crate::config::Settings;
+use crate::config::settings::Scope;
+use crate::config::window;
+use crate::host::Host;
+use crate::inventory::Inventory;
+use crate::inventory::readers::Reader;
+use crate::model::{Failure, Process};
+use crate::plan::readers::ReaderStep;
+use crate::verify::probes::{self, KUBELET_HEALTH};
+use crate::verify::{Proof, Proven, is_well, prove};
+use attempt::{Attempt, Missed};
+use pending::Pending;
+
+/// Older kube-apiservers poll their files once a minute; a reader that shows the old certificate for longer than this is stale.
+const STALE: Duration = Duration::from_secs(90);
+
+/// What the readers were like before anything was changed.
+#[derive(Debug)]
+pub struct Before {
+    readers: BTreeMap<String, State>,
+    /// A kubelet runs and answers: without one no static pod is made anew.
+    kubelet: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    processes: Vec<Process>,
+    /// Why it was not well, where it says.
+    unwell: Option<String>,
+}
+
+impl Before {
+    /// Whether a reader can be restarted now; a static pod needs a kubelet for it.
+    pub fn has_means(&self, means: &Means) -> bool {
+        self.kubelet || !matches!(means, Means::Pod { .. })
+    }
+
+    /// The processes that a reader had.
+    pub fn processes(&self, reader: &str) -> &[Process] {
+        self.readers.get(reader).map_or(&[], |state| &state.processes)
+    }
+}
+
+/// How much a failure may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stakes {
+    /// All old credentials are good for a while: a reader that was not well before is left alone.
+    Calm,
+    /// An old credential has expired, or ends within `urgent_before`: that a reader is not well does not keep it from being restarted.
+    Urgent,
+}
+
+/// What became of the readers.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What is known of each renewed credential and each reader of it.
+    pub proven: Vec<Proven>,
+    /// Who was restarted.
+    pub restarted: Vec<Restarted>,
+    /// Who may have been ended or started, whether it came to a good end or not.
+    pub attempted: Vec<String>,
+    /// Who still has to be.
+    pub pending: Vec<Pending>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A reader that was restarted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Restarted {
+    /// The reader.
+    pub reader: String,
+    /// Its means.
+    #[serde(flatten)]
+    pub means: Means,
+    /// `touch`, `park`, `restart`, `reload` or `exec`.
+    pub method: &'static str,
+    /// Seconds from the change to the proof.
+    pub seconds: f64,
+}
+
+/// Looks at the readers before anything is changed.
+pub fn before(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Before {
+    let known = steps.iter().filter_map(|step| reader(inventory, step));
+    let readers = known.map(|reader| {
+        let processes = attempt::processes(host, &reader.name, &reader.means);
+        let asks = probes::health(reader).filter(|_| !processes.is_empty());
+        let unwell = asks.and_then(|health| is_well(host, &health).err());
+        (reader.name.clone(), State { processes, unwell })
+    });
+    Before {
+        readers: readers.collect(),
+        kubelet: kubelet_answers(host),
+    }
+}
+
+/// A stopped or frozen kubelet makes no pod anew, and a process that is ended then stays away.
+fn kubelet_answers(host: &Host) -> bool {
+    !host.processes(&[KUBELET]).is_empty() && is_well(host, &KUBELET_HEALTH).is_ok()
+}
+
+fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader> {
+    inventory.readers.iter().find(|reader| reader.name == step.reader)
+}
+
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. The first that cannot be brought ends it; what was
+/// done until then stands in the outcome.
+pub fn bring(
+    host: &Host,
+    settings: &Settings,
+    inventory: &Inventory,
+    steps: &[ReaderStep],
+    before: &Before,
+    stakes: Stakes,
+) -> (Outcome, Option<Failure>) {
+    let mut outcome = Outcome::default();
+    let bringing = Bringing {
+        host,
+        settings,
+        inventory,
+        before,
+        stakes,
+    };
+    for step in steps {
+        if let Err(failure) = bringing.one(step, &mut outcome) {
+            return (outcome, Some(failure));
+        }
+    }
+    (outcome, None)
+}
+
+struct Bringing<'a> {
+    host: &'a Host,
+    settings: &'a Settings,
+    inventory: &'a Inventory,
+    before: &'a Before,
+    stakes: Stakes,
+}
+
+impl Bringing<'_> {
+    fn one(&self, step: &ReaderStep, outcome: &mut Outcome) -> Result<(), Failure> {
+        // A manifest that was restored, or taken away, by somebody else.
+        let Some(reader) = reader(self.inventory, step) else {
+            return self.later(step, format!("{} is no longer known here", step.reader), outcome);
+        };
+        if self.host.stop.requested() {
+            return self.later(step, "the process was asked to end".into(), outcome);
+        }
+        if let Some(reason) = self.waits(step) {
+            info!("{} is restarted later: {reason}", step.reader);
+            return self.later_quietly(step, reason, outcome);
+        }
+        let questions = probes::of_reader(self.inventory, reader, &step.reads);
+        if !step.restarts() {
+            if !self.runs(reader) {
+                return self.later_quietly(step, format!("{} does not run", step.reader), outcome);
+            }
+            let stale = match prove(
+                self.host,
+                Some(&step.reader),
+                &questions,
+                STALE.min(self.settings.restart.timeout),
+            ) {
+                Ok(proven) => {
+                    outcome.proven.extend(proven);
+                    return Ok(());
+                }
+                Err(_) if self.host.stop.requested() => {
+                    return self.later(step, "the process was asked to end".into(), outcome);
+                }
+                Err(stale) => stale,
+            };
+            outcome.warnings.push(format!(
+                "{} did not take up what was renewed by itself: {stale}",
+                step.reader
+            ));
+        }
+        if self.settings.restart.scope == Scope::Never {
+            return self.later_quietly(step, "[restart] scope is never".into(), outcome);
+        }
+        if let Some(reason) = self.cannot(reader) {
+            if let (Means::Pod { manifest }, false) = (&step.means, self.before.kubelet) {
+                // The kubelet makes the pod anew when it comes back.
+                static_pod::touch(self.host, manifest)?;
+                outcome.attempted.push(step.reader.clone());
+            }
+            return self.later(step, reason, outcome);
+        }
+        self.restart(step, reader, &questions, outcome)
+    }
+
+    /// Why the restart is put off though it could be done now.
+    fn waits(&self, step: &ReaderStep) -> Option<String> {
+        let now = self.host.now();
+        let may_wait = step.restarts() && step.until.is_some_and(|until| now < until);
+        (may_wait && !window::is_open(&self.settings.windows, now)).then(|| "no maintenance window is open".into())
+    }
+
+    fn runs(&self, reader: &Reader) -> bool {
+        !attempt::processes(self.host, &reader.name, &reader.means).is_empty()
+            || self.stakes == Stakes::Urgent && self.cannot(reader).is_none()
+    }
+
+    /// Why it cannot be restarted now.
+    fn cannot(&self, reader: &Reader) -> Option<String> {
+        let name = &reader.name;
+        match &reader.means {
+            Means::Pod { .. } if !self.before.kubelet => {
+                return Some(format!("{name} cannot be restarted: no kubelet runs here that answers"));
+            }
+            Means::Unit { .. } | Means::Exec { .. } if !self.host.is_this_machine() => {
+                return Some(format!("{name} cannot be restarted: it belongs to another root"));
+            }
+            _ => {}
+        }
+        let state = self.before.readers.get(name).filter(|_| self.stakes == Stakes::Calm)?;
+        if let Some(reason) = &state.unwell {
+            return Some(format!("{name} is not restarted: it was not well before ({reason})"));
+        }
+        let is_pod = matches!(reader.means, Means::Pod { .. });
+        (is_pod && state.processes.is_empty()).then(|| format!("{name} is not restarted: it did not run before"))
+    }
+
+    fn restart(
+        &self,
+        step: &ReaderStep,
+        reader: &Reader,
+        questions: &[probes::Probe],
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let mut last = String::new();
+        for method in attempt::methods(&step.means, self.settings.restart.method) {
+            info!(reader = %step.reader, "restarting {} ({method})", step.reader);
+            let attempt = Attempt {
+                host: self.host,
+                rules: &self.settings.restart,
+                reader,
+                questions,
+                may_kill: kubelet_answers,
+            };
+            let done = attempt.by(method);
+            if !matches!(done, Err(Missed::Failed(_))) {
+                outcome.attempted.push(step.reader.clone());
+            }
+            match done {
+                Ok((proven, seconds)) => {
+                    info!(reader = %step.reader, "restarted {} ({method}, {seconds:.1} s)", step.reader);
+                    outcome.restarted.push(Restarted {
+                        reader: step.reader.clone(),
+                        means: step.means.clone(),
+                        method: method.word(),
+                        seconds,
+                    });
+                    outcome
+                        .proven
+                        .extend(proven.into_iter().map(|proven| as_restarted(step, proven)));
+                    return Ok(());
+                }
+                Err(Missed::Stopped) => return self.later(step, "the process was asked to end".into(), outcome),
+                Err(Missed::Failed(failure)) => return Err(failure),
+                Err(Missed::Deadline(reason)) => {
+                    outcome
+                        .warnings
+                        .push(format!("{} did not come up ({method}): {reason}", step.reader));
+                    last = reason;
+                }
+            }
+        }
+        Err(Failure::new(format!(
+            "cannot bring {} to its renewed credentials: {last}",
+            step.reader
+        )))
+    }
+
+    fn later(&self, step: &ReaderStep, reason: String, outcome: &mut Outcome) -> Result<(), Failure> {
+        outcome.warnings.push(reason.clone());
+        self.later_quietly(step, reason, outcome)
+    }
+
+    fn later_quietly(&self, step: &ReaderStep, reason: String, outcome: &mut Outcome) -> Result<(), Failure> {
+        if step.restarts() {
+            outcome
+                .pending
+                .push(Pending::new(self.host, step, self.before.processes(&step.reader)));
+        }
+        outcome.proven.extend(step.reads.iter().map(|credential| Proven {
+            reader: Some(step.reader.clone()),
+            credential: credential.clone(),
+            proof: Proof::Pending,
+            note: Some(reason.clone()),
+        }));
+        Ok(())
+    }
+}
+
+/// A new process is the better proof for what nobody can be asked about.
+fn as_restarted(step: &ReaderStep, proven: Proven) -> Proven {
+    let held = step.holds.contains(&proven.credential);
+    match proven.proof {
+        Proof::Assumed | Proof::Accepted if held => Proven {
+            proof: Proof::Restarted,
+            note: None,
+            ..proven
+        },
+        _ => proven,
+    }
+}

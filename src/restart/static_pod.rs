@@ -11,13 +11,20 @@ use crate::model::{Failure, Unread};
 /// The new file is made under a name that starts with a dot, which the kubelet ignores, so the manifest is never missing and
 /// never there twice.
 pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
+    let edited = annotated(host, manifest, manifest)?;
+    let like = host.attributes(manifest)?;
+    host.replace(manifest, edited.as_bytes(), &like)
+}
+
+/// The text of the manifest that is kept at `at`, with a fresh annotation.
+pub(super) fn annotated(host: &Host, at: &Path, manifest: &Path) -> Result<String, Failure> {
     let fail = |reason: String| {
         Failure::new(format!(
             "cannot restart the pod of {}: the manifest {reason}",
             manifest.display()
         ))
     };
-    let file = host.read(manifest).map_err(|unread| match unread {
+    let file = host.read(at).map_err(|unread| match unread {
         Unread::Missing => fail("is missing".into()),
         Unread::Because(reason) => fail(reason),
     })?;
@@ -25,7 +32,5 @@ pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
         return Err(fail(format!("could be replaced by others than root: {reason}")));
     }
     let text = file.bytes.text().map_err(&fail)?;
-    let edited = annotate(text, RESTARTED_AT, &host.now_exact()).map_err(&fail)?;
-    let like = host.attributes(&file.real)?;
-    host.replace(&file.real, edited.as_bytes(), &like)
+    annotate(text, RESTARTED_AT, &host.now_exact()).map_err(&fail)
 }

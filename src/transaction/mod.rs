@@ -15,12 +15,15 @@ mod journal;
 
 use std::path::Path;
 
+use tracing::warn;
+
 use crate::backup::Backup;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
 use crate::model::{Exit, Failure, Identity};
 use crate::renew::install::Replacement;
+use crate::restart::park;
 use crate::restart::pending::{self, Pending};
 use journal::{Entry, JOURNAL, Journal, Phase, digest};
 
@@ -224,14 +227,24 @@ pub enum Recovered {
 /// Finishes or undoes what an ended process left. Idempotent, may be killed at any point and run again.
 ///
 /// It restores files only and waits for no process.
-pub fn recover(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
+pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
+    // A manifest comes back also where the files cannot be brought back, and the other way round.
+    let files = recover_files(host, lock);
+    park::clean(host)?;
+    for manifest in park::recover(host)? {
+        warn!("{} had been taken out for a restart, and is back", manifest.display());
+    }
+    files
+}
+
+fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
     host.unlink(&beside(&host.state(JOURNAL), "new"))?;
     pending::clean(host)?;
     let Some(journal) = Journal::read(host)? else {
         return Ok(Recovered::Nothing);
     };
     for restart in &journal.restarts {
-        host.unlink(&beside(&restart.manifest, "new"))?;
+        restart.clean(host)?;
     }
     match journal.phase {
         // One that was installed and is no longer whole was on its way back.

@@ -1,6 +1,8 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
-use kubecertd::config::file::{Backup, Ca, Certificate, File, Kubeconfig, Paths, Restart, Source, Text};
+use kubecertd::config::file::{
+    Backup, Ca, Certificate, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Window,
+};
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
 use proptest::option;
@@ -112,19 +114,45 @@ fn kubeconfig() -> impl Strategy<Value = Kubeconfig> {
     })
 }
 
+fn reader() -> impl Strategy<Value = Reader> {
+    let reload = option::of(spanned(any::<bool>()));
+    ([text(), text(), text()], reload, readers()).prop_map(|([name, unit, probe], reload, exec)| Reader {
+        name,
+        unit,
+        reload,
+        exec,
+        probe,
+    })
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    ([text(), text(), text()], readers()).prop_map(|([start, length, timezone], days)| Window {
+        days,
+        start,
+        length,
+        timezone,
+    })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let number = option::of(spanned(prop_oneof![any::<i64>(), 0..20i64]));
     let tables = (
         [text(), text(), text(), text(), text()],
-        [text(), text(), text()],
+        [text(), text(), text(), text(), text(), text()],
         number,
     );
-    let lists = (vec(ca(), 0..3), vec(certificate(), 0..3), vec(kubeconfig(), 0..3));
+    let lists = (
+        vec(ca(), 0..3),
+        vec(certificate(), 0..3),
+        vec(kubeconfig(), 0..3),
+        vec(reader(), 0..3),
+        vec(window(), 0..3),
+    );
     ([text(), text(), text(), text(), text(), text()], tables, lists).prop_map(
-        |(top, (paths, others, keep), (ca, certificate, kubeconfig))| {
+        |(top, (paths, others, keep), (ca, certificate, kubeconfig, reader, window))| {
             let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
             let [kubernetes, pki, manifests, etcd_data, kubelet] = paths;
-            let [directory, before_renewal, scope] = others;
+            let [directory, before_renewal, scope, method, grace, timeout] = others;
             File {
                 schedule,
                 timezone,
@@ -146,10 +174,17 @@ fn file() -> impl Strategy<Value = File> {
                     max_size: None,
                     before_renewal,
                 },
-                restart: Restart { scope },
+                restart: Restart {
+                    scope,
+                    method,
+                    grace,
+                    timeout,
+                },
                 ca,
                 certificate,
                 kubeconfig,
+                reader,
+                window,
             }
         },
     )

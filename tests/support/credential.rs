@@ -2,7 +2,7 @@
 
 use super::der::{self, Certificate};
 use super::openssl::{self, Authority};
-use super::{Node, OLD_RELEASE, clock};
+use super::{EXPIRED, Node, OLD_RELEASE, clock};
 use std::fs;
 
 /// A renewable credential: a pair `BASE.crt` and `BASE.key` in /etc/kubernetes, or a kubeconfig there.
@@ -44,12 +44,21 @@ const CATALOGUE: [Credential; 11] = [
     kubeconfig("super-admin.conf"),
 ];
 
-/// What a fixture tree has: kubeadm 1.20 made no super-admin.conf.
+/// The kubelet's, which is renewed once it has expired only.
+const KUBELET: Credential = kubeconfig("kubelet.conf");
+
+/// What is renewed of a fixture tree: kubeadm 1.20 made no super-admin.conf, and only in the expired tree the kubelet can no longer
+/// renew its own.
 pub fn all_of(tree: &str) -> Vec<Credential> {
-    CATALOGUE
+    let mut all: Vec<_> = CATALOGUE
         .into_iter()
         .filter(|credential| tree != OLD_RELEASE || credential.name != "super-admin.conf")
-        .collect()
+        .collect();
+    if tree == EXPIRED {
+        all.push(KUBELET);
+        all.sort_by_key(|credential| credential.name);
+    }
+    all
 }
 
 pub fn named(name: &str) -> Credential {

@@ -1,8 +1,10 @@
 //! The order of the steps. Each takes what the one before returned, so that none can be skipped:
 //!
-//! scan -> inventory -> plan -> guard -> backup -> renew -> restart -> report
+//! scan -> inventory -> plan -> guard -> backup -> renew -> restart -> verify -> report
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
+
+mod settle;
 
 use std::time::Duration;
 
@@ -20,10 +22,10 @@ use crate::plan::{self, Request};
 use crate::renew::install::replacements;
 use crate::renew::issue::{Issued, issue};
 use crate::report::cycle::{Renewed, Report};
-use crate::restart::pending::{self, Pending};
-use crate::restart::static_pod;
+use crate::restart::pending;
 use crate::scan::{self, Scan};
-use crate::transaction::{self, Recovered, Transaction};
+use crate::transaction::{self, Recovered};
+use settle::Change;
 
 /// How long a verb waits for another kubecertd to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,7 +54,9 @@ pub enum NotNow {
 pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Attended) -> Result<Look, NotNow> {
     let scan = scan::look(host, settings);
     let inventory = inventory::take(&scan);
-    let plan = plan::make(&inventory, settings, request).map_err(NotNow::Failed)?;
+    let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
+    let running = scan::running(host, &programs);
+    let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
     let signs = scan::signs(host, settings, &scan);
     let cleared = guard::check(plan, &inventory, settings, &signs, attended).map_err(NotNow::Deferred)?;
     Ok(Look {
@@ -90,24 +94,22 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         backup: None,
         renewed: Vec::new(),
         restarted: Vec::new(),
-        pending: pending::read(host),
+        proofs: Vec::new(),
+        pending: Vec::new(),
         warnings: cleared.warnings.clone(),
         failure: None,
     };
-    report.warnings.extend(
-        inventory
-            .bad_manifests
-            .iter()
-            .map(|bad| format!("not restarted, should it need it: {bad}")),
-    );
-    if settings.scope == Scope::Never {
-        report.pending.clear();
-    }
+    report
+        .warnings
+        .extend(inventory.bad_manifests.iter().map(|bad| format!("manifests: {bad}")));
+    let earlier = pending::read(host);
     let mut cleared = cleared;
     let done = renew(host, settings, lock, &scan, &inventory, &mut cleared, &mut report);
     report.failure = done.err();
-    if report.failure.is_none() {
-        restart_pending(host, &mut report);
+    if report.failure.is_none() && settings.restart.scope != Scope::Never {
+        settle::restart_pending(host, settings, earlier, &mut report);
+    } else {
+        report.pending.extend(earlier);
     }
     report
 }
@@ -130,7 +132,7 @@ fn renew(
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
     while cleared.plan().renewals().next().is_some() {
-        let Err(failure) = carry_out(host, lock, inventory, cleared, &backup, report) else {
+        let Err(failure) = carry_out(host, settings, lock, inventory, cleared, &backup, report) else {
             return Ok(());
         };
         match &failure.concerns {
@@ -143,9 +145,10 @@ fn renew(
     Ok(())
 }
 
-/// Issues, installs and restarts. A failure before the end leaves the node as it was.
+/// Issues and installs, then brings the readers to it. A failure before the end leaves the node as it was.
 fn carry_out(
     host: &Host,
+    settings: &Settings,
     lock: &Lock,
     inventory: &Inventory,
     cleared: &Cleared,
@@ -158,92 +161,12 @@ fn carry_out(
     info!("issued {}", names.join(", "));
     host.go_on()?;
 
-    let restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
+    let change = Change::of(host, settings, inventory, cleared.plan());
     let replacements = replacements(inventory, &issued)?;
-    let transaction = transaction::install(host, lock, backup, replacements, restarts.clone())?;
+    let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", names.join(", "));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
-
-    restart(host, inventory, cleared, transaction, restarts, report)
-}
-
-/// Touches the manifests in order. A failure puts the old files back, and the pods that were restarted are restarted again;
-/// but never back to a credential that has expired.
-fn restart(
-    host: &Host,
-    inventory: &Inventory,
-    cleared: &Cleared,
-    transaction: Transaction<'_>,
-    restarts: Vec<Pending>,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    for (done, pending) in restarts.iter().enumerate() {
-        let Err(failure) = static_pod::touch(host, &pending.manifest) else {
-            info!(manifest = %pending.manifest.display(), "restarted {}", pending.reader);
-            continue;
-        };
-        report.restarted = restarts[..done].to_vec();
-        if any_expired(inventory, cleared) {
-            let left = restarts[done..].to_vec();
-            tidy_up(transaction, left.clone(), report);
-            report.pending.extend(left);
-            return Err(failure
-                .hint("the renewed files are in place, since the old ones have expired; restart the pod by changing an annotation in its manifest")
-                .exit(Exit::NotPutBack));
-        }
-        report.renewed.clear();
-        let failure = transaction.undo(failure);
-        for again in &restarts[..done] {
-            if let Err(second) = static_pod::touch(host, &again.manifest) {
-                report.warnings.push(second.to_string());
-            }
-        }
-        return Err(failure);
-    }
-    report
-        .pending
-        .retain(|old| !restarts.iter().any(|new| new.manifest == old.manifest));
-    report.restarted = restarts;
-    tidy_up(transaction, Vec::new(), report);
-    Ok(())
-}
-
-/// Everything is in place: what cannot be cleared away is no failure, and the next recover does it.
-fn tidy_up(transaction: Transaction<'_>, left: Vec<Pending>, report: &mut Report) {
-    if let Err(failure) = transaction.commit(left) {
-        report
-            .warnings
-            .push(format!("{failure}; `kubecertd recover` will clear it away"));
-    }
-}
-
-fn any_expired(inventory: &Inventory, cleared: &Cleared) -> bool {
-    cleared
-        .plan()
-        .renewals()
-        .any(|(item, _)| item.expires.is_some_and(|ends| ends < inventory.at))
-}
-
-/// Restarts that an earlier cycle left. One that fails stays recorded, and is no reason to put anything back.
-fn restart_pending(host: &Host, report: &mut Report) {
-    let (mut left, mut recorded) = (Vec::new(), pending::read(host));
-    for next in std::mem::take(&mut report.pending) {
-        match static_pod::touch(host, &next.manifest) {
-            Ok(()) => {
-                info!(manifest = %next.manifest.display(), "restarted {}", next.reader);
-                report.restarted.push(next);
-            }
-            Err(failure) => {
-                report.warnings.push(failure.to_string());
-                left.push(next);
-            }
-        }
-    }
-    report.pending = left;
-    recorded.retain(|old| !report.restarted.iter().any(|done| done.manifest == old.manifest));
-    if let Err(failure) = pending::record(host, &recorded) {
-        report.warnings.push(failure.to_string());
-    }
+    settle::settle(host, settings, transaction, &change, report)
 }
 
 fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {

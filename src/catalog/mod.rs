@@ -3,7 +3,11 @@
 //! Names, paths and CAs are kubeadm's (kubernetes `cmd/kubeadm/app/phases/certs/certlist.go`). The configuration adds
 //! credentials, or moves known ones by giving the same name another path.
 
+pub mod readers;
+
 use std::path::{Path, PathBuf};
+
+use readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 
 /// Where a credential is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +41,7 @@ impl Store {
 pub enum Keeper {
     /// kubecertd, as kubeadm would: it stands in kubeadm's table.
     Us,
-    /// The kubelet rotates it itself; it is watched and shown, never renewed here.
+    /// The kubelet rotates it itself through the API server; it is renewed here only once it has expired, since an expired one cannot be rotated.
     Kubelet,
 }
 
@@ -92,11 +96,6 @@ struct Pair(
     &'static [&'static str],
     &'static str,
 );
-
-const ETCD: &str = "etcd";
-const APISERVER: &str = "kube-apiserver";
-const CONTROLLER_MANAGER: &str = "kube-controller-manager";
-const SCHEDULER: &str = "kube-scheduler";
 
 /// name, path below the PKI folder, CA, readers, purpose
 const PAIRS: [Pair; 7] = [
@@ -225,7 +224,7 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
         .collect();
     all.push(kubeconfig(
         "kubelet.conf",
-        &["kubelet"],
+        &[KUBELET],
         "The kubelet logs in to the API server with it and renews it itself.",
         Keeper::Kubelet,
     ));
@@ -300,38 +299,6 @@ fn star(path: &Path) -> Option<(String, String)> {
     Some((prefix.to_owned(), suffix.to_owned()))
 }
 
-/// How a component takes up a renewed credential.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Uptake {
-    /// It reads the files again by itself.
-    Rereads,
-    /// It holds the credential in memory until it is restarted.
-    Holds,
-}
-
-/// Static pods in the order in which they are restarted: each needs the one before.
-pub const RESTART_ORDER: [&str; 4] = [ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER];
-
-/// Whether `component` of `version` takes up a credential by itself.
-///
-/// Credentials embedded in a kubeconfig are read once by client-go (measured on 1.36: held until a restart); files that a
-/// kubeconfig names are read again (client-go `transport/cert_rotation.go`, since 1.20).
-/// kube-apiserver re-reads its serving and front-proxy pair since 1.18 (`dynamiccertificates`), and its client pairs for etcd
-/// and kubelets at the next handshake (measured on 1.36). etcd reads its files at every handshake (`pkg/transport`, since 3.2;
-/// measured on 3.6). An unknown version counts as one that holds.
-pub fn uptake(component: &str, version: Option<(u32, u32)>, embedded: bool) -> Uptake {
-    let rereads_since = match component {
-        _ if embedded => None,
-        ETCD => Some((3, 2)),
-        APISERVER | CONTROLLER_MANAGER | SCHEDULER => Some((1, 20)),
-        _ => None,
-    };
-    match (rereads_since, version) {
-        (Some(since), Some(version)) if version >= since => Uptake::Rereads,
-        _ => Uptake::Holds,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -358,12 +325,5 @@ mod tests {
                 key: "/s/m-a-key.pem".into()
             }
         );
-    }
-
-    #[test]
-    fn an_unknown_version_holds_its_credentials() {
-        assert_eq!(uptake(APISERVER, None, false), Uptake::Holds);
-        assert_eq!(uptake(APISERVER, Some((1, 36)), false), Uptake::Rereads);
-        assert_eq!(uptake(SCHEDULER, Some((1, 36)), true), Uptake::Holds);
     }
 }

@@ -1,0 +1,267 @@
+//! After the files are in place: bring the readers to them, prove it, and close the transaction; or put everything back, readers included.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::catalog::readers::APISERVER;
+use crate::config::Settings;
+use crate::host::Host;
+use crate::inventory::{self, Inventory};
+use crate::model::{Exit, Failure};
+use crate::plan::Plan;
+use crate::plan::readers::ReaderStep;
+use crate::report::cycle::Report;
+use crate::restart::park;
+use crate::restart::pending::{self, Pending};
+use crate::restart::{self, Before, Outcome, Stakes};
+use crate::scan;
+use crate::transaction::Transaction;
+use crate::verify::{Proof, Proven, probes, prove};
+
+/// How long a server may refuse a renewed credential before that is a failure.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// What a change means for the readers, gathered before it.
+pub(super) struct Change {
+    /// The credentials that change.
+    names: Vec<String>,
+    /// Their readers.
+    steps: Vec<ReaderStep>,
+    before: Before,
+    stakes: Stakes,
+    /// An old credential has expired: there is no way back to it.
+    expired: bool,
+}
+
+impl Change {
+    /// What carrying this plan out means.
+    pub(super) fn of(host: &Host, settings: &Settings, inventory: &Inventory, plan: &Plan) -> Self {
+        let ends: Vec<_> = plan.renewals().filter_map(|(item, _)| item.expires).collect();
+        let urgent = inventory.at + settings.urgent_before;
+        let steps: Vec<_> = plan
+            .readers
+            .iter()
+            .filter(|step| !step.reads.is_empty())
+            .cloned()
+            .collect();
+        Self {
+            names: plan.renewals().map(|(item, _)| item.name.clone()).collect(),
+            before: restart::before(host, inventory, &steps),
+            steps,
+            stakes: if ends.iter().any(|end| *end < urgent) {
+                Stakes::Urgent
+            } else {
+                Stakes::Calm
+            },
+            expired: ends.iter().any(|end| *end < inventory.at),
+        }
+    }
+
+    /// What has to be restarted should this process die before it is done.
+    pub(super) fn to_be_restarted(&self, host: &Host) -> Vec<Pending> {
+        self.pending(host, &self.steps)
+    }
+
+    fn pending(&self, host: &Host, steps: &[ReaderStep]) -> Vec<Pending> {
+        let restarts = steps.iter().filter(|step| step.restarts());
+        restarts
+            .map(|step| Pending::new(host, step, self.before.processes(&step.reader)))
+            .collect()
+    }
+}
+
+fn look(host: &Host, settings: &Settings) -> Inventory {
+    inventory::take(&scan::look(host, settings))
+}
+
+/// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
+/// back to a credential that has expired.
+pub(super) fn settle(
+    host: &Host,
+    settings: &Settings,
+    transaction: Transaction<'_>,
+    change: &Change,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let inventory = look(host, settings);
+    let broken = change.names.iter().find_map(|name| broken(&inventory, name));
+    let (outcome, failure) = match broken {
+        Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
+        None => restart::bring(host, settings, &inventory, &change.steps, &change.before, change.stakes),
+    };
+    let attempted = outcome.attempted.clone();
+    add(report, outcome);
+    let failure = failure.or_else(|| people(host, &inventory, change, report).err());
+    let Some(failure) = failure else {
+        close(transaction, report);
+        return Ok(());
+    };
+    if change.expired {
+        let done = |step: &&ReaderStep| report.restarted.iter().all(|done| done.reader != step.reader);
+        let left: Vec<_> = change.steps.iter().filter(done).cloned().collect();
+        report.pending = change.pending(host, &left);
+        close(transaction, report);
+        return Err(failure
+            .hint("the renewed files stay, since the old ones have expired; see what the reader says in its log, and run `kubecertd renew` again")
+            .exit(Exit::NotPutBack));
+    }
+    warn!("{failure}; putting the old files back");
+    Err(go_back(
+        host,
+        settings,
+        transaction,
+        change,
+        &attempted,
+        report,
+        failure,
+    ))
+}
+
+/// What is wrong with a pair on disk that should be good.
+fn broken(inventory: &Inventory, name: &str) -> Option<String> {
+    match inventory.present(name) {
+        Some(present) => present
+            .key
+            .as_ref()
+            .err()
+            .map(|reason| format!("cannot use the renewed {name}: {reason}")),
+        None => Some(format!("cannot use the renewed {name}: it cannot be read back")),
+    }
+}
+
+/// What people and tools log in with: kubecertd logs in itself, where an API server runs.
+fn people(host: &Host, inventory: &Inventory, change: &Change, report: &mut Report) -> Result<(), Failure> {
+    let questions = probes::of_people(inventory, &change.names);
+    if host.processes(&[APISERVER]).is_empty() {
+        let note = format!("{APISERVER} does not run");
+        report.proofs.extend(questions.into_iter().map(|probe| Proven {
+            reader: None,
+            credential: probe.credential,
+            proof: Proof::Pending,
+            note: Some(note.clone()),
+        }));
+        return Ok(());
+    }
+    let proven = prove(host, None, &questions, REFUSED);
+    report
+        .proofs
+        .extend(proven.map_err(|reason| Failure::new(format!("cannot use what was renewed: {reason}")))?);
+    Ok(())
+}
+
+fn go_back(
+    host: &Host,
+    settings: &Settings,
+    transaction: Transaction<'_>,
+    change: &Change,
+    attempted: &[String],
+    report: &mut Report,
+    failure: Failure,
+) -> Failure {
+    report.renewed.clear();
+    report.proofs.clear();
+    let failure = transaction.undo(failure);
+    if failure.exit == Exit::NotPutBack {
+        return failure;
+    }
+    if let Err(parked) = park::recover(host) {
+        return Failure {
+            message: format!("{failure}; the old files are back, but: {parked}"),
+            ..parked
+        };
+    }
+    let now = |step: &ReaderStep| ReaderStep {
+        until: None,
+        ..step.clone()
+    };
+    // Who was not touched still has the old credential in memory.
+    let has_moved = |step: &&ReaderStep| !step.restarts() || attempted.contains(&step.reader);
+    let steps: Vec<_> = change.steps.iter().filter(has_moved).map(now).collect();
+    let (outcome, second) = restart::bring(
+        host,
+        settings,
+        &look(host, settings),
+        &steps,
+        &change.before,
+        Stakes::Urgent,
+    );
+    report.restarted.clear();
+    report.pending.clear();
+    add(report, outcome);
+    match second {
+        None => {
+            info!("the old files are back, and their readers use them");
+            failure
+        }
+        Some(second) => Failure::new(format!("{failure}; the old files are back, but: {second}"))
+            .hint("see what the reader says in its log (crictl ps -a, crictl logs), then `systemctl status kubelet`")
+            .exit(Exit::NotPutBack),
+    }
+}
+
+fn add(report: &mut Report, outcome: Outcome) {
+    report.proofs.extend(outcome.proven);
+    report.restarted.extend(outcome.restarted);
+    report.pending.extend(outcome.pending);
+    report.warnings.extend(outcome.warnings);
+}
+
+/// Everything is in place: what cannot be cleared away is no failure, and the next recover does it.
+fn close(transaction: Transaction<'_>, report: &mut Report) {
+    if let Err(failure) = transaction.commit(report.pending.clone()) {
+        report
+            .warnings
+            .push(format!("{failure}; `kubecertd recover` will clear it away"));
+    }
+}
+
+/// Restarts that an earlier cycle left, and those of processes that have held a certificate of their own in memory for too long. One that
+/// fails stays recorded, and is no reason to put anything back.
+pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pending>, report: &mut Report) {
+    let is_done = |reader: &str| {
+        let restarted = report.restarted.iter().map(|done| &done.reader);
+        restarted
+            .chain(report.pending.iter().map(|left| &left.reader))
+            .any(|done| done == reader)
+    };
+    let memory = report.plan.readers.iter().filter(|step| step.reads.is_empty()).cloned();
+    let mut steps: Vec<(ReaderStep, Option<Pending>)> =
+        earlier.into_iter().map(|old| (old.step(), Some(old))).collect();
+    steps.extend(memory.map(|step| (step, None)));
+    steps.retain(|(step, _)| !is_done(&step.reader));
+    let inventory = if steps.is_empty() {
+        None
+    } else {
+        Some(look(host, settings))
+    };
+    for (step, recorded) in steps {
+        let Some(inventory) = &inventory else { break };
+        let only = std::slice::from_ref(&step);
+        let before = restart::before(host, inventory, only);
+        if recorded
+            .as_ref()
+            .is_some_and(|old| old.is_settled(host, before.processes(&step.reader)))
+        {
+            info!("{} was restarted meanwhile", step.reader);
+            continue;
+        }
+        if let Some(recorded) = recorded.as_ref().filter(|old| !before.has_means(&old.means)) {
+            report.pending.push(recorded.clone());
+            continue;
+        }
+        let (mut outcome, failure) = restart::bring(host, settings, inventory, only, &before, Stakes::Calm);
+        if let Some(failure) = failure {
+            report.warnings.push(failure.to_string());
+            outcome.pending = vec![Pending::new(host, &step, before.processes(&step.reader))];
+        }
+        if let (Some(recorded), false) = (recorded, outcome.pending.is_empty()) {
+            // What it is measured by is what ran when it was first recorded.
+            outcome.pending = vec![recorded];
+        }
+        add(report, outcome);
+    }
+    if let Err(failure) = pending::record(host, &report.pending) {
+        report.warnings.push(failure.to_string());
+    }
+}

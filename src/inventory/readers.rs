@@ -1,0 +1,96 @@
+//! Readers of a node: its static pods, the kubelet, and those that the configuration names.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::Pod;
+use crate::catalog::readers::{KUBELET, Means, order};
+use crate::format::manifest::Manifest;
+use crate::scan::Scan;
+
+/// The kubelet's unit, unless the configuration names another.
+const KUBELET_UNIT: &str = "kubelet.service";
+
+/// A program that reads credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// What credentials call it: its program's name.
+    pub name: String,
+    /// How it is restarted.
+    pub means: Means,
+    /// Its manifest, if it is a static pod.
+    pub manifest: Option<Manifest>,
+    /// Where the configuration says that it serves.
+    pub probe: Option<SocketAddr>,
+}
+
+/// All readers, in the order in which they are restarted.
+pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
+    let pods = pods.iter().map(|pod| Reader {
+        name: pod.manifest.component.clone(),
+        means: Means::Pod {
+            manifest: pod.file.real.clone(),
+        },
+        manifest: Some(pod.manifest.clone()),
+        probe: None,
+    });
+    let kubelet = Reader {
+        name: KUBELET.into(),
+        means: Means::Unit {
+            unit: KUBELET_UNIT.into(),
+            reload: false,
+        },
+        manifest: None,
+        probe: None,
+    };
+    let mut all: Vec<Reader> = pods.chain([kubelet]).collect();
+    for spec in &scan.readers {
+        if let Some(known) = all.iter_mut().find(|reader| reader.name == spec.name) {
+            known.probe = spec.probe;
+            if let Some(means) = &spec.means {
+                known.means = means.clone();
+                known.manifest = None;
+            }
+        } else if let Some(means) = &spec.means {
+            all.push(Reader {
+                name: spec.name.clone(),
+                means: means.clone(),
+                manifest: None,
+                probe: spec.probe,
+            });
+        }
+    }
+    all.sort_by(|a, b| (order(&a.name), &a.name).cmp(&(order(&b.name), &b.name)));
+    all
+}
+
+/// Files in the manifests folder that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
+/// with no dot, whatever its ending (measured on kubelets 1.20 and 1.36), so a copy of a manifest is a second pod of the same name.
+pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<String> {
+    let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for pod in pods {
+        let name = pod.manifest.pod.as_str();
+        by_name
+            .entry(name)
+            .or_default()
+            .push(pod.file.real.display().to_string());
+    }
+    let twice = by_name.into_iter().filter(|(_, files)| files.len() > 1);
+    let twice = twice.map(|(name, files)| {
+        format!(
+            "{} all make a pod {name}; the kubelet runs one of them",
+            files.join(" and ")
+        )
+    });
+    let stray = scan.manifests.iter().filter_map(|(name, _)| {
+        let is_meant = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+        let path = scan.manifests_folder.join(name);
+        (!is_meant).then(|| {
+            format!(
+                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the folder",
+                path.display()
+            )
+        })
+    });
+    twice.chain(stray).collect()
+}

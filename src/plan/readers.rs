@@ -1,0 +1,105 @@
+//! Who reads what is renewed: which readers are restarted, and which only have to show that they read it again.
+
+use super::{Decision, Plan};
+use crate::catalog::readers::{self, Means, SERVING_FLAG, Uptake, uptake};
+use crate::config::Settings;
+use crate::config::settings::Scope;
+use crate::format::text;
+use crate::inventory::Inventory;
+use crate::inventory::readers::Reader;
+use crate::model::Timestamp;
+use crate::scan::Running;
+
+/// A reader of renewed credentials, and what is done about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReaderStep {
+    /// The program, for example `kube-scheduler`.
+    pub reader: String,
+    /// How it is restarted.
+    pub means: Means,
+    /// Which renewed credentials it reads.
+    pub reads: Vec<String>,
+    /// What it holds in memory until it is restarted; empty when it reads everything again by itself.
+    pub holds: Vec<String>,
+    /// The restart may wait for a maintenance window until then; none: it may not wait.
+    pub until: Option<Timestamp>,
+}
+
+impl ReaderStep {
+    /// It is restarted, not only proven.
+    pub fn restarts(&self) -> bool {
+        !self.holds.is_empty()
+    }
+}
+
+/// The steps for a plan, in the order in which they are taken.
+pub(super) fn steps(inventory: &Inventory, settings: &Settings, running: &[Running], plan: &Plan) -> Vec<ReaderStep> {
+    let steps = inventory.readers.iter().map(|reader| {
+        let mut step = step(inventory, settings, plan, reader);
+        if settings.restart.scope != Scope::Never {
+            remember_memory(settings, running, plan.at, reader, &mut step);
+        }
+        step
+    });
+    steps.filter(|step| !step.reads.is_empty() || step.restarts()).collect()
+}
+
+fn step(inventory: &Inventory, settings: &Settings, plan: &Plan, reader: &Reader) -> ReaderStep {
+    let mut step = ReaderStep {
+        reader: reader.name.clone(),
+        means: reader.means.clone(),
+        reads: Vec::new(),
+        holds: Vec::new(),
+        until: None,
+    };
+    let mut ends: Vec<Timestamp> = Vec::new();
+    for (item, credential) in plan.items.iter().zip(&inventory.credentials) {
+        let is_renewed = matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
+        if !is_renewed || !credential.spec.readers.contains(&reader.name) {
+            continue;
+        }
+        step.reads.push(item.name.clone());
+        if holds(inventory, settings, reader, &item.name) {
+            step.holds.push(item.name.clone());
+            ends.extend(item.expires);
+        }
+    }
+    let urgent = settings.urgent_before.try_into().unwrap_or(time::Duration::MAX);
+    step.until = ends.into_iter().min().map(|end| end.saturating_sub(urgent));
+    step
+}
+
+/// Whether the reader has to be restarted to use this credential.
+fn holds(inventory: &Inventory, settings: &Settings, reader: &Reader, credential: &str) -> bool {
+    let version = reader.manifest.as_ref().and_then(|manifest| manifest.version);
+    let embedded = inventory
+        .present(credential)
+        .is_some_and(|present| present.is_embedded());
+    match settings.restart.scope {
+        Scope::Never => false,
+        Scope::All => true,
+        Scope::Needed => uptake(&reader.name, version, embedded) == Uptake::Holds,
+    }
+}
+
+/// A process that has run for so long that a certificate which it made at its start ends soon.
+fn remember_memory(settings: &Settings, running: &[Running], now: Timestamp, reader: &Reader, step: &mut ReaderStep) {
+    let Some(manifest) = &reader.manifest else { return };
+    let has_flag = manifest.flag(SERVING_FLAG).is_some();
+    let known = readers::in_memory(&reader.name, manifest.version, has_flag);
+    let started = running
+        .iter()
+        .find(|running| running.reader == reader.name)
+        .map(|running| running.started);
+    let (Some((what, days)), Some(started)) = (known, started) else {
+        return;
+    };
+    let ends = started + time::Duration::days(days);
+    let renew_before = settings.renew_before.try_into().unwrap_or(time::Duration::MAX);
+    if ends.saturating_sub(renew_before) < now {
+        let urgent = settings.urgent_before.try_into().unwrap_or(time::Duration::MAX);
+        let until = ends.saturating_sub(urgent);
+        step.until = Some(step.until.map_or(until, |other| other.min(until)));
+        step.holds.push(format!("{what}, which ends {}", text::date(ends)));
+    }
+}

@@ -1,0 +1,187 @@
+//! One attempt to restart one reader: the change, the end of the old process, the new one, its health, its proofs; each wait with a deadline.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+use super::{park, static_pod, unit};
+use crate::catalog::readers::Means;
+use crate::config::settings::{self, Method};
+use crate::host::Host;
+use crate::inventory::readers::Reader;
+use crate::model::{Failure, Process};
+use crate::verify::probes::{self, Probe};
+use crate::verify::{Proven, is_well, prove};
+
+/// How often the processes are looked at.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// How a reader is restarted this time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// A static pod, by its manifest.
+    Manifest(Method),
+    /// `systemctl restart`, or `reload`.
+    Unit { reload: bool },
+    /// The operator's command.
+    Exec,
+}
+
+impl By {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Manifest(method) => method.word(),
+            Self::Unit { reload: false } => "restart",
+            Self::Unit { reload: true } => "reload",
+            Self::Exec => "exec",
+        }
+    }
+}
+
+impl fmt::Display for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The methods that are tried, in order: what a kubelet misses as a changed manifest (kubernetes/kubernetes#109596, #134908) it may see as one
+/// that is gone.
+pub(super) fn methods(means: &Means, configured: Method) -> Vec<By> {
+    match means {
+        Means::Pod { .. } if configured == Method::Touch => {
+            vec![By::Manifest(Method::Touch), By::Manifest(Method::Park)]
+        }
+        Means::Pod { .. } => vec![By::Manifest(Method::Park)],
+        Means::Unit { reload, .. } => vec![By::Unit { reload: *reload }],
+        Means::Exec { .. } => vec![By::Exec],
+    }
+}
+
+/// The processes of a reader, as its means tells them apart. On another root a unit's are not looked for: they would be this machine's.
+pub(super) fn processes(host: &Host, reader: &str, means: &Means) -> Vec<Process> {
+    match means {
+        Means::Pod { .. } => {
+            let mut all = host.processes(&[reader]);
+            all.retain(|process| process.in_pod);
+            all
+        }
+        Means::Unit { unit, .. } if host.is_this_machine() => unit::main_process(host, unit).into_iter().collect(),
+        Means::Unit { .. } => Vec::new(),
+        Means::Exec { .. } => host.processes(&[reader]),
+    }
+}
+
+pub(super) struct Attempt<'a> {
+    pub(super) host: &'a Host,
+    pub(super) rules: &'a settings::Restart,
+    pub(super) reader: &'a Reader,
+    pub(super) questions: &'a [Probe],
+    /// Whether a process that is killed now would be started again.
+    pub(super) may_kill: fn(&Host) -> bool,
+}
+
+/// Why an attempt came to nothing.
+pub(super) enum Missed {
+    /// The reader did not come up in time, and this is what was missing.
+    Deadline(String),
+    /// It could not even be tried.
+    Failed(Failure),
+    /// The process was asked to end.
+    Stopped,
+}
+
+impl Attempt<'_> {
+    /// Gives the proofs, and the seconds that it took.
+    pub(super) fn by(&self, by: By) -> Result<(Vec<Proven>, f64), Missed> {
+        let old = self.processes();
+        let begun = Instant::now();
+        let deadline = begun + self.rules.timeout;
+        self.change(by, &old, deadline)?;
+        let is_same_process = by == By::Unit { reload: true };
+        let proven = self.wait(if is_same_process { &[] } else { &old }, begun, deadline)?;
+        Ok((proven, begun.elapsed().as_secs_f64()))
+    }
+
+    fn change(&self, by: By, old: &[Process], deadline: Instant) -> Result<(), Missed> {
+        let (host, limit) = (self.host, self.rules.timeout);
+        let done = match (&self.reader.means, by) {
+            (Means::Pod { manifest }, By::Manifest(Method::Park)) => {
+                park::park(host, manifest).map_err(Missed::Failed)?;
+                let gone = self.wait_until_gone(old, deadline);
+                // Whatever happened meanwhile: it comes back.
+                park::unpark(host, manifest).map_err(Missed::Failed)?;
+                return gone;
+            }
+            (Means::Pod { manifest }, _) => static_pod::touch(host, manifest),
+            (Means::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
+            (Means::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
+        };
+        done.map_err(Missed::Failed)
+    }
+
+    fn processes(&self) -> Vec<Process> {
+        processes(self.host, &self.reader.name, &self.reader.means)
+    }
+
+    fn wait_until_gone(&self, old: &[Process], deadline: Instant) -> Result<(), Missed> {
+        let begun = Instant::now();
+        loop {
+            let left = self.left(old, &self.processes(), begun)?;
+            if left == 0 {
+                return Ok(());
+            }
+            self.pause(deadline, || "the old process is still there".into())?;
+        }
+    }
+
+    /// How many of the old processes are left. Once the grace has passed they are killed.
+    fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, Missed> {
+        let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
+        let is_pod = matches!(self.reader.means, Means::Pod { .. });
+        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)(self.host) {
+            for process in &left {
+                if self.host.kill(process).map_err(Missed::Failed)? {
+                    info!(
+                        "ended the old {} (pid {}), which had not ended in time",
+                        process.program, process.pid
+                    );
+                }
+            }
+        }
+        Ok(left.len())
+    }
+
+    /// Waits until the old processes are gone, a new one is well, and everything is proven.
+    fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<Proven>, Missed> {
+        let health = probes::health(self.reader);
+        loop {
+            let now = self.processes();
+            let missing = if self.left(old, &now, begun)? > 0 {
+                "the old process is still there".into()
+            } else if !old.is_empty() && now.is_empty() {
+                "no new process is there".into()
+            } else if let Some(Err(reason)) = health.as_ref().map(|health| is_well(self.host, health)) {
+                reason
+            } else {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match prove(self.host, Some(&self.reader.name), self.questions, left) {
+                    Ok(proven) => return Ok(proven),
+                    Err(reason) => reason,
+                }
+            };
+            self.pause(deadline, || missing)?;
+        }
+    }
+
+    fn pause(&self, deadline: Instant, missing: impl FnOnce() -> String) -> Result<(), Missed> {
+        if self.host.stop.requested() {
+            return Err(Missed::Stopped);
+        }
+        if Instant::now() >= deadline {
+            return Err(Missed::Deadline(missing()));
+        }
+        std::thread::sleep(EVERY);
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! Park: a manifest is taken out of the kubelet's sight by one rename to a dot-file in the same folder, and comes back with a fresh annotation.
+//!
+//! The kubelet ignores names that start with a dot, and ends the pod within a second. While it is parked the manifest is missing, so it is
+//! written down first, durably, and [`recover`] brings it back whatever happens.
+
+use std::path::{Path, PathBuf};
+
+use super::static_pod::annotated;
+use crate::host::Host;
+use crate::host::write::{beside, parent};
+use crate::model::{Failure, Unread};
+
+/// The record's name in the state folder: the manifests that are parked.
+const RECORD: &str = "parked.json";
+
+/// Takes a manifest out. It must be one that can come back with its annotation.
+pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
+    annotated(host, manifest, manifest)?;
+    let mut all = read(host)?;
+    if !all.iter().any(|parked| parked == manifest) {
+        all.push(manifest.to_owned());
+    }
+    record(host, &all)?;
+    host.rename(manifest, &beside(manifest, "parked"))?;
+    host.sync_folder(parent(manifest))
+}
+
+/// Brings a parked manifest back, with a fresh annotation: a static pod that returns unchanged is not started again by kubelets 1.22
+/// and 1.23 (kubernetes/kubernetes#104648).
+pub fn unpark(host: &Host, manifest: &Path) -> Result<(), Failure> {
+    let parked = beside(manifest, "parked");
+    // Somebody else may have put one in its place meanwhile, which then is the one that counts.
+    if host.exists(&parked) && !host.exists(manifest) {
+        let text = annotated(host, &parked, manifest)?;
+        let like = host.attributes(&parked)?;
+        host.replace(manifest, text.as_bytes(), &like)?;
+    }
+    host.unlink(&beside(manifest, "new"))?;
+    host.unlink(&parked)?;
+    // A folder that is gone has nothing to make durable.
+    if host.exists(parent(manifest)) {
+        host.sync_folder(parent(manifest))?;
+    }
+    let mut all = read(host)?;
+    all.retain(|other| other != manifest);
+    record(host, &all)
+}
+
+/// Brings back every manifest that an ended process left parked; one that fails does not keep the others. Gives those that came back.
+pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
+    let all = read(host)?;
+    let mut failed = None;
+    for manifest in &all {
+        if let Err(failure) = unpark(host, manifest) {
+            let parked = beside(manifest, "parked");
+            let advice = format!("rename {} to {} by hand", parked.display(), manifest.display());
+            failed = failed.or(Some(failure.hint(advice).exit(crate::model::Exit::NotPutBack)));
+        }
+    }
+    failed.map_or(Ok(all), Err)
+}
+
+fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
+    let path = host.state(RECORD);
+    let fail = |reason: String| {
+        Failure::new(format!("cannot read {}: {reason}", path.display()))
+            .hint("rename every .NAME.kubecertd-parked in the manifests folder to NAME, then remove the record")
+            .exit(crate::model::Exit::NotPutBack)
+    };
+    match host.read(&path) {
+        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string())),
+        Err(Unread::Missing) => Ok(Vec::new()),
+        Err(Unread::Because(reason)) => Err(fail(reason)),
+    }
+}
+
+fn record(host: &Host, all: &[PathBuf]) -> Result<(), Failure> {
+    if all.is_empty() {
+        return host.remove_state(RECORD);
+    }
+    let json = serde_json::to_vec(all).map_err(|e| Failure::new(format!("cannot record what is parked: {e}")))?;
+    host.write_state(RECORD, &json)
+}
+
+/// Removes what a kill left beside the record.
+pub fn clean(host: &Host) -> Result<(), Failure> {
+    host.unlink(&beside(&host.state(RECORD), "new"))
+}

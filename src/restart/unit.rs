@@ -1,0 +1,39 @@
+//! Readers that are no static pods: systemd units, and commands of the operator's.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::host::Host;
+use crate::model::{Failure, Process};
+
+const SYSTEMCTL: &str = "/usr/bin/systemctl";
+
+/// Restarts or reloads a unit, and waits for systemd to say that it is done.
+pub fn restart(host: &Host, unit: &str, reload: bool, limit: Duration) -> Result<(), Failure> {
+    let verb = if reload { "reload" } else { "restart" };
+    let ran = host.run(Path::new(SYSTEMCTL), &[verb, "--", unit], limit);
+    ran.map_err(|reason| {
+        Failure::new(format!("cannot {verb} {unit}: {reason}")).hint(format!("systemctl status {unit}"))
+    })
+}
+
+/// Runs a command.
+pub fn exec(host: &Host, reader: &str, command: &[String], limit: Duration) -> Result<(), Failure> {
+    let fail = |reason: String| Failure::new(format!("cannot restart {reader}: {}: {reason}", command.join(" ")));
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(fail("no command".into()));
+    };
+    let program = Path::new(program);
+    if let Some(reason) = host.distrust_program(program) {
+        return Err(fail(format!("it could be changed by others than root: {reason}")));
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    host.run(program, &arguments, limit).map_err(fail)
+}
+
+/// The main process of a unit.
+pub fn main_process(host: &Host, unit: &str) -> Option<Process> {
+    let arguments = ["show", "--property=MainPID", "--value", "--", unit];
+    let pid = host.output(Path::new(SYSTEMCTL), &arguments, Duration::from_secs(5))?;
+    host.process(pid.trim().parse().ok().filter(|pid| *pid > 0)?)
+}

@@ -1,0 +1,298 @@
+//! What can be asked of a reader, and where: read from its manifest's flags. Pure.
+//!
+//! Flags and defaults are those of kubernetes (`SecureServingOptions`), the kubelet's health port that of `KubeletConfiguration`, etcd's those
+//! of `etcd --help`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
+use crate::format::manifest::Manifest;
+use crate::format::x509;
+use crate::inventory::readers::Reader;
+use crate::inventory::{Holding, Inventory, Present};
+
+/// What shows that a renewed credential is in use.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// The credential.
+    pub credential: String,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What is asked.
+#[derive(Clone)]
+pub enum Question {
+    /// Whether this leaf (DER) is what is served at all of these addresses.
+    Served(Vec<SocketAddr>, Vec<u8>),
+    /// Whether a server lets us in with the credential.
+    Accepted(Box<Login>),
+    /// There is nothing to ask.
+    Nothing,
+}
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Served(addresses, _) => write!(f, "Served({addresses:?})"),
+            Self::Accepted(login) => write!(f, "Accepted({:?})", login.addresses),
+            Self::Nothing => f.write_str("Nothing"),
+        }
+    }
+}
+
+/// A server that knows the credential's holder by its certificate.
+pub struct Login {
+    /// Where it is; one that answers is enough.
+    pub addresses: Vec<SocketAddr>,
+    /// What is asked for; nobody who is unknown may have it.
+    pub path: &'static str,
+    /// Certificate with chain, and key, as PEM.
+    pub identity: (String, zeroize::Zeroizing<String>),
+    /// The CAs (DER) of which one must have signed the server's certificate; none: any.
+    pub authorities: Vec<Vec<u8>>,
+}
+
+impl Clone for Login {
+    fn clone(&self) -> Self {
+        Self {
+            addresses: self.addresses.clone(),
+            path: self.path,
+            identity: self.identity.clone(),
+            authorities: self.authorities.clone(),
+        }
+    }
+}
+
+/// How a reader says that it is well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Where.
+    pub address: SocketAddr,
+    /// What is asked for.
+    pub path: &'static str,
+    /// By TLS.
+    pub tls: bool,
+}
+
+/// The kubelet's `healthzPort` (default of kubelet.config.k8s.io/v1beta1).
+pub const KUBELET_HEALTH: Health = Health {
+    address: local(10_248),
+    path: "/healthz",
+    tls: false,
+};
+
+const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Where a reader is asked whether it is well; none where it does not say.
+pub fn health(reader: &Reader) -> Option<Health> {
+    let secure = |path, address| Health {
+        address,
+        path,
+        tls: true,
+    };
+    let manifest = reader.manifest.as_ref();
+    match reader.name.as_str() {
+        KUBELET => Some(KUBELET_HEALTH),
+        APISERVER => served_at(manifest?, 6443).map(|address| secure("/readyz", address)),
+        CONTROLLER_MANAGER => served_at(manifest?, 10_257).map(|address| secure("/healthz", address)),
+        SCHEDULER => served_at(manifest?, 10_259).map(|address| secure("/healthz", address)),
+        ETCD => {
+            let plain = addresses(manifest?.flag("listen-metrics-urls")?, "http://");
+            plain.into_iter().next().map(|address| Health {
+                address,
+                path: "/health",
+                tls: false,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `--bind-address` and `--secure-port`; none where the port is 0, which means that it is not served.
+fn served_at(manifest: &Manifest, default_port: u16) -> Option<SocketAddr> {
+    let port = match manifest.flag("secure-port") {
+        Some(port) => port.parse().ok()?,
+        None => default_port,
+    };
+    let address = manifest.flag("bind-address").and_then(|address| address.parse().ok());
+    (port != 0).then(|| {
+        reachable(SocketAddr::new(
+            address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            port,
+        ))
+    })
+}
+
+/// A server that listens everywhere is asked on the loopback interface.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => local(address.port()),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), address.port())
+        }
+        _ => address,
+    }
+}
+
+/// The addresses of a list of URLs with this scheme. One with a host name is left out: etcd listens on addresses only.
+fn addresses(urls: &str, scheme: &str) -> Vec<SocketAddr> {
+    let hosts = urls.split(',').filter_map(|url| url.trim().strip_prefix(scheme));
+    hosts
+        .filter_map(|host| host.trim_end_matches('/').parse().ok().map(reachable))
+        .collect()
+}
+
+/// What shows that `reader` uses these credentials.
+pub fn of_reader(inventory: &Inventory, reader: &Reader, credentials: &[String]) -> Vec<Probe> {
+    let probes = credentials
+        .iter()
+        .filter_map(|name| Some((name, inventory.present(name)?)));
+    probes
+        .map(|(name, present)| Probe {
+            credential: name.clone(),
+            question: question(inventory, reader, name, present),
+        })
+        .collect()
+}
+
+/// What shows that the credentials which no reader of this node holds are good: kubecertd uses them itself.
+pub fn of_people(inventory: &Inventory, credentials: &[String]) -> Vec<Probe> {
+    let known = inventory
+        .credentials
+        .iter()
+        .filter(|c| c.spec.readers.is_empty() && credentials.contains(&c.spec.name));
+    known
+        .filter_map(|c| {
+            let present = inventory.present(&c.spec.name)?;
+            let question = match c.spec.name.as_str() {
+                "etcd-healthcheck-client" => etcd_login(inventory, present, &c.spec.name),
+                _ => api_login(inventory, present),
+            };
+            Some(Probe {
+                credential: c.spec.name.clone(),
+                question: question.unwrap_or(Question::Nothing),
+            })
+        })
+        .collect()
+}
+
+fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
+    let manifest = reader.manifest.as_ref();
+    let served = |addresses: Vec<SocketAddr>| {
+        (!addresses.is_empty()).then(|| Question::Served(addresses, present.certificate.der.clone()))
+    };
+    let listens = |flag| addresses(manifest.and_then(|m| m.flag(flag)).unwrap_or_default(), "https://");
+    let found = match (reader.name.as_str(), name, reader.probe) {
+        (_, _, Some(probe)) => served(vec![probe]),
+        (APISERVER, "apiserver", None) => served(manifest.and_then(|m| served_at(m, 6443)).into_iter().collect()),
+        (ETCD, "etcd-server", None) => served(listens("listen-client-urls")),
+        (ETCD, "etcd-peer", None) => served(listens("listen-peer-urls")),
+        (APISERVER, "apiserver-etcd-client", None) => etcd_login(inventory, present, name),
+        (APISERVER, "apiserver-kubelet-client", None) => login(present, vec![local(10_250)], "/pods", Vec::new()),
+        _ => api_login(inventory, present),
+    };
+    found.unwrap_or(Question::Nothing)
+}
+
+fn login(
+    present: &Present,
+    addresses: Vec<SocketAddr>,
+    path: &'static str,
+    authorities: Vec<Vec<u8>>,
+) -> Option<Question> {
+    let (certificate, key) = present.identity().filter(|_| !addresses.is_empty())?;
+    Some(Question::Accepted(Box::new(Login {
+        addresses,
+        path,
+        identity: (certificate.to_owned(), key.to_owned().into()),
+        authorities,
+    })))
+}
+
+/// etcd answers `/health` on its client port to those only whose certificate it accepts (`--client-cert-auth`).
+fn etcd_login(inventory: &Inventory, present: &Present, name: &str) -> Option<Question> {
+    let own = inventory
+        .etcd()
+        .map(|etcd| addresses(etcd.flag("listen-client-urls").unwrap_or_default(), "https://"));
+    let named = || {
+        inventory
+            .pod(APISERVER)
+            .map(|api| addresses(api.flag("etcd-servers").unwrap_or_default(), "https://"))
+    };
+    let addresses = own.filter(|own| !own.is_empty()).or_else(named)?;
+    let spec = &inventory.credentials.iter().find(|c| c.spec.name == name)?.spec;
+    let authority = inventory
+        .authority(&spec.ca)
+        .and_then(|authority| authority.certificate.as_ref().ok());
+    login(
+        present,
+        addresses,
+        "/health",
+        authority.into_iter().map(|ca| ca.der.clone()).collect(),
+    )
+}
+
+/// A kubeconfig logs in to the API server of this node, whose certificate must be signed by a CA that the kubeconfig knows.
+fn api_login(inventory: &Inventory, present: &Present) -> Option<Question> {
+    let Holding::Embedded { authorities, .. } = &present.holding else {
+        return None;
+    };
+    let address = served_at(inventory.pod(APISERVER)?, 6443)?;
+    let known = x509::parse_pem(authorities.as_deref().unwrap_or_default()).unwrap_or_default();
+    let known = known.into_iter().map(|(_, authority)| authority.der).collect();
+    login(present, vec![address], "/api", known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(component: &str, flags: &str) -> Manifest {
+        Manifest::parse(&format!(
+            "metadata: {{name: x}}\nspec: {{containers: [{{command: [{component}, {flags}]}}]}}\n"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn addresses_come_from_the_flags_and_unspecified_ones_are_asked_on_loopback() {
+        let at = |flags| served_at(&manifest(APISERVER, flags), 6443).map(|address| address.to_string());
+        assert_eq!(at("--x=1").as_deref(), Some("127.0.0.1:6443"));
+        assert_eq!(
+            at("--bind-address=0.0.0.0, --secure-port=7443").as_deref(),
+            Some("127.0.0.1:7443")
+        );
+        assert_eq!(at("--bind-address=10.0.0.11").as_deref(), Some("10.0.0.11:6443"));
+        assert_eq!(at("'--bind-address=::'").as_deref(), Some("[::1]:6443"));
+        assert_eq!(at("--secure-port=0"), None);
+        let urls = addresses(
+            "https://127.0.0.1:2379,https://10.0.0.11:2379,http://127.0.0.1:1",
+            "https://",
+        );
+        assert_eq!(urls.len(), 2);
+    }
+
+    #[test]
+    fn health_is_asked_where_the_manifest_says() {
+        let reader = |name: &str, flags| Reader {
+            name: name.into(),
+            means: crate::catalog::readers::Means::Pod { manifest: "/m".into() },
+            manifest: Some(manifest(name, flags)),
+            probe: None,
+        };
+        let etcd = health(&reader(ETCD, "--listen-metrics-urls=http://127.0.0.1:2381")).unwrap();
+        assert_eq!((etcd.address.port(), etcd.path, etcd.tls), (2381, "/health", false));
+        assert_eq!(health(&reader(ETCD, "--x=1")), None);
+        assert_eq!(
+            health(&reader(SCHEDULER, "--bind-address=127.0.0.1"))
+                .unwrap()
+                .address
+                .port(),
+            10_259
+        );
+        assert_eq!(health(&reader(CONTROLLER_MANAGER, "--secure-port=0")), None);
+    }
+}
