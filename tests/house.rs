@@ -24,7 +24,7 @@ transaction: backup format host memory model renew restart
 report: backup catalog format inventory model plan restart verify
 agenda: config model
 cycle: backup catalog config guard host inventory model plan renew report restart scan transaction verify
-cli: agenda backup config cycle format guard host inventory memory model plan report scan transaction
+cli: agenda backup config cycle format guard host inventory memory model plan report restart scan transaction
 lib:
 main:
 ";

@@ -18,6 +18,7 @@ use crate::memory;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::cycle::Report;
+use crate::restart::pending;
 use crate::transaction;
 
 /// A deferred cycle is tried again after this.
@@ -44,6 +45,9 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
     recover(&host)?;
     look(&host, &settings, started);
     let mut agenda = Agenda::new(settings.schedule.clone(), host.now());
+    if let Some(wait) = pending::next_try(&pending::read(&host), &settings.windows, host.now()) {
+        agenda.retry(host.now(), wait);
+    }
     notify::ready();
     idle(&agenda);
     loop {
@@ -159,7 +163,7 @@ async fn cycle_in_background(
     }
 }
 
-/// Gives after which time a deferred one is tried again.
+/// Gives after which time it is tried again, if it was deferred or has left a restart.
 fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> Option<time::Duration> {
     let lock = match host.lock("scheduled cycle", Duration::ZERO) {
         Ok(lock) => lock,
@@ -177,8 +181,9 @@ fn one_cycle(host: &Host, settings: &Settings, started: Instant) -> Option<time:
     match look {
         Ok(look) => {
             log_plan(&look);
-            log_report(&cycle::act(host, settings, &lock, &Request::DUE, look));
-            None
+            let report = cycle::act(host, settings, &lock, &Request::DUE, look);
+            log_report(&report);
+            pending::next_try(&report.pending, &settings.windows, host.now())
         }
         Err(not_now) => {
             // A clock that is doubted gets the time that a synchronisation is given.

@@ -12,8 +12,22 @@ use crate::format::text::{duration, exact_bytes};
 /// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
 pub fn show(s: &Settings) -> String {
     let mut out = String::new();
-    let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
-    let path = |value: &Path| quoted(&value.to_string_lossy());
+    values(s, &mut out);
+    credentials(s, &mut out);
+    readers(s, &mut out);
+    windows(s, &mut out);
+    out
+}
+
+fn quoted(value: &str) -> String {
+    toml::Value::String(value.to_owned()).to_string()
+}
+
+fn path(value: &Path) -> String {
+    quoted(&value.to_string_lossy())
+}
+
+fn values(s: &Settings, out: &mut String) {
     let auto = |value: &Option<std::path::PathBuf>| value.as_deref().map_or_else(|| quoted("auto"), path);
     let max_size = s.backup.max_size.map_or("unlimited".into(), exact_bytes);
     let lines = [
@@ -45,6 +59,9 @@ pub fn show(s: &Settings) -> String {
         out.push_str(&line);
         out.push('\n');
     }
+}
+
+fn credentials(s: &Settings, out: &mut String) {
     for ca in &s.authorities {
         let (name, certificate, key) = (quoted(&ca.name), path(&ca.certificate), path(&ca.key));
         let _ = writeln!(out, "\n[[ca]]\nname = {name}\npath = {certificate}\nkey = {key}");
@@ -65,6 +82,9 @@ pub fn show(s: &Settings) -> String {
             readers.join(", ")
         );
     }
+}
+
+fn readers(s: &Settings, out: &mut String) {
     for reader in &s.readers {
         let _ = writeln!(out, "\n[[reader]]\nname = {}", quoted(&reader.name));
         match &reader.means {
@@ -81,6 +101,9 @@ pub fn show(s: &Settings) -> String {
             let _ = writeln!(out, "probe = {}", quoted(&probe.to_string()));
         }
     }
+}
+
+fn windows(s: &Settings, out: &mut String) {
     for window in &s.windows {
         let days = DAYS.iter().zip(window.days).filter(|(_, opens)| *opens);
         let days: Vec<_> = days.map(|(day, _)| quoted(day)).collect();
@@ -94,5 +117,4 @@ pub fn show(s: &Settings) -> String {
             quoted(window.zone.name())
         );
     }
-    out
 }

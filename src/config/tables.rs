@@ -133,7 +133,8 @@ impl Checker<'_> {
             (None, [program, ..]) => path(program.get_ref()).map(|_| Means::Exec {
                 command: list(&reader.exec),
             }),
-            (None, []) => return None,
+            (None, []) if reader.probe.is_some() => return None,
+            (None, []) => Err("has neither `unit`, `exec` nor `probe`".into()),
             (Some(_), _) => Err("has `unit` and `exec`; give one of them".into()),
         };
         let means = match means {

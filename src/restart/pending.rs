@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::readers::Means;
+use crate::config::window::{self, Window};
 use crate::host::Host;
 use crate::host::write::beside;
 use crate::model::{Failure, Process, Timestamp};
@@ -60,6 +61,23 @@ impl Pending {
     }
 }
 
+/// A restart that failed, or that nobody could carry out, is tried again after this.
+const AGAIN: time::Duration = time::Duration::minutes(5);
+
+/// After which time the restarts are tried again: when the next window opens, or the first may no longer wait; none where there are none.
+pub fn next_try(all: &[Pending], windows: &[Window], now: Timestamp) -> Option<time::Duration> {
+    let wait = |pending: &Pending| {
+        let until = pending
+            .until
+            .and_then(|until| Timestamp::from_unix_timestamp(until).ok());
+        match until.filter(|until| now < *until && !window::is_open(windows, now)) {
+            Some(until) => window::next(windows, now).map_or(until, |opens| opens.min(until)) - now,
+            None => AGAIN,
+        }
+    };
+    all.iter().map(wait).min()
+}
+
 /// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a stop here
 /// would keep every certificate from being renewed.
 pub fn read(host: &Host) -> Vec<Pending> {
@@ -99,5 +117,66 @@ impl Pending {
             Means::Pod { manifest } => host.unlink(&beside(manifest, "new")),
             Means::Unit { .. } | Means::Exec { .. } => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn pending(until: Option<Timestamp>) -> Pending {
+        Pending {
+            reader: "kube-scheduler".into(),
+            means: Means::Pod { manifest: "/m".into() },
+            because: vec!["scheduler.conf".into()],
+            until: until.map(Timestamp::unix_timestamp),
+            before: Vec::new(),
+            boot_id: "b".into(),
+        }
+    }
+
+    #[test]
+    fn a_restart_that_may_wait_is_tried_when_a_window_opens_or_it_may_wait_no_longer() {
+        let now = datetime!(2027-01-01 12:00 UTC);
+        let window = [Window {
+            days: [true; 7],
+            start: chrono::NaiveTime::from_hms_opt(2, 0, 0).unwrap(),
+            length: std::time::Duration::from_secs(3600),
+            zone: chrono_tz::Tz::UTC,
+        }];
+        let after = |until| next_try(&[pending(until)], &window, now);
+        assert_eq!(after(Some(now + time::Duration::DAY)), Some(time::Duration::hours(14)));
+        assert_eq!(after(Some(now + time::Duration::HOUR)), Some(time::Duration::HOUR));
+        assert_eq!(after(Some(now - time::Duration::HOUR)), Some(AGAIN));
+        assert_eq!(after(None), Some(AGAIN));
+        assert_eq!(next_try(&[], &window, now), None);
+    }
+
+    #[test]
+    fn a_restart_is_settled_once_another_process_runs() {
+        let host = Host::new("/".into(), Default::default());
+        let process = |ticks| Process {
+            pid: 7,
+            ticks,
+            program: "kube-scheduler".into(),
+            in_pod: true,
+        };
+        let recorded = Pending {
+            before: vec![process(100)],
+            boot_id: host.boot_id(),
+            ..pending(None)
+        };
+        assert!(!recorded.is_settled(&host, &[]), "nobody runs");
+        assert!(!recorded.is_settled(&host, &[process(100)]), "the old one runs");
+        assert!(
+            recorded.is_settled(&host, &[process(200)]),
+            "the same id, started later"
+        );
+        let earlier_boot = Pending {
+            boot_id: "other".into(),
+            ..recorded
+        };
+        assert!(earlier_boot.is_settled(&host, &[process(100)]), "another boot");
     }
 }
