@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -155,13 +156,13 @@ fn carry_out(
     host.go_on()?;
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
-    info!("issued {}", names.join(", "));
+    info!("issued {}", text::list(&names));
     host.go_on()?;
 
     let restarts: Vec<Pending> = cleared.plan().restarts.iter().map(Pending::from).collect();
     let replacements = replacements(inventory, &issued)?;
     let transaction = transaction::install(host, lock, backup, replacements, restarts.clone())?;
-    info!("installed {}", names.join(", "));
+    info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
 
     restart(host, inventory, cleared, transaction, restarts, report)

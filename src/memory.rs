@@ -64,7 +64,7 @@ pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) ->
 
 /// Whether the last transaction put this inode there.
 pub fn wrote(host: &Host) -> impl Fn(&Path, u64) -> bool + use<> {
-    let read = || serde_json::from_slice::<Vec<Written>>(&host.read(&host.state(WRITTEN)).ok()?.bytes).ok();
+    let read = || serde_json::from_slice::<Vec<Written>>(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
     let all = read().unwrap_or_default();
     move |path, inode| all.iter().any(|written| written.path == path && written.inode == inode)
 }

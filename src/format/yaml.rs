@@ -9,8 +9,9 @@ use yaml_serde::Value;
 use super::text::printable;
 
 /// Kubeconfigs and manifests are some kilobytes. The parser takes up to 200 bytes for every byte of a text and time by the square of
-/// the open brackets, so a text that has more of either than any real one is refused before it is parsed.
-const LONGEST: usize = 128 << 10;
+/// the open brackets, so a text that has more of either than any real one is refused before it is parsed, a longer file before it is
+/// read. Bytes.
+pub const LONGEST: usize = 128 << 10;
 const MOST_BRACKETS: usize = 4_000;
 
 /// Aliases make a document larger than its text: 2 KiB of them can be 800 MiB of values.

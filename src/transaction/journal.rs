@@ -61,7 +61,7 @@ impl Journal {
     /// The journal on disk, if there is one.
     pub(super) fn read(host: &Host) -> Result<Option<Self>, Failure> {
         let path = host.state(JOURNAL);
-        let file = match host.read(&path) {
+        let file = match host.read_own(&path) {
             Ok(file) => file,
             Err(Unread::Missing) => return Ok(None),
             Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
