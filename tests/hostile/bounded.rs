@@ -88,6 +88,7 @@ pub fn run(node: &Node, moment: &str, args: &[&str]) -> Run {
         stderr,
         peak,
     };
+    println!("{}: peak of {} KiB", args.join(" "), run.peak);
     run.is_well_behaved(args);
     run
 }
