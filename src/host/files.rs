@@ -66,7 +66,7 @@ impl Host {
             }
             real = next;
             if found.is_dir() && !left.is_empty() {
-                unsafe_way = unsafe_way.or_else(|| self.distrust(&real));
+                unsafe_way = unsafe_way.or_else(|| self.distrust_found(&real, &found));
             }
         }
         Ok(Resolved { real, unsafe_way })
@@ -74,7 +74,10 @@ impl Host {
 
     /// Why others than root could change what is in this folder.
     pub fn distrust(&self, folder: &Path) -> Option<String> {
-        let found = self.at(folder).metadata().ok()?;
+        self.distrust_found(folder, &self.at(folder).metadata().ok()?)
+    }
+
+    fn distrust_found(&self, folder: &Path, found: &std::fs::Metadata) -> Option<String> {
         // Under an ACL the group bits are its mask: somebody named in it may write, whatever the group.
         let by_acl =
             found.mode() & 0o020 != 0 && matches!(xattr::get(self.at(folder), "system.posix_acl_access"), Ok(Some(_)));
