@@ -307,7 +307,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
     let ours = memory::wrote(host);
     let is_fresh = |file: &&File| {
         let age = scan.at - file.identity.modified;
-        age.abs() < time::Duration::MINUTE && !ours(&file.real, file.identity.inode)
+        age.abs() < time::Duration::MINUTE && !ours(file)
     };
     Signs {
         kubeadm: host.running("kubeadm"),
