@@ -27,10 +27,12 @@ test: setup ## all tests but `make faults`, with cargo-nextest where it is insta
 	else echo "$(CARGO) test --locked --no-fail-fast"; $(CARGO) test --locked --no-fail-fast $(TESTS); fi
 	$(CARGO) test --locked --doc
 
-faults: setup ## kills and fails the program at every system call, plays losses of power (some minutes)
+RELEASE = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/kubecertd
+
+faults: release ## kills and fails the release program at every system call, plays losses of power (some minutes)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --locked --profile faults; \
-	else $(CARGO) test --locked --test faults -- --test-threads=1 --nocapture; fi
+	then KUBECERTD=$(RELEASE) $(CARGO) nextest run --locked --profile faults; \
+	else KUBECERTD=$(RELEASE) $(CARGO) test --locked --test faults -- --test-threads=1 --nocapture; fi
 
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, Timestamp};
+use crate::model::{Failure, File, Timestamp};
 
 const LAST_LOOK: &str = "last-look.json";
 const WRITTEN: &str = "written.json";
@@ -24,11 +24,13 @@ pub struct LastLook {
     pub trusted: i64,
 }
 
-/// A file that a transaction of ours put in place.
+/// A file that a transaction of ours put in place. kubeadm writes into the same inode, so the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     path: PathBuf,
     inode: u64,
+    /// When it was written, seconds since 1970.
+    modified: i64,
 }
 
 /// The last look, if one was recorded.
@@ -53,20 +55,27 @@ pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Fa
 pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
     let all: Vec<_> = paths
         .filter_map(|path| {
+            let found = host.identity(path)?;
             Some(Written {
                 path: path.to_owned(),
-                inode: host.identity(path)?.inode,
+                inode: found.inode,
+                modified: found.modified.unix_timestamp(),
             })
         })
         .collect();
     write(host, WRITTEN, &all)
 }
 
-/// Whether the last transaction put this inode there.
-pub fn wrote(host: &Host) -> impl Fn(&Path, u64) -> bool + use<> {
-    let read = || serde_json::from_slice::<Vec<Written>>(&host.read(&host.state(WRITTEN)).ok()?.bytes).ok();
+/// Whether a file is as the last transaction put it there.
+pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
+    let read = || serde_json::from_slice::<Vec<Written>>(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
     let all = read().unwrap_or_default();
-    move |path, inode| all.iter().any(|written| written.path == path && written.inode == inode)
+    move |file| {
+        let (inode, modified) = (file.identity.inode, file.identity.modified.unix_timestamp());
+        let is_it =
+            |written: &Written| written.path == file.real && written.inode == inode && written.modified == modified;
+        all.iter().any(is_it)
+    }
 }
 
 fn write(host: &Host, name: &str, value: &impl Serialize) -> Result<(), Failure> {

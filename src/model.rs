@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -148,14 +149,14 @@ impl KeyStyle {
     }
 }
 
-/// The bytes of a file that may hold a secret: wiped when dropped, never printed.
+/// The bytes of a file that may hold a secret: held once whoever clones them, wiped when the last owner drops them, never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(pub Zeroizing<Vec<u8>>);
+pub struct Bytes(Arc<Zeroizing<Vec<u8>>>);
 
 impl Bytes {
     /// Takes ownership of `bytes`.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
     /// The bytes as UTF-8 text, if they are.
@@ -193,6 +194,8 @@ pub struct Identity {
     pub gid: u32,
     /// Number of names.
     pub links: u64,
+    /// Bytes.
+    pub size: u64,
     /// Modification time.
     pub modified: Timestamp,
 }

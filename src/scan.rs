@@ -4,13 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, Extra, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::memory::{self, LastLook};
 use crate::model::{File, Process, Read, Timestamp, Unread};
+
+/// Bytes of a file with certificates or keys. Real ones are a hundred times smaller.
+const LARGEST_PEM: u64 = 1 << 20;
+
+/// Bytes of a kubeconfig or manifest.
+const LARGEST_YAML: u64 = yaml::LONGEST as u64;
+
+/// Bytes that a look holds, of all files. What is made of them is several times larger, and kubecertd stays within 64 MiB.
+const MOST_BYTES: u64 = 6 << 20;
+
+/// Files that one pattern stands for, and manifests.
+const MOST_FILES: usize = 1000;
+
+/// Names that are kept of one file; one that has more is not replaced.
+const MOST_NAMES: usize = 64;
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -74,36 +89,51 @@ impl Scan {
 
 /// Looks at the node.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
-    let extra: Vec<_> = settings.extra.iter().flat_map(|extra| expand(host, extra)).collect();
-    let manifests_folder = manifests_folder(host, settings);
+    let mut files = BTreeMap::new();
+    let extra = settings.extra.iter().flat_map(|extra| expand(host, extra, &mut files));
+    let extra: Vec<_> = extra.collect();
     let mut scan = Scan {
         at: host.now(),
         specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
         authorities: catalog::authorities(&settings.paths.pki, &settings.authorities),
-        manifests: manifests(host, &manifests_folder),
-        manifests_folder,
+        manifests: Vec::new(),
+        manifests_folder: manifests_folder(host, settings),
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
-        files: BTreeMap::new(),
+        files,
         places: BTreeMap::new(),
     };
-    read_all(host, &mut scan);
+    read_all(host, &extra, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
 
-fn expand(host: &Host, extra: &catalog::Extra) -> Vec<catalog::Extra> {
-    let folder = write::parent(extra.store.path());
-    let names = host.names(folder).unwrap_or_default();
-    let names: Vec<_> = names.into_iter().filter_map(|name| name.into_string().ok()).collect();
-    catalog::expand(extra, &names)
+/// What a pattern stands for. One that cannot be expanded stands for itself, as a file that cannot be read.
+fn expand(host: &Host, extra: &Extra, files: &mut BTreeMap<PathBuf, Read>) -> Vec<Extra> {
+    let path = extra.store.path();
+    let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));
+    match found {
+        Ok(found) if found.len() <= MOST_FILES => return found,
+        Ok(found) => files.insert(path.to_owned(), Err(too_many("stands for", found.len()))),
+        Err(unread) => files.insert(path.to_owned(), Err(unread)),
+    };
+    vec![extra.clone()]
+}
+
+fn names(host: &Host, folder: &Path) -> Result<Vec<String>, Unread> {
+    let names = host.names(folder)?;
+    Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+}
+
+fn too_many(what: &str, number: usize) -> Unread {
+    Unread::Because(format!("{what} {number} files, and no more than {MOST_FILES} are read"))
 }
 
 /// `staticPodPath` of the kubelet's configuration (kubelet.config.k8s.io/v1beta1); kubeadm's folder where it says nothing.
 fn manifests_folder(host: &Host, settings: &Settings) -> PathBuf {
     let from_kubelet = || {
-        let config = host.read(&settings.paths.kubelet.join("config.yaml")).ok()?;
-        let value = yaml::parse(config.bytes.text().ok()?).ok()?;
+        let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
+        let value = yaml::parse(config.ok()?.bytes.text().ok()?).ok()?;
         let path = PathBuf::from(value.get("staticPodPath")?.as_str()?);
         path.is_absolute().then_some(path)
     };
@@ -113,42 +143,104 @@ fn manifests_folder(host: &Host, settings: &Settings) -> PathBuf {
         .unwrap_or_else(|| settings.paths.kubernetes.join("manifests"))
 }
 
-fn manifests(host: &Host, folder: &Path) -> Vec<(String, Read)> {
-    let names = host.names(folder).unwrap_or_default();
-    names
-        .into_iter()
-        .filter_map(|name| name.into_string().ok())
-        .filter(|name| !name.starts_with('.'))
-        .map(|name| {
-            let read = host.read(&folder.join(&name));
-            (name, read)
-        })
-        .collect()
+/// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
+fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
+    let visible = names(host, &scan.manifests_folder).map(|mut names| {
+        names.retain(|name| !name.starts_with('.'));
+        names
+    });
+    let unread = match visible {
+        Ok(names) if names.len() <= MOST_FILES => return names,
+        Ok(names) => too_many("holds", names.len()),
+        Err(unread) => unread,
+    };
+    scan.manifests.push((String::new(), Err(unread)));
+    Vec::new()
 }
 
-fn read_all(host: &Host, scan: &mut Scan) {
-    let mut wanted: BTreeSet<PathBuf> = BTreeSet::new();
+/// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
+fn read_all(host: &Host, extra: &[Extra], scan: &mut Scan) {
+    let mut reader = Reader { host, left: MOST_BYTES };
+    let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
+    let mut further = BTreeMap::new();
     for authority in &scan.authorities {
-        wanted.extend([authority.certificate.clone(), authority.key.clone()]);
+        own.extend([&authority.certificate, &authority.key].map(|path| (path.clone(), LARGEST_PEM)));
     }
-    wanted.extend([scan.service_account.0.clone(), scan.service_account.1.clone()]);
+    own.extend([&scan.service_account.0, &scan.service_account.1].map(|path| (path.clone(), LARGEST_PEM)));
+    let configured: BTreeSet<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
     for spec in &scan.specs {
+        let is_further = configured.contains(spec.name.as_str());
+        let wanted = if is_further { &mut further } else { &mut own };
         match &spec.store {
-            Store::Pair { certificate, key } => wanted.extend([certificate.clone(), key.clone()]),
-            Store::Kubeconfig { path } => {
-                let read = host.read(path);
-                wanted.extend(referenced(path, &read));
-                scan.files.insert(path.clone(), read);
+            Store::Pair { certificate, key } => {
+                wanted.extend([certificate, key].map(|path| (path.clone(), LARGEST_PEM)))
+            }
+            Store::Kubeconfig { path } => _ = wanted.insert(path.clone(), LARGEST_YAML),
+        }
+    }
+    let manifests = manifests(host, scan);
+    let folder = scan.manifests_folder.clone();
+    own.extend(manifests.iter().map(|name| (folder.join(name), LARGEST_YAML)));
+    reader.read(own, scan);
+    for name in manifests {
+        let read = scan.files.remove(&folder.join(&name)).unwrap_or(Err(Unread::Missing));
+        scan.manifests.push((name, read));
+    }
+    reader.read(further, scan);
+}
+
+/// Keeps what it reads within [`MOST_BYTES`].
+struct Reader<'a> {
+    host: &'a Host,
+    left: u64,
+}
+
+impl Reader<'_> {
+    /// Reads these files, each up to so many bytes, and then those that kubeconfigs among them refer to. The smallest come first, so that
+    /// what is left out is what is large.
+    fn read(&mut self, wanted: BTreeMap<PathBuf, u64>, scan: &mut Scan) {
+        let mut sized = Vec::new();
+        for (path, most) in wanted {
+            if !scan.files.contains_key(&path) {
+                sized.push((self.size(&path), path, most));
             }
         }
-    }
-    for path in wanted {
-        let read = host.read(&path);
-        if let Err(Unread::Missing) = read {
-            scan.places.insert(path.clone(), place(host, &path));
+        sized.sort();
+        let mut referred = BTreeMap::new();
+        for (size, path, most) in sized {
+            let read = match size {
+                _ if size > most || size <= self.left => self.host.read_at_most(&path, most),
+                _ => Err(full()),
+            };
+            let read = read.and_then(|file| self.hold(file));
+            if most == LARGEST_YAML {
+                referred.extend(referenced(&path, &read).into_iter().map(|path| (path, LARGEST_PEM)));
+            }
+            if let Err(Unread::Missing) = read {
+                scan.places.insert(path.clone(), place(self.host, &path));
+            }
+            scan.files.insert(path, read);
         }
-        scan.files.insert(path, read);
+        if !referred.is_empty() {
+            self.read(referred, scan);
+        }
     }
+
+    fn size(&self, path: &Path) -> u64 {
+        let real = self.host.resolve(path).map(|resolved| resolved.real);
+        let found = real.ok().and_then(|real| self.host.identity(&real));
+        found.map_or(0, |identity| identity.size)
+    }
+
+    /// It may have grown since it was measured.
+    fn hold(&mut self, file: File) -> Read {
+        self.left = self.left.checked_sub(file.bytes.len() as u64).ok_or_else(full)?;
+        Ok(file)
+    }
+}
+
+fn full() -> Unread {
+    Unread::Because(format!("is left out: a look holds {} MiB at most", MOST_BYTES >> 20))
 }
 
 fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
@@ -201,11 +293,8 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     }
     for file in scan.files.values_mut().flatten() {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
-        let others = of_file
-            .into_iter()
-            .flatten()
-            .filter(|name| **name != file.real)
-            .cloned();
+        let others = of_file.into_iter().flatten();
+        let others = others.filter(|name| **name != file.real).take(MOST_NAMES).cloned();
         file.names = std::iter::once(file.real.clone()).chain(others).collect();
     }
 }
@@ -243,7 +332,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
     let ours = memory::wrote(host);
     let is_fresh = |file: &&File| {
         let age = scan.at - file.identity.modified;
-        age.abs() < time::Duration::MINUTE && !ours(&file.real, file.identity.inode)
+        age.abs() < time::Duration::MINUTE && !ours(file)
     };
     Signs {
         kubeadm: host.running("kubeadm"),

@@ -293,14 +293,17 @@ fn without_a_pki_folder_nothing_is_done() {
 }
 
 #[test]
-fn a_pair_out_of_step_is_repaired_by_a_renewal() {
+fn a_pair_out_of_step_is_reported_and_repaired_by_the_next_cycle() {
     let node = Node::of(ECDSA);
     let apiserver = credential::named("apiserver");
     let mut old = apiserver.material(&node);
     let foreign =
         fs::read_to_string(fixture(ECDSA).join(PKI).join("apiserver-kubelet-client.key")).expect("another key");
     node.rewrite(&format!("{PKI}/apiserver.key"), foreign.as_bytes());
-    node.run(FRESH, &["renew", "apiserver"]).exits(0);
+    let reason = "its pair is broken: /etc/kubernetes/pki/apiserver.key does not match its certificate";
+    node.run(FRESH, &["plan"]).says(reason);
+    // It is due at once.
+    node.run(FRESH, &["renew"]).exits(0);
     old.key = foreign;
     apiserver.assert_renewed(&node, &old, &apiserver.material(&node), FRESH);
 }

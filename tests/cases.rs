@@ -1,13 +1,14 @@
-//! States that a node can be in, by number, each from beginning to end. Cases 10 to 12 stand in `fidelity.rs` and
-//! `kubeconfig_text.rs`, where they are held in depth.
+//! States that a node can be in, by number, each from beginning to end. `fidelity.rs`, `kinds.rs` and `kubeconfig_text.rs` go deeper
+//! into 10 to 12.
 
 mod support;
 
 use support::clock::{self, DAY, DUE, FRESH};
-use support::credential::{self, Credential};
+use support::credential::{self, Credential, Material};
 use support::daemon::Daemon;
+use support::openssl::{self, Authority};
 use support::renewal::{exactly_these_were_renewed, materials};
-use support::{ECDSA, EXPIRED, Node, RSA};
+use support::{ECDSA, EXPIRED, Node, RSA, der};
 
 /// Runs `renew` and requires its exit code and that exactly these credentials were renewed.
 #[track_caller]
@@ -123,6 +124,93 @@ fn case_09_a_leaf_is_clamped_to_its_ca_once_and_not_renewed_in_every_cycle() {
     renews(&node, FRESH, &[], 0, &named(&["front-proxy-client"]));
     let near = clock::later(FRESH, 20 * DAY);
     renews(&node, &near, &[], 0, &[]).says("the CA ends first");
+}
+
+/// What kubeadm drops: an OU, a URI, an EKU of one's own, the chain, PKCS#8.
+const RICH: &str = "\
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=serverAuth,1.3.6.1.4.1.55555.1
+authorityKeyIdentifier=keyid
+subjectKeyIdentifier=none
+subjectAltName=DNS:master01,URI:spiffe://example.internal/apiserver,email:ops@example.internal,IP:10.0.0.11
+";
+
+#[test]
+fn case_10_a_rich_leaf_keeps_its_subject_names_usages_chain_and_pkcs8() {
+    let node = Node::of(RSA);
+    let apiserver = credential::named("apiserver");
+    let key = openssl::rsa_key_in_pkcs8();
+    let subject = "/C=IE/O=Example/OU=Platform/CN=kube-apiserver";
+    let from = clock::later(FRESH, -10 * DAY);
+    let leaf = apiserver.authority(&node).issue(&key, subject, RICH, &from, 30);
+    let chain = node.read("etc/kubernetes/pki/ca.crt");
+    let certificate = leaf + &chain;
+    apiserver.store(&node, &Material { certificate, key });
+    renews(&node, FRESH, &[], 0, &named(&["apiserver"]));
+    let new = apiserver.material(&node).certificate;
+    assert!(new.ends_with(&chain), "the chain is another one:\n{new}");
+}
+
+#[test]
+fn case_11_of_a_kubeconfig_kept_by_hand_only_the_two_values_differ() {
+    let node = Node::of(RSA);
+    let path = "etc/kubernetes/scheduler.conf";
+    let ca = node.read("etc/kubernetes/pki/ca.crt");
+    let two = ca.clone() + &node.read("etc/kubernetes/pki/front-proxy-ca.crt");
+    let [ca, two] = [ca, two].map(|text| der::encode_base64(text.as_bytes()));
+    let second = "contexts: # two of them\n- context:\n    cluster: kubernetes\n    user: somebody\n  name: second\n";
+    let text = node.read(path).replace(&ca, &two).replace("contexts:\n", second);
+    node.rewrite(path, format!("# Kept by hand.\n{text}").as_bytes());
+    support::set_mode(&node.path(path), 0o640);
+    std::os::unix::fs::chown(node.path(path), Some(1000), Some(1000)).expect("the tests run as root");
+    credential::named("scheduler.conf").make_due(&node);
+    renews(&node, FRESH, &[], 0, &named(&["scheduler.conf"]));
+    let text = node.read(path);
+    assert!(
+        text.starts_with("# Kept by hand.\n") && text.contains(second) && text.contains(&two),
+        "{text}"
+    );
+}
+
+#[test]
+fn case_12_a_p384_node_without_configuration_stays_p384_in_sec1() {
+    let node = Node::of(ECDSA);
+    for base in ["pki/ca", "pki/etcd/ca", "pki/front-proxy-ca"] {
+        let authority = Authority::of(&node, base);
+        // Leaves are signed anew below, while the old CA's bytes are still in the kubeconfigs.
+        let old_ca = std::fs::read_to_string(&authority.certificate).expect("the old CA");
+        authority.become_p384();
+        let new_ca = std::fs::read_to_string(&authority.certificate).expect("the new CA");
+        for credential in credential::signed_by(base) {
+            let old = credential.material(&node);
+            let key = openssl::p384_key();
+            let certificate = authority.reissue(&old.certificate, &old.key, Some(&key), "2026-11-20 00:00:00", 200);
+            credential.store(&node, &Material { certificate, key });
+            if credential.path().ends_with(".conf") {
+                let text = node.read(&credential.path());
+                let [old_ca, new_ca] = [&old_ca, &new_ca].map(|ca| der::encode_base64(ca.as_bytes()));
+                node.rewrite(&credential.path(), text.replace(&old_ca, &new_ca).as_bytes());
+            }
+        }
+    }
+    let all = credential::all_of(ECDSA);
+    let old: Vec<Material> = all.iter().map(|credential| credential.material(&node)).collect();
+    node.run(FRESH, &["renew", "all"]).exits(0);
+    for (credential, old) in all.iter().zip(&old) {
+        let new = credential.material(&node);
+        assert!(
+            new.key.starts_with("-----BEGIN EC PRIVATE KEY-----"),
+            "{}",
+            credential.name
+        );
+        assert!(
+            openssl::kind_of_key(&new.key).concat().contains("secp384r1"),
+            "{}",
+            credential.name
+        );
+        credential.assert_renewed(&node, old, &new, FRESH);
+    }
 }
 
 #[test]

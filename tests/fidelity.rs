@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use support::clock::FRESH;
 use support::credential::{self, Material};
-use support::openssl::{self, Authority};
+use support::openssl;
 use support::renewal::renew_replaces_only;
 use support::{Node, RSA, der, fixture};
 
@@ -59,7 +59,7 @@ fn several_organisations_in_one_rdn_are_kept() {
 }
 
 #[test]
-fn case_10_a_rich_leaf_keeps_every_kind_of_san_a_private_eku_and_unknown_extensions_are_kept() {
+fn every_kind_of_san_a_private_eku_and_unknown_extensions_are_kept() {
     let extensions = "\
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature,keyEncipherment,keyAgreement
@@ -147,44 +147,4 @@ fn the_chain_after_the_leaf_is_kept() {
         "the second certificate is another one:\n{}",
         new.certificate
     );
-}
-
-#[test]
-fn case_12_a_p384_node_stays_p384() {
-    let node = Node::of(support::ECDSA);
-    for base in ["pki/ca", "pki/etcd/ca", "pki/front-proxy-ca"] {
-        let authority = Authority::of(&node, base);
-        // Leaves are signed anew below, while the old CA's bytes are still in the kubeconfigs.
-        let old_ca = fs::read_to_string(&authority.certificate).expect("the old CA");
-        authority.become_p384();
-        let new_ca = fs::read_to_string(&authority.certificate).expect("the new CA");
-        for credential in credential::signed_by(base) {
-            let old = credential.material(&node);
-            let key = openssl::p384_key();
-            let certificate = authority.reissue(&old.certificate, &old.key, Some(&key), "2026-11-20 00:00:00", 200);
-            credential.store(&node, &Material { certificate, key });
-            if credential.path().ends_with(".conf") {
-                let text = node.read(&credential.path());
-                let [old_ca, new_ca] = [&old_ca, &new_ca].map(|ca| der::encode_base64(ca.as_bytes()));
-                node.rewrite(&credential.path(), text.replace(&old_ca, &new_ca).as_bytes());
-            }
-        }
-    }
-    let all = credential::all_of(support::ECDSA);
-    let old: Vec<Material> = all.iter().map(|credential| credential.material(&node)).collect();
-    node.run(FRESH, &["renew", "all"]).exits(0);
-    for (credential, old) in all.iter().zip(&old) {
-        let new = credential.material(&node);
-        assert!(
-            new.key.starts_with("-----BEGIN EC PRIVATE KEY-----"),
-            "{}",
-            credential.name
-        );
-        assert!(
-            openssl::kind_of_key(&new.key).concat().contains("secp384r1"),
-            "{}",
-            credential.name
-        );
-        credential.assert_renewed(&node, old, &new, FRESH);
-    }
 }

@@ -23,7 +23,7 @@ restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
 report: backup catalog format inventory model plan restart verify
 agenda: config model
-cycle: backup catalog config guard host inventory model plan renew report restart scan transaction verify
+cycle: backup catalog config format guard host inventory model plan renew report restart scan transaction verify
 cli: agenda backup config cycle format guard host inventory memory model plan report restart scan transaction
 lib:
 main:
@@ -188,5 +188,65 @@ fn files_stay_small() {
         assert!(lines <= 400, "{} has {lines} lines", path.display());
         let is_entry = ["main.rs", "lib.rs"].iter().any(|name| path.ends_with(name));
         assert!(!is_entry || lines <= 40, "{} has {lines} lines", path.display());
+    }
+}
+
+/// The functions marked as tests in `tests/FILE.rs`, or in the files of `tests/FILE/`.
+fn tests_of(file: &str) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+    let files: Vec<PathBuf> = match fs::read_dir(&folder) {
+        Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
+        Err(_) => vec![folder.with_extension("rs")],
+    };
+    let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
+    let text: String = texts.collect();
+    let after = text.split("#[test]\n").skip(1);
+    let names = after.filter_map(|rest| Some(rest.split_once("fn ")?.1.split_once('(')?.0.to_owned()));
+    names.collect()
+}
+
+/// Whether `name` is `pattern`, in which each `…` or `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut pieces = pattern.split(['…', '*']);
+    let Some(mut rest) = name.strip_prefix(pieces.next().unwrap()) else {
+        return false;
+    };
+    let mut last = None;
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+        last = Some(piece);
+    }
+    last.map_or(rest.is_empty(), |last| rest.is_empty() || last.is_empty())
+}
+
+#[test]
+fn every_invariant_of_the_architecture_names_a_test_and_every_test_that_it_names_exists() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let section = text.split("## What must hold").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    for number in 1..=14 {
+        let begin = section.find(&format!("\n{number}. **"));
+        let paragraph = &section[begin.unwrap_or_else(|| panic!("no paragraph for invariant {number}"))..];
+        let end = paragraph.find(&format!("\n{}. **", number + 1));
+        let named: Vec<_> = paragraph[..end.unwrap_or(paragraph.len())]
+            .split('`')
+            .filter_map(|quoted| quoted.split_once("::"))
+            .collect();
+        assert!(!named.is_empty(), "invariant {number} names no test");
+        for (file, pattern) in named {
+            let exists = tests_of(file).iter().any(|name| fits(pattern, name));
+            assert!(exists, "invariant {number}: there is no test {file}::{pattern}");
+        }
+    }
+}
+
+/// Invariant 12. What talks to somebody connects to them.
+#[test]
+fn nothing_listens() {
+    for (path, text) in sources() {
+        for listener in ["Listener", ".listen(", "axum", "hyper::server"] {
+            assert!(!text.contains(listener), "{} names {listener}", path.display());
+        }
     }
 }

@@ -59,7 +59,7 @@ preferences: {{}}
 }
 
 #[test]
-fn case_11_a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
+fn a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
     let node = Node::of(RSA);
     let path = "etc/kubernetes/scheduler.conf";
     let old_text = kubeconfig_by_hand(&node);

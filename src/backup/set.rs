@@ -51,7 +51,7 @@ pub fn all(host: &Host, directory: &Path) -> Vec<Set> {
 pub fn read(host: &Host, directory: &Path, id: String) -> Set {
     let folder = directory.join(&id);
     let path = folder.join(MANIFEST);
-    let manifest = match host.read(&path) {
+    let manifest = match host.read_own(&path) {
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| format!("{} does not parse ({e})", path.display())),
         Err(Unread::Missing) => Err(format!("{} is missing", path.display())),
         Err(Unread::Because(reason)) => Err(format!("{} {reason}", path.display())),

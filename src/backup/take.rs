@@ -8,6 +8,7 @@ use super::set::{self, BEFORE_A_CHANGE, Entry, FILES, MANIFEST, Manifest, UNFINI
 use crate::config::Settings;
 use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
+use crate::format::text;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
@@ -51,7 +52,7 @@ impl Purpose<'_> {
             return "by hand".into();
         };
         let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
-        format!("{BEFORE_A_CHANGE}{}", names.join(", "))
+        format!("{BEFORE_A_CHANGE}{}", text::list(&names))
     }
 
     /// Some of what will be renewed ends within `urgent_before`: then the files alone are enough.
@@ -174,7 +175,7 @@ fn build(
     let list = Manifest {
         format: 1,
         node: host.node_name(),
-        created: crate::format::text::rfc3339(scan.at),
+        created: text::rfc3339(scan.at),
         reason: purpose.reason(),
         entries: copied.iter().map(Entry::from).collect(),
     };

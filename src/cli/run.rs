@@ -131,7 +131,7 @@ fn log_plan(look: &Look) {
     let names: Vec<_> = plan.renewals().map(|(item, _)| item.name.as_str()).collect();
     let next = plan.items.iter().filter_map(|item| Some((item.due?, &item.name))).min();
     match (names.is_empty(), next) {
-        (false, _) => info!("due: {}", names.join(", ")),
+        (false, _) => info!("due: {}", text::list(&names)),
         (true, Some((due, name))) => info!("nothing is due; the first will be {name} on {}", text::date(due)),
         (true, None) => info!("there are no certificates to renew on this node"),
     }

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -158,13 +159,13 @@ fn carry_out(
     host.go_on()?;
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
-    info!("issued {}", names.join(", "));
+    info!("issued {}", text::list(&names));
     host.go_on()?;
 
     let change = Change::of(host, settings, inventory, cleared.plan());
     let replacements = replacements(inventory, &issued)?;
     let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
-    info!("installed {}", names.join(", "));
+    info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
     settle::settle(host, settings, transaction, &change, report)
 }

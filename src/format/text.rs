@@ -26,6 +26,15 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// `a, b, c`, and of more than thirty how many are left: a line of a log or a reason is read by people.
+pub fn list(names: &[&str]) -> String {
+    const SHOWN: usize = 30;
+    match names.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..SHOWN].join(", ")),
+    }
+}
+
 /// `2027-11-23T18:43:08Z`.
 pub fn rfc3339(at: Timestamp) -> String {
     at.format(RFC3339).unwrap_or_default()
@@ -143,6 +152,12 @@ mod tests {
             ["<invalid>", "0s", "59s", "59m", "23h"]
         );
         assert_eq!([of(86_400), of(31_535_999), of(31_536_000)], ["1d", "364d", "1y"]);
+    }
+
+    #[test]
+    fn of_many_names_thirty_are_listed() {
+        assert_eq!(list(&["a", "b"]), "a, b");
+        assert!(list(&["a"; 32]).ends_with("a, a and 2 more"));
     }
 
     #[test]

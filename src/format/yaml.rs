@@ -8,10 +8,13 @@ use yaml_serde::Value;
 
 use super::text::printable;
 
-/// Kubeconfigs and manifests are some kilobytes. The parser takes up to 200 bytes for every byte of a text and time by the square of
-/// the open brackets, so a text that has more of either than any real one is refused before it is parsed.
-const LONGEST: usize = 128 << 10;
+/// Kubeconfigs and manifests are some kilobytes. The parser takes some hundred bytes for every value and time by the square of the open
+/// brackets, so a text that has more of either than any real one is refused before it is parsed, a longer file before it is read. Bytes.
+pub const LONGEST: usize = 128 << 10;
 const MOST_BRACKETS: usize = 4_000;
+
+/// Lines and commas: a value follows each.
+const MOST_PARTS: usize = 8_000;
 
 /// Aliases make a document larger than its text: 2 KiB of them can be 800 MiB of values.
 const MOST_VALUES: usize = 64 << 10;
@@ -22,6 +25,9 @@ fn is_bounded(text: &str) -> Result<(), String> {
     }
     if text.matches(['[', '{']).count() > MOST_BRACKETS {
         return Err("has more brackets than can be meant".into());
+    }
+    if text.matches(['\n', '\r', ',']).count() > MOST_PARTS {
+        return Err("has more lines and commas than can be meant".into());
     }
     Ok(())
 }

@@ -11,8 +11,11 @@ use time::OffsetDateTime;
 use super::{Host, reason};
 use crate::model::{Bytes, File, Identity, Read, Unread};
 
-/// The largest file that is read whole. Certificates, kubeconfigs and manifests are a hundred times smaller.
-pub const LARGEST: u64 = 1 << 20;
+/// The largest file that is read whole. Certificates are a hundred times smaller.
+const LARGEST: u64 = 1 << 20;
+
+/// The largest journal or list of a backup that is read: they have some hundred bytes for every file on the node.
+const LARGEST_OWN: u64 = 16 << 20;
 
 /// As many symlinks on one path as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -63,7 +66,7 @@ impl Host {
             }
             real = next;
             if found.is_dir() && !left.is_empty() {
-                unsafe_way = unsafe_way.or_else(|| self.distrust(&real));
+                unsafe_way = unsafe_way.or_else(|| self.distrust_found(&real, &found));
             }
         }
         Ok(Resolved { real, unsafe_way })
@@ -71,7 +74,10 @@ impl Host {
 
     /// Why others than root could change what is in this folder.
     pub fn distrust(&self, folder: &Path) -> Option<String> {
-        let found = self.at(folder).metadata().ok()?;
+        self.distrust_found(folder, &self.at(folder).metadata().ok()?)
+    }
+
+    fn distrust_found(&self, folder: &Path, found: &std::fs::Metadata) -> Option<String> {
         // Under an ACL the group bits are its mask: somebody named in it may write, whatever the group.
         let by_acl =
             found.mode() & 0o020 != 0 && matches!(xattr::get(self.at(folder), "system.posix_acl_access"), Ok(Some(_)));
@@ -79,8 +85,18 @@ impl Host {
         distrust(folder, found.uid(), found.gid(), found.mode()).or(by_acl)
     }
 
-    /// Reads a regular file of at most [`LARGEST`] bytes.
+    /// Reads a regular file of at most 1 MiB.
     pub fn read(&self, path: &Path) -> Read {
+        self.read_at_most(path, LARGEST)
+    }
+
+    /// Reads a file that we wrote, which grows with the number of files on the node.
+    pub fn read_own(&self, path: &Path) -> Read {
+        self.read_at_most(path, LARGEST_OWN)
+    }
+
+    /// Reads a regular file of at most so many bytes; a larger one is not read at all.
+    pub fn read_at_most(&self, path: &Path, most: u64) -> Read {
         let resolved = self.resolve(path)?;
         let file = std::fs::OpenOptions::new()
             .read(true)
@@ -102,14 +118,14 @@ impl Host {
             };
             return Err(Unread::Because(what.into()));
         }
-        let too_large = || Unread::Because(format!("is larger than {} MiB", LARGEST >> 20));
-        if found.len() > LARGEST {
+        let too_large = || Unread::Because(format!("is larger than {}", words(most)));
+        if found.len() > most {
             return Err(too_large());
         }
         let mut bytes = Vec::with_capacity(usize::try_from(found.len()).unwrap_or(0) + 1);
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| unread(&e))?;
+        file.take(most + 1).read_to_end(&mut bytes).map_err(|e| unread(&e))?;
         let bytes = Bytes::new(bytes);
-        if bytes.len() as u64 > LARGEST {
+        if bytes.len() as u64 > most {
             return Err(too_large());
         }
         Ok(File {
@@ -188,6 +204,14 @@ fn parts(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
+/// A bound in bytes for people.
+fn words(most: u64) -> String {
+    match most >> 20 {
+        0 => format!("{} KiB", most >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
+    }
+}
+
 fn unread(error: &io::Error) -> Unread {
     match error.kind() {
         io::ErrorKind::NotFound => Unread::Missing,
@@ -203,6 +227,7 @@ fn identity(found: &std::fs::Metadata) -> Identity {
         uid: found.uid(),
         gid: found.gid(),
         links: found.nlink(),
+        size: found.len(),
         modified: OffsetDateTime::from_unix_timestamp(found.mtime()).unwrap_or(OffsetDateTime::UNIX_EPOCH),
     }
 }

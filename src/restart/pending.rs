@@ -81,7 +81,7 @@ pub fn next_try(all: &[Pending], windows: &[Window], now: Timestamp) -> Option<t
 /// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a stop here
 /// would keep every certificate from being renewed.
 pub fn read(host: &Host) -> Vec<Pending> {
-    let file = host.read(&host.state(RECORD)).ok();
+    let file = host.read_own(&host.state(RECORD)).ok();
     let mut all: Vec<Pending> = file
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::format::digest::sha256;
+use crate::format::text;
 use crate::host::Host;
 use crate::host::write::{beside, parent};
 use crate::memory;
@@ -61,7 +62,7 @@ impl Journal {
     /// The journal on disk, if there is one.
     pub(super) fn read(host: &Host) -> Result<Option<Self>, Failure> {
         let path = host.state(JOURNAL);
-        let file = match host.read(&path) {
+        let file = match host.read_own(&path) {
             Ok(file) => file,
             Err(Unread::Missing) => return Ok(None),
             Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
@@ -97,16 +98,22 @@ impl Journal {
             match entry.put_back(host) {
                 Ok(true) => {}
                 Ok(false) => foreign.push(entry.path.display().to_string()),
-                Err(failure) => failed.push(failure),
+                Err(failure) => failed.push((entry.path.display().to_string(), failure)),
             }
         }
-        if let Some(failure) = failed.into_iter().next() {
-            return Err(failure);
+        if let Some((_, first)) = failed.first() {
+            let paths: Vec<_> = failed.iter().map(|(path, _)| path.as_str()).collect();
+            return Err(Failure::new(format!("{first} (not put back: {})", text::list(&paths))));
         }
         self.sync_folders(host)?;
         for entry in &self.files {
-            if digest(host, &entry.path)?.as_ref() == Some(&entry.new) && entry.old.as_ref() != Some(&entry.new) {
-                return Err(Failure::new(format!("{} is still the new file", entry.path.display())));
+            let path = entry.path.display().to_string();
+            match digest(host, &entry.path)? {
+                now if now == entry.old || foreign.contains(&path) => {}
+                now if now.as_ref() == Some(&entry.new) => {
+                    return Err(Failure::new(format!("{path} is still the new file")));
+                }
+                _ => foreign.push(path),
             }
         }
         self.clear(host)?;

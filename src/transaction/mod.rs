@@ -180,8 +180,8 @@ impl Transaction<'_> {
 fn not_put_back(journal: &Journal, because: &Failure, failure: &Failure) -> Failure {
     Failure::new(format!("{because}; and what was done cannot be put back: {failure}"))
         .hint(format!(
-            "run `kubecertd recover` once the cause is gone; the old files are in {} too",
-            journal.backup.join(crate::backup::set::FILES).display()
+            "run `kubecertd recover` once the cause is gone; where it cannot, `cp -a {}/PATH /PATH` for each path before it",
+            journal.backup.join(crate::backup::set::FILES).display(),
         ))
         .exit(Exit::NotPutBack)
 }

@@ -7,6 +7,7 @@ use super::node::{self, MISSING_KEY};
 use super::pairs;
 use super::record::Record;
 use super::trace::{self, Point};
+use std::collections::BTreeMap;
 
 const KILL: &str = "signal=SIGKILL";
 
@@ -123,11 +124,40 @@ fn killed(
     record
 }
 
+/// What a renewal does to a disk: of every line there is a point, or the tracer misses calls.
+const KINDS: [&[&str]; 10] = [
+    &["open", "openat"],
+    &["write"],
+    &["fsync", "fdatasync"],
+    &["rename", "renameat", "renameat2"],
+    &["link", "linkat"],
+    &["unlink", "unlinkat"],
+    &["chmod", "fchmod", "fchmodat"],
+    &["chown", "fchown", "fchownat", "lchown"],
+    &["mkdir", "mkdirat"],
+    &["setxattr", "lsetxattr", "fsetxattr"],
+];
+
+fn every_kind_is_among(points: &[Point]) {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for point in points {
+        *counts.entry(&point.call).or_default() += 1;
+    }
+    println!("points by call: {counts:?}");
+    for kind in KINDS {
+        assert!(
+            kind.iter().any(|call| counts.contains_key(call)),
+            "no point at {kind:?}"
+        );
+    }
+}
+
 #[test]
 fn a_renewal_killed_at_any_call_leaves_the_node_wholly_old_or_wholly_new() {
     let bench = Bench::new();
     let image = node::image();
     let points = points_of(&bench, &image, &RENEW_ALL);
+    every_kind_is_among(&points);
     let mut record = Record::default();
     record.merge(each(&points, |index, point| {
         killed(&bench, &image, None, &RENEW_ALL, index, point)

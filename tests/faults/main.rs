@@ -2,7 +2,7 @@
 //! wholly new, with a backup that is complete.
 //!
 //! Needs root, strace, openssl and libfaketime, as CONTRIBUTING.md says. Every test tries every point that strace lists, not a sample,
-//! and prints what it tried; `cargo nextest run --test faults --no-capture` shows it.
+//! and prints what it tried; `make faults` shows it.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Every system call that changes files or makes them durable, and what its arguments are: `d` a folder that the next path is relative
 /// to, `p` a path, `f` an open file, `_` something else. The question mark lets strace pass over what a machine does not have.
-const CALLS: [(&str, &str); 38] = [
+const CALLS: [(&str, &str); 46] = [
     ("openat", "dp"),
+    ("openat2", "dp"),
     ("open", "p"),
     ("creat", "p"),
     ("write", "f"),
     ("pwrite64", "f"),
     ("writev", "f"),
+    ("pwritev", "f"),
+    ("pwritev2", "f"),
+    ("splice", "__f"),
     ("fallocate", "f"),
     ("copy_file_range", "f_f"),
     ("sendfile", "f"),
@@ -28,10 +32,13 @@ const CALLS: [(&str, &str); 38] = [
     ("rmdir", "p"),
     ("mkdir", "p"),
     ("mkdirat", "dp"),
+    ("mknod", "p"),
+    ("mknodat", "dp"),
     ("symlink", "_p"),
     ("symlinkat", "_dp"),
     ("fchmod", "f"),
     ("fchmodat", "dp"),
+    ("fchmodat2", "dp"),
     ("chmod", "p"),
     ("fchown", "f"),
     ("fchownat", "dp"),
@@ -42,6 +49,7 @@ const CALLS: [(&str, &str); 38] = [
     ("fsetxattr", "f"),
     ("removexattr", "p"),
     ("lremovexattr", "p"),
+    ("fremovexattr", "f"),
     ("ftruncate", "f"),
     ("truncate", "p"),
     ("utimensat", "dp"),

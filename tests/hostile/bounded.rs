@@ -15,8 +15,10 @@ use crate::support::{Node, faketime_library};
 const FUNCTION: Duration = Duration::from_secs(2);
 /// After this by the wall clock a function hangs: a busy machine may make it twenty times slower, and not more.
 const HANG: Duration = Duration::from_secs(60);
-/// Time of the wall clock for one verb.
+/// Time of the processor for one verb, in a debug build.
 const VERB: Duration = Duration::from_secs(10);
+/// Ticks a second of the times in `/proc/PID/stat` (`USER_HZ`).
+const TICKS: u64 = 100;
 /// Peak resident memory of the program, KiB.
 const RESIDENT: u64 = 64 << 10;
 /// As many bytes are all that a run can get for its heap: no peak of that size can hide between two looks at [`RESIDENT`].
@@ -88,6 +90,7 @@ pub fn run(node: &Node, moment: &str, args: &[&str]) -> Run {
         stderr,
         peak,
     };
+    println!("{}: peak of {} KiB", args.join(" "), run.peak);
     run.is_well_behaved(args);
     run
 }
@@ -100,19 +103,27 @@ fn drain(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Strin
     })
 }
 
-/// The highest `VmHWM` seen until it ends; kills it after [`VERB`].
+/// The highest `VmHWM` seen until it ends; kills it after [`VERB`] of work or [`HANG`] of waiting.
 ///
 /// wait4(2) would tell the peak at the end, but it counts the memory of the test that forked it too.
 fn watch(child: &mut Child, begin: Instant) -> u64 {
     let mut peak = 0;
     while child.try_wait().expect("a child of ours").is_none() {
-        if begin.elapsed() > VERB {
+        if worked(child.id()).is_some_and(|worked| worked > VERB) || begin.elapsed() > HANG {
             child.kill().expect("a child of ours");
         }
         peak = peak.max(resident(child.id()).unwrap_or(0));
         thread::sleep(Duration::from_millis(1));
     }
     peak
+}
+
+/// Fields 14 and 15 of proc_pid_stat(5), counted after the name, which may hold blanks.
+fn worked(id: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let fields = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(ticks * 1000 / TICKS))
 }
 
 fn resident(id: u32) -> Option<u64> {

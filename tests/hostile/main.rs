@@ -12,6 +12,7 @@ mod bounded;
 mod corpus;
 mod damage;
 mod der;
+mod many;
 mod oracle;
 mod properties;
 mod settings;

@@ -1,0 +1,217 @@
+//! Many files, each of them small enough: what is read of all together is bounded too, and what is left out says so.
+
+use std::fs;
+
+use crate::amplified;
+use crate::bounded::{self, Run};
+use crate::der::{self, element, extension};
+use crate::support::clock::FRESH;
+use crate::support::credential::{self, Credential};
+use crate::support::tree::Snapshot;
+use crate::support::{ECDSA, Node};
+
+const MIB: usize = 1 << 20;
+const KUBERNETES: &str = "etc/kubernetes";
+const MANIFESTS: &str = "etc/kubernetes/manifests";
+const FURTHER: &str = "etc/further";
+const CLIENT: &str = "etc/kubernetes/pki/apiserver-kubelet-client";
+
+const PAIRS: &str =
+    "[[certificate]]\nname = \"further-*\"\npath = \"/etc/further/*.crt\"\nkey = \"/etc/further/*.key\"\nca = \"ca\"\n";
+const CONFIGS: &str = "[[kubeconfig]]\nname = \"further-*\"\npath = \"/etc/further/*.conf\"\nca = \"ca\"\n";
+
+/// A look and a cycle stay within the bounds of [`bounded`], and the eleven credentials of kubeadm are renewed whatever lies beside them.
+#[track_caller]
+fn the_eleven_are_renewed(node: &Node) -> Run {
+    bounded::run(node, FRESH, &["check-expiration"]);
+    renews(node, &["renew", "all"], &credential::all_of(ECDSA))
+}
+
+#[track_caller]
+fn renews(node: &Node, args: &[&str], wanted: &[Credential]) -> Run {
+    let before = Snapshot::of(&node.path(KUBERNETES));
+    let run = bounded::run(node, FRESH, args);
+    let after = Snapshot::of(&node.path(KUBERNETES));
+    for credential in wanted {
+        let path = credential.path();
+        let path = path.strip_prefix("etc/kubernetes/").expect("a file of kubeadm's");
+        assert!(before.0[path] != after.0[path], "{path} is not renewed: {run}");
+    }
+    run
+}
+
+/// `text`, repeated up to the limit of 1 MiB.
+fn filled(text: &str) -> String {
+    text.repeat(MIB / text.len())
+}
+
+/// `text` and a comment that fills so many bytes.
+fn with_comment(text: &str, bytes: usize) -> String {
+    format!("{text}# {}\n", "x".repeat(bytes - text.len() - 3))
+}
+
+/// The node's apiserver-kubelet-client, whose only extension fills nearly all that a file may have.
+fn large_leaf(node: &Node) -> String {
+    let value = extension(&[0x2a, 3, 4], &vec![0; 700_000]);
+    let extensions = element(0xa3, &element(0x30, &value));
+    der::with_field(&node.read(&format!("{CLIENT}.crt")), der::EXTENSIONS, &extensions)
+}
+
+fn put_pair(node: &Node, number: usize, leaf: &str) {
+    node.write(&format!("{FURTHER}/{number}.crt"), leaf.as_bytes(), 0o644);
+    let key = node.read(&format!("{CLIENT}.key"));
+    node.write(&format!("{FURTHER}/{number}.key"), key.as_bytes(), 0o600);
+}
+
+#[test]
+fn kubeconfigs_and_manifests_of_1_mib_are_not_read() {
+    let node = Node::of(ECDSA);
+    let config = with_comment(&node.read("etc/kubernetes/admin.conf"), MIB);
+    let manifest = with_comment(&node.read(&credential::manifest("kube-scheduler")), MIB);
+    for number in 0..30 {
+        node.write(&format!("{FURTHER}/{number}.conf"), config.as_bytes(), 0o600);
+    }
+    for number in 0..100 {
+        node.write(&format!("{MANIFESTS}/{number}.yaml"), manifest.as_bytes(), 0o600);
+    }
+    node.configure(CONFIGS);
+    let run = the_eleven_are_renewed(&node);
+    assert_eq!(run.code, Some(4), "{run}");
+    for what in [
+        "further-29: /etc/further/29.conf is larger than",
+        "99.yaml is larger than 128 KiB",
+    ] {
+        assert!(run.stderr.contains(what), "nothing says {what}: {run}");
+    }
+}
+
+/// As large as is still read: together they are more than a look holds.
+#[test]
+fn kubeconfigs_and_manifests_just_below_the_limit_are_left_out_when_they_are_too_many() {
+    let node = Node::of(ECDSA);
+    let size = 127 << 10;
+    let config = with_comment(&node.read("etc/kubernetes/admin.conf"), size);
+    let manifest = with_comment(&node.read(&credential::manifest("kube-scheduler")), size);
+    for number in 0..100 {
+        node.write(&format!("{FURTHER}/{number}.conf"), config.as_bytes(), 0o600);
+        node.write(&format!("{MANIFESTS}/{number}.yaml"), manifest.as_bytes(), 0o600);
+    }
+    node.configure(CONFIGS);
+    let run = the_eleven_are_renewed(&node);
+    assert!(
+        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        "{run}"
+    );
+}
+
+/// 2,000 files of 1 MiB: certificates with a long chain behind them, and keys with as much text behind them.
+#[test]
+fn a_pattern_for_1000_pairs_of_1_mib_leaves_most_of_them_out() {
+    let node = Node::of(ECDSA);
+    let leaf = node.read(&format!("{CLIENT}.crt"));
+    let chain = leaf.clone() + &filled(&node.read("etc/kubernetes/pki/ca.crt"));
+    let key = with_comment(&node.read(&format!("{CLIENT}.key")), MIB);
+    // One file a kind on disk, behind 1,000 symlinks.
+    node.write("srv/chain.pem", &chain.as_bytes()[..MIB.min(chain.len())], 0o644);
+    node.write("srv/key.pem", key.as_bytes(), 0o600);
+    fs::create_dir(node.path(FURTHER)).expect("a new folder");
+    for number in 0..1000 {
+        let link = |target: &str, end: &str| {
+            std::os::unix::fs::symlink(target, node.path(&format!("{FURTHER}/{number}.{end}"))).expect("a symlink");
+        };
+        link("/srv/chain.pem", "crt");
+        link("/srv/key.pem", "key");
+    }
+    node.configure(PAIRS);
+    let run = the_eleven_are_renewed(&node);
+    assert!(
+        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        "{run}"
+    );
+}
+
+/// Certificates whose one extension is nearly all of them: what is issued for them is as large.
+#[test]
+fn pairs_of_1_mib_that_are_all_certificate_are_renewed_as_far_as_they_are_read() {
+    let node = Node::of(ECDSA);
+    let leaf = large_leaf(&node);
+    for number in 0..12 {
+        put_pair(&node, number, &leaf);
+    }
+    node.configure(PAIRS);
+    let run = the_eleven_are_renewed(&node);
+    assert!(
+        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        "{run}"
+    );
+}
+
+/// The largest pairs that are read, and YAML that costs most in everything else.
+#[test]
+fn large_pairs_and_hostile_yaml_at_once_stay_within_the_bounds() {
+    let node = Node::of(ECDSA);
+    let leaf = large_leaf(&node);
+    for number in 0..12 {
+        put_pair(&node, number, &leaf);
+    }
+    node.configure(PAIRS);
+    for some in amplified::YAML.chunks(4) {
+        for (growth, name) in some.iter().cycle().zip([
+            "admin.conf",
+            "controller-manager.conf",
+            "scheduler.conf",
+            "super-admin.conf",
+        ]) {
+            let text = growth.text_of((127 << 10) - 64);
+            node.write(&format!("{KUBERNETES}/{name}"), text.as_bytes(), 0o600);
+            node.write(&format!("{MANIFESTS}/{name}.yaml"), text.as_bytes(), 0o600);
+        }
+        bounded::run(&node, FRESH, &["plan"]);
+    }
+    renews(&node, &["renew", "all"], &credential::signed_by("pki/etcd/ca"));
+}
+
+#[test]
+fn a_pattern_for_300_pairs_is_renewed_and_one_for_1001_is_a_row_with_a_reason() {
+    let node = Node::of(ECDSA);
+    let leaf = node.read(&format!("{CLIENT}.crt"));
+    let put = |number: usize| put_pair(&node, number, &leaf);
+    (0..300).for_each(put);
+    node.configure(PAIRS);
+    let run = the_eleven_are_renewed(&node);
+    assert_eq!(run.code, Some(0), "{run}");
+    (300..1000).for_each(put);
+    let plan = bounded::run(&node, FRESH, &["plan"]);
+    assert!(plan.stdout.contains("further-999"), "{plan}");
+    put(1000);
+    let run = bounded::run(&node, FRESH, &["check-expiration"]);
+    let reason = "further-*: /etc/further/*.crt stands for 1001 files, and no more than 1000 are read";
+    assert!(run.code == Some(4) && run.stderr.contains(reason), "{run}");
+}
+
+#[test]
+fn a_manifests_folder_with_2000_files_is_a_reason_and_no_burden() {
+    let node = Node::of(ECDSA);
+    for number in 0..2000 {
+        node.write(&format!("{MANIFESTS}/{number}"), b"", 0o600);
+    }
+    let run = the_eleven_are_renewed(&node);
+    assert!(run.stderr.contains("manifests/ holds 2004 files"), "{run}");
+}
+
+/// 1,000 names of one file in the list of each of the 1,000.
+#[test]
+fn a_file_with_1000_names_that_are_all_credentials_is_blocked() {
+    let node = Node::of(ECDSA);
+    for end in ["crt", "key"] {
+        let text = node.read(&format!("{CLIENT}.{end}"));
+        let first = format!("{FURTHER}/0.{end}");
+        node.write(&first, text.as_bytes(), 0o600);
+        for number in 1..1000 {
+            fs::hard_link(node.path(&first), node.path(&format!("{FURTHER}/{number}.{end}"))).expect("a second name");
+        }
+    }
+    node.configure(PAIRS);
+    let run = the_eleven_are_renewed(&node);
+    assert_eq!(run.code, Some(4), "{run}");
+}
