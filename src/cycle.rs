@@ -109,6 +109,10 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     if report.failure.is_none() {
         restart_pending(host, &mut report);
     }
+    if !transaction::is_unfinished(host) {
+        let unsealed = backup::seal(host, settings);
+        report.warnings.extend(unsealed.iter().map(Failure::to_string));
+    }
     report
 }
 

@@ -62,18 +62,30 @@ fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     for warning in &backup.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
+    for failure in backup::seal(host, settings) {
+        super::complain(&failure);
+    }
     super::print(&format!("{}\n", backup.folder.display()))?;
     Ok(Exit::Done)
 }
 
 fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
     let set = find(context, settings, id)?;
-    let wrong = verify::verify(&context.host, &set);
+    log::start(LevelFilter::INFO);
+    let wrong = verify::verify(&context.host, settings, &set);
+    if let Err(failure) = verify::remember(&context.host, &set, &wrong) {
+        super::complain(&failure);
+    }
     for reason in &wrong {
         super::say(format_args!("kubecertd: {}: {reason}", set.id));
     }
     if wrong.is_empty() {
-        super::print(&format!("{}: good\n", set.id))?;
+        let sealed = if verify::reads_inside(settings, &set) {
+            ""
+        } else {
+            " as far as can be seen without [backup] decrypt_with"
+        };
+        super::print(&format!("{}: good{sealed}\n", set.id))?;
         return Ok(Exit::Done);
     }
     super::print(&format!("{}: bad\n", set.id))?;

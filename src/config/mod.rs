@@ -1,9 +1,11 @@
 //! Configuration: files as written ([`mod@file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
 
+mod backup;
 mod check;
 pub mod file;
 pub mod settings;
 mod show;
+mod values;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -13,6 +13,7 @@ pub fn show(s: &Settings) -> String {
     let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
     let path = |value: &Path| quoted(&value.to_string_lossy());
     let auto = |value: &Option<std::path::PathBuf>| value.as_deref().map_or_else(|| quoted("auto"), path);
+    let list = |words: &[String]| format!("[{}]", words.iter().map(|w| quoted(w)).collect::<Vec<_>>().join(", "));
     let max_size = s.backup.max_size.map_or("unlimited".into(), exact_bytes);
     let lines = [
         format!("schedule = {}", quoted(&s.schedule.text)),
@@ -33,6 +34,18 @@ pub fn show(s: &Settings) -> String {
         format!("keep_within = {}", quoted(&duration(s.backup.keep_within))),
         format!("max_size = {}", quoted(&max_size)),
         format!("before_renewal = {}", quoted(s.backup.before_renewal.word())),
+        format!(
+            "schedule = {}",
+            quoted(s.backup.schedule.as_ref().map_or("off", |it| &it.text))
+        ),
+        format!("compress = {}", quoted(s.backup.compress.word())),
+        format!("encrypt_with = {}", list(&s.backup.encrypt_with)),
+        format!("decrypt_with = {}", list(&s.backup.decrypt_with)),
+        "\n[etcd]".into(),
+        format!("endpoints = {}", list(&s.etcd.endpoints)),
+        format!("ca = {}", auto(&s.etcd.ca)),
+        format!("certificate = {}", auto(&s.etcd.certificate)),
+        format!("key = {}", auto(&s.etcd.key)),
         "\n[restart]".into(),
         format!("scope = {}", quoted(s.scope.word())),
     ];
@@ -52,12 +65,11 @@ pub fn show(s: &Settings) -> String {
             ),
             Store::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
         };
-        let readers: Vec<_> = extra.readers.iter().map(|r| quoted(r)).collect();
         let (name, ca) = (quoted(&extra.name), quoted(&extra.ca));
         let _ = writeln!(
             out,
-            "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]",
-            readers.join(", ")
+            "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = {}",
+            list(&extra.readers)
         );
     }
     out

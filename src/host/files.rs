@@ -127,6 +127,11 @@ impl Host {
         found.is_file().then(|| identity(&found))
     }
 
+    /// Whether `path` itself is a symlink.
+    pub fn is_symlink(&self, path: &Path) -> bool {
+        self.at(path).is_symlink()
+    }
+
     /// The names in a folder, sorted; none where it does not exist.
     pub fn names(&self, folder: &Path) -> Result<Vec<OsString>, Unread> {
         let real = self.resolve(folder)?.real;

@@ -13,26 +13,7 @@ use nix::fcntl::OFlag;
 use super::{Host, STATE, failed};
 use crate::model::Failure;
 
-/// Owner, mode and extended attributes (ACLs and SELinux labels are among them) of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attributes {
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    extended: Vec<(OsString, Vec<u8>)>,
-}
-
-impl Attributes {
-    /// root's, with this mode and nothing else.
-    pub fn plain(mode: u32) -> Self {
-        Self {
-            uid: 0,
-            gid: 0,
-            mode,
-            extended: Vec::new(),
-        }
-    }
-}
+pub use crate::model::Attributes;
 
 /// Bound to the bytes of one file by the kernel (EVM, IMA), so they must not move to another.
 const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
@@ -43,20 +24,11 @@ impl Host {
         let path = self.at(real);
         let read = || -> io::Result<Attributes> {
             let found = path.symlink_metadata()?;
-            let mut extended = Vec::new();
-            for name in listed(&path)? {
-                if BOUND_TO_CONTENT.iter().any(|bound| name == *bound) {
-                    continue;
-                }
-                if let Some(value) = xattr::get(&path, &name)? {
-                    extended.push((name, value));
-                }
-            }
             Ok(Attributes {
                 uid: found.uid(),
                 gid: found.gid(),
                 mode: found.mode() & 0o7777,
-                extended,
+                extended: extended(&path)?,
             })
         };
         read().map_err(|e| failed("read the attributes of", real, &e))
@@ -186,6 +158,20 @@ pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
 /// The folder a file is in.
 pub fn parent(real: &Path) -> &Path {
     real.parent().unwrap_or(Path::new("/"))
+}
+
+/// The extended attributes that may move to another file's bytes.
+pub(super) fn extended(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let mut extended = Vec::new();
+    for name in listed(path)? {
+        if BOUND_TO_CONTENT.iter().any(|bound| name == *bound) {
+            continue;
+        }
+        if let Some(value) = xattr::get(path, &name)? {
+            extended.push((name, value));
+        }
+    }
+    Ok(extended)
 }
 
 fn listed(path: &Path) -> io::Result<Vec<OsString>> {

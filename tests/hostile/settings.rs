@@ -1,6 +1,6 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
-use kubecertd::config::file::{Backup, Ca, Certificate, File, Kubeconfig, Paths, Restart, Source, Text};
+use kubecertd::config::file::{Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Restart, Source, Text, Texts};
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
 use proptest::option;
@@ -11,7 +11,7 @@ use crate::damage;
 use crate::oracle::assert_speakable;
 
 /// Values that are right for some key, almost right, or right for none.
-const VALUES: [&str; 52] = [
+const VALUES: [&str; 58] = [
     "",
     "auto",
     "needed",
@@ -63,6 +63,12 @@ const VALUES: [&str; 52] = [
     "ca",
     "own",
     "/nul\0",
+    "off",
+    "zstd",
+    "auto",
+    "age",
+    "https://10.0.0.11:2379",
+    "https://:99999",
     "/\u{1b}[2J\n",
 ];
 
@@ -83,6 +89,10 @@ where
 
 fn text() -> impl Strategy<Value = Text> {
     option::of(spanned(value()))
+}
+
+fn texts() -> impl Strategy<Value = Texts> {
+    option::of(spanned(vec(spanned(value()), 0..3)))
 }
 
 fn readers() -> impl Strategy<Value = Vec<Spanned<String>>> {
@@ -118,13 +128,18 @@ fn file() -> impl Strategy<Value = File> {
         [text(), text(), text(), text(), text()],
         [text(), text(), text()],
         number,
+        ([text(), text()], [texts(), texts()]),
+        ([text(), text(), text()], texts()),
     );
     let lists = (vec(ca(), 0..3), vec(certificate(), 0..3), vec(kubeconfig(), 0..3));
     ([text(), text(), text(), text(), text(), text()], tables, lists).prop_map(
-        |(top, (paths, others, keep), (ca, certificate, kubeconfig))| {
+        |(top, (paths, others, keep, (sets, commands), (of_etcd, endpoints)), (ca, certificate, kubeconfig))| {
             let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
             let [kubernetes, pki, manifests, etcd_data, kubelet] = paths;
             let [directory, before_renewal, scope] = others;
+            let [when, compress] = sets;
+            let [encrypt_with, decrypt_with] = commands;
+            let [etcd_ca, certificate_of_etcd, key_of_etcd] = of_etcd;
             File {
                 schedule,
                 timezone,
@@ -145,6 +160,16 @@ fn file() -> impl Strategy<Value = File> {
                     keep_within: None,
                     max_size: None,
                     before_renewal,
+                    schedule: when,
+                    compress,
+                    encrypt_with,
+                    decrypt_with,
+                },
+                etcd: Etcd {
+                    endpoints,
+                    ca: etcd_ca,
+                    certificate: certificate_of_etcd,
+                    key: key_of_etcd,
                 },
                 restart: Restart { scope },
                 ca,
