@@ -4,6 +4,8 @@
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
+pub mod restore;
+
 use std::time::Duration;
 
 use tracing::{info, warn};

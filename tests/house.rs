@@ -20,10 +20,11 @@ backup: config format guard host inventory model plan scan
 renew: format guard inventory model
 restart: format host model plan
 transaction: backup format host memory model renew restart
-report: backup catalog format inventory model plan restart
+restore: backup config format host model renew scan transaction
+report: backup catalog config format inventory model plan restart restore
 agenda: config model
-cycle: backup config guard host inventory model plan renew report restart scan transaction
-cli: agenda backup config cycle format guard host inventory memory model plan report scan transaction
+cycle: backup config guard host inventory model plan renew report restart restore scan transaction
+cli: agenda backup config cycle format guard host inventory memory model plan report restore scan transaction
 lib:
 main:
 ";

@@ -60,16 +60,6 @@ pub(super) fn take(
     copy(host, &known, folder, files, copied, because)
 }
 
-/// Removes what a snapshot that failed left.
-pub(super) fn clear(host: &Host, folder: &Path) -> Result<(), Failure> {
-    for name in host.names(folder).unwrap_or_default() {
-        if name.to_str().is_some_and(|name| name.starts_with(SNAPSHOT)) {
-            host.unlink(&folder.join(name))?;
-        }
-    }
-    Ok(())
-}
-
 /// The first member that answers to one of the client certificates; or why none does.
 pub(super) fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
     let mut reasons = Vec::new();

@@ -9,5 +9,5 @@ pub mod set;
 mod take;
 pub mod verify;
 
-pub use seal::seal;
+pub use seal::{contents, seal};
 pub use take::{Backup, Purpose, take};

@@ -9,11 +9,11 @@ use crate::host::Host;
 use crate::host::write::parent;
 use crate::model::{Failure, Timestamp};
 
-/// Removes what the rules do not keep, oldest first, but never `taken`, the set that was just made (its name may say that it is
-/// old, where a clock ran ahead before). Gives what was removed.
-pub fn prune(host: &Host, settings: &Settings, now: Timestamp, taken: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+/// Removes what the rules do not keep, oldest first, but never `spared`: the set that was just made (its name may say that it is
+/// old, where a clock ran ahead before), and the one that is being restored. Gives what was removed.
+pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     let mut doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
-    doomed.retain(|set| taken.is_none_or(|taken| taken.file_name() != set.file_name()));
+    doomed.retain(|set| spared.iter().all(|spared| spared.file_name() != set.file_name()));
     // Under the names of unfinished ones, durably, before anything in them is removed: half a set is never taken for a whole one.
     let mut going = Vec::new();
     for set in &doomed {

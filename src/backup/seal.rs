@@ -3,20 +3,23 @@
 //! A cycle may have to put the plain files back, so they are sealed once it has ended. Whatever the moment of a crash, the set is
 //! whole: the archive is complete before the list names it, and the list names it before the files go.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zstd::stream::{read::Decoder, write::Encoder};
 
 use super::set::{self, ARCHIVE, Entry, FILES, Kind, MANIFEST, Manifest, Payload, Set};
 use crate::config::Settings;
 use crate::config::settings::Compress;
+use crate::format::digest::sha256;
 use crate::format::text::printable;
 use crate::host::Host;
+use crate::host::files::LARGEST;
 use crate::host::progress::Progress;
 use crate::host::stream::NewFile;
 use crate::host::write::Attributes;
-use crate::model::Failure;
+use crate::model::{Bytes, Failure};
 
 /// What an archive is called until it is whole.
 const GROWING: &str = ".growing-";
@@ -123,18 +126,14 @@ fn seal_one(host: &Host, settings: &Settings, set: &Set) -> Result<(), Failure> 
     if manifest.seal.is_none() || !settings.backup.seals() {
         return Ok(());
     }
-    for left in host.names(&set.folder).unwrap_or_default() {
-        if left.to_str().is_some_and(|name| name.starts_with(GROWING)) {
-            host.unlink(&set.folder.join(left))?;
-        }
-    }
+    clear(host, &set.folder, GROWING)?;
     let growing = format!("{GROWING}{ARCHIVE}");
     let written = write(host, settings, &set.folder, &growing, |out, path| {
         pack(host, &files, &manifest.entries, out).map_err(|e| NewFile::failed(path, &e))
     });
     let ((), grown) = written.inspect_err(|_| {
         // The failure that counts is the one before.
-        let _ = host.unlink(&set.folder.join(&growing));
+        let _ = clear(host, &set.folder, GROWING);
     })?;
     let file = grown.file[GROWING.len()..].to_owned();
     host.rename(&set.folder.join(&grown.file), &set.folder.join(&file))?;
@@ -143,6 +142,16 @@ fn seal_one(host: &Host, settings: &Settings, set: &Set) -> Result<(), Failure> 
     sealed.payloads.push(Payload { file, ..grown });
     host.replace(&set.folder.join(MANIFEST), &json(&sealed)?, &Attributes::plain(0o600))?;
     host.remove_tree(&files)
+}
+
+/// Removes what a payload that did not become whole left.
+pub(super) fn clear(host: &Host, folder: &Path, begin: &str) -> Result<(), Failure> {
+    for name in host.names(folder).unwrap_or_default() {
+        if name.to_str().is_some_and(|name| name.starts_with(begin)) {
+            host.unlink(&folder.join(name))?;
+        }
+    }
+    Ok(())
 }
 
 /// The list as it is written.
@@ -203,6 +212,34 @@ impl<R: Read> Read for Exactly<R> {
         self.left -= count as u64;
         Ok(count)
     }
+}
+
+/// The bytes of the files that `wanted` names, as far as they are small enough to be read whole; compared with the list.
+pub fn contents(
+    host: &Host,
+    settings: &Settings,
+    set: &Set,
+    manifest: &Manifest,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<BTreeMap<PathBuf, Bytes>, Failure> {
+    let mut found = BTreeMap::new();
+    each_file(host, settings, set, manifest, |entry, plain| {
+        if !wanted(&entry.path) || entry.size.is_none_or(|size| size > LARGEST) {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let fail =
+            |reason: String| Failure::new(format!("cannot read {} in {}: {reason}", entry.path.display(), set.id));
+        let read = plain.take(LARGEST + 1).read_to_end(&mut bytes);
+        let bytes = Bytes::new(bytes);
+        read.map_err(|e| fail(printable(&e.to_string())))?;
+        if Some(sha256(&bytes)) != entry.sha256 {
+            return Err(fail("its digest is not that of the list".into()));
+        }
+        found.insert(entry.path.clone(), bytes);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// Gives every file of a set to `each`, with its entry, from wherever it lies: sealed or not. Entries of other kinds are passed over.

@@ -1,11 +1,11 @@
 //! Take a set: built under a temporary name, synced, checked, then renamed. Complete or not there at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::places::{apart, places, trusted};
 use super::set::{
-    self, BEFORE_RENEWING, BEFORE_RESTORING, Entry, EtcdKind, FILES, MANIFEST, Manifest, Seal, UNFINISHED,
+    self, BEFORE_RENEWING, BEFORE_RESTORING, Entry, EtcdKind, FILES, MANIFEST, Manifest, SNAPSHOT, Seal, UNFINISHED,
 };
 use super::{etcd, retention, seal};
 use crate::config::Settings;
@@ -135,7 +135,12 @@ pub fn take(
     }
     host.rename(&unfinished, &backup.folder)?;
     host.sync_folder(&directory)?;
-    if let Err(failure) = retention::prune(host, settings, scan.at, Some(&backup.folder)) {
+    let mut spared = vec![backup.folder.as_path()];
+    if let Purpose::Restore { id, .. } = purpose {
+        spared.push(Path::new(id));
+    }
+    let pruned = retention::prune(host, settings, scan.at, &spared);
+    if let Err(failure) = pruned {
         backup.warnings.push(failure.to_string());
     }
     Ok(backup)
@@ -179,6 +184,7 @@ fn build(
         apart(unfinished, &path)?;
         host.copy(&path, &files, &mut copied, &mut progress)?;
     }
+    folders_above(host, &mut copied)?;
     let taken = take_etcd(host, settings, inventory, purpose, unfinished, &mut copied)?;
     backup.warnings.extend(taken.warning);
     let list = Manifest {
@@ -207,6 +213,18 @@ fn build(
     Ok(())
 }
 
+/// The folders above what was copied: a restore to a disk where they are gone makes them as they were.
+fn folders_above(host: &Host, copied: &mut Vec<Copied>) -> Result<(), Failure> {
+    let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
+    let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
+    above.remove(Path::new("/"));
+    copied.iter().for_each(|copied| _ = above.remove(&copied.path));
+    for folder in above.into_iter().rev() {
+        copied.push(host.folder_as_copied(&folder)?);
+    }
+    Ok(())
+}
+
 /// etcd's part, where it belongs to the set. One that failed is no reason to stop where the files are enough, but it is said.
 fn take_etcd(
     host: &Host,
@@ -232,7 +250,7 @@ fn take_etcd(
             None => failure.hint(format!("renewing {hint}")),
         });
     }
-    etcd::clear(host, unfinished)?;
+    seal::clear(host, unfinished, SNAPSHOT)?;
     Ok(etcd::Taken {
         warning: Some(format!("the backup has no copy of etcd's data: {failure}")),
         etcd: Some(set::Etcd::none(EtcdKind::Missing, Some(failure.message))),

@@ -62,15 +62,14 @@ fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     for warning in &backup.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
-    for failure in backup::seal(host, settings) {
-        super::complain(&failure);
-    }
+    let unsealed = backup::seal(host, settings);
+    unsealed.iter().for_each(super::complain);
     super::print(&format!("{}\n", backup.folder.display()))?;
-    Ok(Exit::Done)
+    Ok(if unsealed.is_empty() { Exit::Done } else { Exit::Partly })
 }
 
 fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
-    let set = find(context, settings, id)?;
+    let set = find(context, settings, id, |_| true)?;
     log::start(LevelFilter::INFO);
     let wrong = verify::verify(&context.host, settings, &set);
     if let Err(failure) = verify::remember(&context.host, &set, &wrong) {
@@ -92,13 +91,18 @@ fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exi
     Ok(Exit::Failed)
 }
 
-/// The set with this name, or the newest.
-fn find(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Set, Failure> {
-    let mut sets = set::all(&context.host, &settings.backup.directory);
+/// The set with this name, or the newest that is `fit`.
+pub(super) fn find(
+    context: &Context,
+    settings: &Settings,
+    id: Option<&str>,
+    fit: impl Fn(&Set) -> bool,
+) -> Result<Set, Failure> {
+    let sets = set::all(&context.host, &settings.backup.directory);
     let directory = settings.backup.directory.display();
     let found = match id {
         Some(id) => sets.into_iter().find(|set| set.id == id),
-        None => sets.pop(),
+        None => sets.into_iter().rfind(fit),
     };
     found.ok_or_else(|| match id {
         Some(id) => Failure::new(format!("cannot find the backup {id} in {directory}"))
@@ -118,7 +122,7 @@ fn prune(context: &Context, settings: &Settings, dry_run: bool) -> Result<Exit, 
         // An interrupted renewal may still need the set that it made.
         cycle::recover(host, &lock)?;
         retention::remove_unfinished(host, &settings.backup.directory)?;
-        retention::prune(host, settings, host.now(), None)?
+        retention::prune(host, settings, host.now(), &[])?
     };
     let lines: Vec<_> = gone.iter().map(|set| format!("{}\n", set.display())).collect();
     super::print(&lines.concat())?;

@@ -109,6 +109,20 @@ impl Host {
         Ok(())
     }
 
+    /// A folder as [`Host::copy`] would list it, without what is in it.
+    pub fn folder_as_copied(&self, path: &Path) -> Result<Copied, Failure> {
+        let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
+        Ok(Copied {
+            path: path.to_owned(),
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
+            modified: found.mtime(),
+            extended: extended(&self.at(path)).map_err(|e| failed("copy", path, &e))?,
+            what: What::Folder,
+        })
+    }
+
     /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
     pub fn digest_of(&self, real: &Path, progress: &mut Progress) -> Result<String, String> {
         let mut read = || -> io::Result<String> {

@@ -127,6 +127,11 @@ impl Host {
         found.is_file().then(|| identity(&found))
     }
 
+    /// Whether `path` itself is a folder.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        self.at(path).symlink_metadata().is_ok_and(|found| found.is_dir())
+    }
+
     /// Whether `path` itself is a symlink.
     pub fn is_symlink(&self, path: &Path) -> bool {
         self.at(path).is_symlink()
