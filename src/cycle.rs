@@ -79,6 +79,17 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
     Ok(recovered)
 }
 
+/// Takes a set that no renewal asked for, and seals it.
+pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
+    let lock = host.lock("backup", PATIENCE)?;
+    recover(host, &lock)?;
+    let scan = scan::look(host, settings);
+    let inventory = inventory::take(&scan);
+    let mut taken = backup::take(host, settings, &scan, &inventory, purpose)?;
+    taken.unsealed = backup::seal(host, settings);
+    Ok(taken)
+}
+
 /// Carries a look out.
 pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
     let Look {

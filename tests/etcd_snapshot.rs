@@ -367,3 +367,22 @@ fn without_room() {
     assert!(ran.stderr.contains("are free") && ran.stderr.contains("hint:"), "{ran}");
     assert_eq!(names(&node.path(SETS)), [""; 0]);
 }
+
+#[test]
+fn the_daemon_takes_sets_on_their_own_schedule_and_keeps_the_watchdog_fed_meanwhile() {
+    let node = etcd::node(ECDSA);
+    let _etcd = Etcd::start(&node);
+    node.configure("[backup]\nschedule = \"*/2 * * * * *\"\nkeep = 2\n");
+    let mut daemon = support::daemon::Daemon::start(&node, &now(), &[]);
+    daemon.says("STATUS=Taking a backup");
+    daemon.logs("backed up on schedule");
+    daemon.says("WATCHDOG=1");
+    daemon.terminate();
+    assert_eq!(daemon.ends(), 0, "{}", daemon.log());
+    let row = list(&node).pop().expect("a set");
+    assert_eq!(
+        (&row["reason"], &row["etcd"]),
+        (&Value::from("scheduled"), &Value::from("snapshot")),
+        "{row:#}"
+    );
+}

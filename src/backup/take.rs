@@ -30,6 +30,8 @@ pub struct Backup {
     pub folder: PathBuf,
     /// What could not be kept though it should have been, and why that was no reason to stop.
     pub warnings: Vec<String>,
+    /// Why a set was not sealed although it should be: it holds plain files.
+    pub unsealed: Vec<Failure>,
     digests: BTreeMap<PathBuf, String>,
 }
 
@@ -125,6 +127,7 @@ pub fn take(
     let mut backup = Backup {
         folder: directory.join(&name),
         warnings: unsealed.iter().map(Failure::to_string).collect(),
+        unsealed: Vec::new(),
         digests: BTreeMap::new(),
     };
     let built = build(host, settings, scan, inventory, purpose, &unfinished, &mut backup);

@@ -4,13 +4,12 @@ use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
 use crate::backup::set::{self, Set};
-use crate::backup::{self, Purpose, retention, verify};
+use crate::backup::{Purpose, retention, verify};
 use crate::config::Settings;
 use crate::cycle;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::{Format, backups};
-use crate::{inventory, scan};
 
 /// Its verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -53,19 +52,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
-    let host = &context.host;
-    let lock = host.lock("backup", cycle::PATIENCE)?;
-    cycle::recover(host, &lock)?;
-    let scan = scan::look(host, settings);
-    let inventory = inventory::take(&scan);
-    let backup = backup::take(host, settings, &scan, &inventory, Purpose::ByHand)?;
+    let backup = cycle::back_up(&context.host, settings, Purpose::ByHand)?;
     for warning in &backup.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
-    let unsealed = backup::seal(host, settings);
-    unsealed.iter().for_each(super::complain);
+    backup.unsealed.iter().for_each(super::complain);
     super::print(&format!("{}\n", backup.folder.display()))?;
-    Ok(if unsealed.is_empty() { Exit::Done } else { Exit::Partly })
+    Ok(if backup.unsealed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partly
+    })
 }
 
 fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
