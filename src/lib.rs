@@ -23,6 +23,8 @@ pub mod backup;
 pub mod renew;
 pub mod transaction;
 
+pub mod restore;
+
 pub mod verify;
 
 pub mod restart;

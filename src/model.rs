@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads or writes; every other module speaks in these types.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -198,6 +199,31 @@ pub struct Identity {
     pub size: u64,
     /// Modification time.
     pub modified: Timestamp,
+}
+
+/// Owner, mode and extended attributes (ACLs and SELinux labels are among them) of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attributes {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits (07777).
+    pub mode: u32,
+    /// Names and values of the extended attributes.
+    pub extended: Vec<(OsString, Vec<u8>)>,
+}
+
+impl Attributes {
+    /// root's, with this mode and nothing else.
+    pub fn plain(mode: u32) -> Self {
+        Self {
+            uid: 0,
+            gid: 0,
+            mode,
+            extended: Vec::new(),
+        }
+    }
 }
 
 /// A regular file that was read whole.

@@ -125,6 +125,15 @@ keep = 7
 keep_within = \"14d\"
 max_size = \"20GiB\"
 before_renewal = \"files\"
+schedule = \"0 0 1 * * *\"
+compress = \"zstd\"
+encrypt_with = [\"age\", \"-r\", \"age1x\"]
+decrypt_with = [\"/usr/bin/age\", \"-d\"]
+[etcd]
+endpoints = [\"https://10.0.0.21:2379\", \"https://[::1]:2379\"]
+ca = \"/srv/etcd-ca.crt\"
+certificate = \"/srv/etcd.crt\"
+key = \"/srv/etcd.key\"
 [restart]
 scope = \"never\"
 method = \"park\"

@@ -1,8 +1,13 @@
 //! Backups: a set is a folder named by its UTC time that holds copies of everything a cycle could damage, and their digests.
 
+mod etcd;
+pub mod member;
+mod places;
 pub mod retention;
+mod seal;
 pub mod set;
 mod take;
 pub mod verify;
 
+pub use seal::{contents, seal};
 pub use take::{Backup, Purpose, take};

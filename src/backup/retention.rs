@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::set::{self, BEFORE_A_CHANGE, Set, UNFINISHED};
+use super::set::{self, Set, UNFINISHED};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::host::Host;
 use crate::host::write::parent;
 use crate::model::{Failure, Timestamp};
 
-/// Removes what the rules do not keep, oldest first, but never `taken`, the set that was just made (its name may say that it is
-/// old, where a clock ran ahead before). Gives what was removed.
-pub fn prune(host: &Host, settings: &Settings, now: Timestamp, taken: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+/// Removes what the rules do not keep, oldest first, but never `spared`: the set that was just made (its name may say that it is
+/// old, where a clock ran ahead before), and the one that is being restored. Gives what was removed.
+pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     let mut doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
-    doomed.retain(|set| taken.is_none_or(|taken| taken.file_name() != set.file_name()));
+    doomed.retain(|set| spared.iter().all(|spared| spared.file_name() != set.file_name()));
     // Under the names of unfinished ones, durably, before anything in them is removed: half a set is never taken for a whole one.
     let mut going = Vec::new();
     for set in &doomed {
@@ -31,13 +31,10 @@ pub fn prune(host: &Host, settings: &Settings, now: Timestamp, taken: Option<&Pa
 
 /// What [`prune`] would remove now.
 pub fn doomed(sets: &[Set], rules: &settings::Backup, now: Timestamp) -> Vec<PathBuf> {
-    let good = |set: &&Set| set.manifest.is_ok();
-    let before_a_change = |set: &&Set| {
-        set.manifest
-            .as_ref()
-            .is_ok_and(|manifest| manifest.reason.starts_with(BEFORE_A_CHANGE))
-    };
-    let protected = [sets.iter().rfind(good), sets.iter().rfind(before_a_change)];
+    let protected = [
+        sets.iter().rfind(|set| set.is_good()),
+        sets.iter().rfind(|set| set.is_before_a_change()),
+    ];
     let protected: Vec<_> = protected.into_iter().flatten().map(|set| &set.id).collect();
 
     let newest = sets.len().saturating_sub(rules.keep);
@@ -94,18 +91,24 @@ mod tests {
             size: Some(10),
             sha256: None,
             target: None,
+            xattrs: Default::default(),
         };
         let manifest = Manifest {
             format: 1,
             node: "n".into(),
             created: format!("2027-01-{day:02}T00:00:00Z"),
+            finished: String::new(),
             reason: reason.into(),
+            etcd: None,
+            seal: None,
+            payloads: Vec::new(),
             entries: vec![entry],
         };
         Set {
             id: format!("{day}"),
             folder: format!("/{day}").into(),
             manifest: Ok(manifest),
+            fault: None,
         }
     }
 
@@ -116,6 +119,10 @@ mod tests {
             keep_within: std::time::Duration::from_secs(days.unsigned_abs() * 86_400),
             max_size,
             before_renewal: settings::BeforeRenewal::Required,
+            schedule: None,
+            compress: settings::Compress::None,
+            encrypt_with: Vec::new(),
+            decrypt_with: Vec::new(),
         }
     }
 
@@ -153,5 +160,24 @@ mod tests {
             ..taken(30, "")
         });
         assert_eq!(removed(&sets, &rules(1, 0, Some(0))), ["/1", "/10", "/30"]);
+    }
+
+    #[test]
+    fn one_that_is_damaged_or_lacks_etcds_data_does_not_count_as_the_newest_good_one() {
+        let damaged = Set {
+            fault: Some("etcd-snapshot.db is missing".into()),
+            ..taken(20, "by hand")
+        };
+        let mut without = taken(30, "by hand");
+        if let Ok(manifest) = &mut without.manifest {
+            manifest.etcd = Some(set::Etcd {
+                kind: set::EtcdKind::Missing,
+                because: None,
+                data: None,
+                snapshot: None,
+            });
+        }
+        let sets = vec![taken(1, "by hand"), taken(10, "by hand"), damaged, without];
+        assert_eq!(removed(&sets, &rules(1, 0, Some(0))), ["/1", "/20", "/30"]);
     }
 }

@@ -1,22 +1,38 @@
-//! The format of a set on disk: `manifest.json` lists what is under `files/`. A stable interface.
+//! The format of a set on disk: `manifest.json` lists what is under `files/`, and what else is in the set. A stable interface.
+//!
+//! A set that is compressed or encrypted has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in the place of `files/`, with
+//! the same paths in it, and etcd's snapshot with the same endings. Its list stays readable.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 
 use serde::{Deserialize, Serialize};
 
+use crate::format::text::printable;
 use crate::host::Host;
 use crate::host::copy::{Copied, What};
-use crate::model::Unread;
+use crate::model::{Attributes, Unread};
 
 /// The name of the list in a set.
 pub const MANIFEST: &str = "manifest.json";
 /// The folder in a set under which every file stands at its absolute path.
 pub const FILES: &str = "files";
+/// The archive that takes the place of [`FILES`], without the endings that say what was done to it.
+pub const ARCHIVE: &str = "files.tar";
+/// etcd's snapshot, likewise.
+pub const SNAPSHOT: &str = "etcd-snapshot.db";
+/// In a set that was found to be bad: what is wrong with it.
+pub const BAD: &str = "bad";
 /// A set that is being made, or whose making was interrupted, starts with this.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// The reason of a set that was taken before a change starts with this.
-pub const BEFORE_A_CHANGE: &str = "before renewing ";
+/// The reason of a set that was taken before a renewal starts with this.
+pub const BEFORE_RENEWING: &str = "before renewing ";
+/// The reason of a set that was taken before a restore starts with this.
+pub const BEFORE_RESTORING: &str = "before restoring ";
 
 /// A set in the backup folder, as its list says.
 #[derive(Debug, Clone)]
@@ -27,13 +43,33 @@ pub struct Set {
     pub folder: PathBuf,
     /// Its list; or why it cannot be used.
     pub manifest: Result<Manifest, String>,
+    /// Why it is no good although its list can be read: what `backup verify` found, or a part that is missing or cut.
+    pub fault: Option<String>,
 }
 
 impl Set {
     /// Bytes of all files in it; 0 where the list cannot be read.
     pub fn size(&self) -> u64 {
-        let entries = self.manifest.as_ref().map(|m| m.entries.as_slice()).unwrap_or_default();
-        entries.iter().filter_map(|entry| entry.size).sum()
+        let Ok(manifest) = &self.manifest else { return 0 };
+        let files = manifest.entries.iter().filter_map(|entry| entry.size);
+        let files = if manifest.is_sealed() { 0 } else { files.sum() };
+        files + manifest.payloads.iter().map(|payload| payload.size).sum::<u64>()
+    }
+
+    /// It can be read, nothing in it is known to be damaged, and it has etcd's data where it should.
+    pub fn is_good(&self) -> bool {
+        let whole = |manifest: &Manifest| manifest.etcd.as_ref().is_none_or(|etcd| etcd.kind != EtcdKind::Missing);
+        self.fault.is_none() && self.manifest.as_ref().is_ok_and(whole)
+    }
+
+    /// It was taken before a change that may have to be undone.
+    pub fn is_before_a_change(&self) -> bool {
+        let of = |manifest: &Manifest| {
+            [BEFORE_RENEWING, BEFORE_RESTORING]
+                .iter()
+                .any(|begin| manifest.reason.starts_with(begin))
+        };
+        self.manifest.as_ref().is_ok_and(of)
     }
 }
 
@@ -56,7 +92,32 @@ pub fn read(host: &Host, directory: &Path, id: String) -> Set {
         Err(Unread::Missing) => Err(format!("{} is missing", path.display())),
         Err(Unread::Because(reason)) => Err(format!("{} {reason}", path.display())),
     };
-    Set { id, folder, manifest }
+    let fault = manifest
+        .as_ref()
+        .ok()
+        .and_then(|manifest| fault(host, &folder, manifest));
+    Set {
+        id,
+        folder,
+        manifest,
+        fault,
+    }
+}
+
+/// What can be seen without reading the files: a thousand sets are listed within a second.
+fn fault(host: &Host, folder: &Path, manifest: &Manifest) -> Option<String> {
+    if host.exists(&folder.join(BAD)) {
+        let said = host.read(&folder.join(BAD)).ok();
+        let said = said.and_then(|file| file.bytes.text().ok().map(printable));
+        return Some(said.unwrap_or_else(|| "it was found to be bad".into()));
+    }
+    manifest.payloads.iter().find_map(|payload| {
+        let size = host.size(&folder.join(&payload.file));
+        (size != Some(payload.size)).then(|| match size {
+            Some(size) => format!("{} has {size} bytes, and not {}", payload.file, payload.size),
+            None => format!("{} is missing", payload.file),
+        })
+    })
 }
 
 /// `20261124T031700Z`, with `-2` and so on for a second one in the same second. Nothing else in the folder is ours.
@@ -75,10 +136,130 @@ pub struct Manifest {
     pub node: String,
     /// When it was begun, RFC 3339 UTC.
     pub created: String,
+    /// When its last byte was written, RFC 3339 UTC.
+    pub finished: String,
     /// Why it was made.
     pub reason: String,
+    /// What it has of etcd's data; none where no etcd belongs to the node, or none of it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<Etcd>,
+    /// How it is sealed, or will be when nothing needs its plain files any more; none for one that stays plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal: Option<Seal>,
+    /// The files in the set's own folder besides this list.
+    pub payloads: Vec<Payload>,
     /// One entry a path, folders after what is in them.
     pub entries: Vec<Entry>,
+}
+
+impl Manifest {
+    /// Its files are in an archive.
+    pub fn is_sealed(&self) -> bool {
+        self.archive().is_some()
+    }
+
+    /// The archive of its files.
+    pub fn archive(&self) -> Option<&Payload> {
+        self.payloads.iter().find(|payload| payload.file.starts_with(ARCHIVE))
+    }
+}
+
+/// What a set has of etcd's data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Etcd {
+    /// Where it comes from.
+    pub kind: EtcdKind,
+    /// Why it is no snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
+    /// The data folder that was copied; it is among the entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// The snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Snapshot>,
+}
+
+impl Etcd {
+    /// A part of this kind without data so far.
+    pub(super) fn none(kind: EtcdKind, because: Option<String>) -> Self {
+        Self {
+            kind,
+            because,
+            data: None,
+            snapshot: None,
+        }
+    }
+}
+
+/// Where etcd's data in a set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EtcdKind {
+    /// Read over etcd's API, its checksum compared.
+    #[serde(rename = "snapshot")]
+    Snapshot,
+    /// The data folder, while an etcd was writing to it: it may have lost the end of the write-ahead log.
+    #[serde(rename = "cold copy of a running member: last resort")]
+    ColdCopyOfARunningMember,
+    /// The data folder, at rest.
+    #[serde(rename = "copy of a stopped member")]
+    CopyOfAStoppedMember,
+    /// Nothing: it could not be had.
+    #[serde(rename = "missing")]
+    Missing,
+}
+
+impl EtcdKind {
+    /// As the list writes it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::ColdCopyOfARunningMember => "cold copy of a running member: last resort",
+            Self::CopyOfAStoppedMember => "copy of a stopped member",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A snapshot and where it was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Its file in the set's folder.
+    pub file: String,
+    /// Bytes of the snapshot, with its checksum, before compression and encryption.
+    pub size: u64,
+    /// The store's revision when it was begun; it holds this one at least.
+    pub revision: i64,
+    /// The member's id, hex as etcdctl prints it.
+    pub member: String,
+    /// The cluster's id, hex.
+    pub cluster: String,
+    /// How many members the cluster had; 0 where the member did not say.
+    pub members: usize,
+    /// The server's version.
+    pub version: String,
+    /// Where it was asked.
+    pub endpoint: String,
+}
+
+/// What was done to the files of a set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// `none` or `zstd`.
+    pub compress: String,
+    /// Whether a program encrypted them.
+    pub encrypted: bool,
+}
+
+/// A file in a set's own folder, as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// Its name.
+    pub file: String,
+    /// Its bytes.
+    pub size: u64,
+    /// Its SHA-256, hex.
+    pub sha256: String,
 }
 
 /// One path of a set.
@@ -105,6 +286,25 @@ pub struct Entry {
     /// Target of a symlink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<PathBuf>,
+    /// Extended attributes: name to value, base64 (ACLs and SELinux labels are among them).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub xattrs: BTreeMap<String, String>,
+}
+
+impl Entry {
+    /// Owner, mode and extended attributes.
+    pub fn attributes(&self) -> Attributes {
+        let decoded = self
+            .xattrs
+            .iter()
+            .filter_map(|(name, value)| Some((name.into(), BASE64.decode(value).ok()?)));
+        Attributes {
+            uid: self.uid,
+            gid: self.gid,
+            mode: self.mode & 0o7777,
+            extended: decoded.collect(),
+        }
+    }
 }
 
 /// What kind of thing an entry is.
@@ -134,6 +334,11 @@ impl From<&Copied> for Entry {
             size,
             sha256,
             target,
+            xattrs: copied
+                .extended
+                .iter()
+                .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), BASE64.encode(value))))
+                .collect(),
         }
     }
 }

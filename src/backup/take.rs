@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::retention;
-use super::set::{self, BEFORE_A_CHANGE, Entry, FILES, MANIFEST, Manifest, UNFINISHED};
+use super::places::{apart, places, trusted};
+use super::set::{
+    self, BEFORE_RENEWING, BEFORE_RESTORING, Entry, EtcdKind, FILES, MANIFEST, Manifest, SNAPSHOT, Seal, UNFINISHED,
+};
+use super::{etcd, retention, seal};
 use crate::config::Settings;
 use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
 use crate::format::text;
+use crate::format::text::rfc3339;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
-use crate::host::write::{Attributes, parent};
+use crate::host::progress::Progress;
+use crate::host::write::Attributes;
 use crate::inventory::{Inventory, Present, State};
 use crate::model::{Failure, File};
 use crate::plan::Decision;
@@ -26,6 +31,8 @@ pub struct Backup {
     pub folder: PathBuf,
     /// What could not be kept though it should have been, and why that was no reason to stop.
     pub warnings: Vec<String>,
+    /// Why a set was not sealed although it should be: it holds plain files.
+    pub unsealed: Vec<Failure>,
     digests: BTreeMap<PathBuf, String>,
 }
 
@@ -42,38 +49,64 @@ impl Backup {
 pub enum Purpose<'a> {
     /// A cleared plan is about to be carried out.
     Renewal(&'a Cleared),
+    /// A set is about to be restored.
+    Restore {
+        /// Its name.
+        id: &'a str,
+        /// The files that it replaces, as they are now.
+        replaced: &'a [File],
+    },
     /// A person wants one.
     ByHand,
+    /// `[backup] schedule` wants one.
+    Scheduled,
 }
 
-impl Purpose<'_> {
+impl<'a> Purpose<'a> {
     fn reason(self) -> String {
-        let Self::Renewal(cleared) = self else {
-            return "by hand".into();
-        };
-        let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
-        format!("{BEFORE_A_CHANGE}{}", text::list(&names))
+        match self {
+            Self::Renewal(cleared) => {
+                let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+                format!("{BEFORE_RENEWING}{}", text::list(&names))
+            }
+            Self::Restore { id, .. } => format!("{BEFORE_RESTORING}{id}"),
+            Self::ByHand => "by hand".into(),
+            Self::Scheduled => "scheduled".into(),
+        }
     }
 
-    /// Some of what will be renewed ends within `urgent_before`: then the files alone are enough.
-    fn is_urgent(self, settings: &Settings, inventory: &Inventory) -> bool {
-        let Self::Renewal(cleared) = self else { return false };
+    /// Whether it is no set without etcd's data. A renewal of what ends within `urgent_before` does not wait for it.
+    fn must_have_etcd(self, settings: &Settings, inventory: &Inventory) -> bool {
         let urgent = inventory.at + settings.urgent_before;
-        let mut ends = cleared.plan().renewals().filter_map(|(item, _)| item.expires);
-        ends.any(|ends| ends < urgent)
+        let is_urgent = match self {
+            Self::Renewal(cleared) => {
+                let mut ends = cleared.plan().renewals().filter_map(|(item, _)| item.expires);
+                ends.any(|ends| ends < urgent)
+            }
+            _ => false,
+        };
+        settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
+    }
+
+    /// Whether etcd's data belongs into it. Restoring files does not touch it, and restoring etcd keeps the old folder.
+    fn has_etcd(self, settings: &Settings) -> bool {
+        settings.backup.before_renewal != BeforeRenewal::Off && !matches!(self, Self::Restore { .. })
     }
 
     /// The files that are about to be replaced.
-    fn replaced(self, inventory: &Inventory) -> Vec<&File> {
-        let Self::Renewal(cleared) = self else {
-            return Vec::new();
-        };
-        let items = cleared.plan().items.iter().zip(&inventory.credentials);
-        let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
-            (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
-            _ => None,
-        });
-        files.flatten().collect()
+    fn replaced(self, inventory: &'a Inventory) -> Vec<&'a File> {
+        match self {
+            Self::Renewal(cleared) => {
+                let items = cleared.plan().items.iter().zip(&inventory.credentials);
+                let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
+                    (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
+                    _ => None,
+                });
+                files.flatten().collect()
+            }
+            Self::Restore { replaced, .. } => replaced.iter().collect(),
+            Self::ByHand | Self::Scheduled => Vec::new(),
+        }
     }
 }
 
@@ -88,11 +121,14 @@ pub fn take(
     let directory = trusted(host, &settings.backup.directory)?;
     host.make_folder(&directory)?;
     retention::remove_unfinished(host, &directory)?;
+    // What a crash left unsealed; no cycle is unfinished now.
+    let unsealed = seal::seal(host, settings);
     let name = free_name(host, &directory, scan);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let mut backup = Backup {
         folder: directory.join(&name),
-        warnings: Vec::new(),
+        warnings: unsealed.iter().map(Failure::to_string).collect(),
+        unsealed: Vec::new(),
         digests: BTreeMap::new(),
     };
     let built = build(host, settings, scan, inventory, purpose, &unfinished, &mut backup);
@@ -103,29 +139,15 @@ pub fn take(
     }
     host.rename(&unfinished, &backup.folder)?;
     host.sync_folder(&directory)?;
-    if let Err(failure) = retention::prune(host, settings, scan.at, Some(&backup.folder)) {
+    let mut spared = vec![backup.folder.as_path()];
+    if let Purpose::Restore { id, .. } = purpose {
+        spared.push(Path::new(id));
+    }
+    let pruned = retention::prune(host, settings, scan.at, &spared);
+    if let Err(failure) = pruned {
         backup.warnings.push(failure.to_string());
     }
     Ok(backup)
-}
-
-/// The real path of the backup folder, refused where others than root could change it.
-fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
-    let refuse = |reason: String| {
-        Failure::new(format!("cannot back up to {}: {reason}", directory.display()))
-            .hint("give the folders on the way to root, or set [backup] directory")
-    };
-    match host.resolve(directory) {
-        Ok(resolved) => match resolved.unsafe_way.or_else(|| host.distrust(&resolved.real)) {
-            Some(reason) => Err(refuse(reason)),
-            None => Ok(resolved.real),
-        },
-        // Folders that do not exist yet are made, root's and 0700.
-        Err(crate::model::Unread::Missing) => {
-            trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default()))
-        }
-        Err(crate::model::Unread::Because(reason)) => Err(refuse(reason)),
-    }
 }
 
 fn free_name(host: &Host, directory: &Path, scan: &Scan) -> String {
@@ -160,125 +182,90 @@ fn build(
     let files = unfinished.join(FILES);
     host.make_folder(&files)?;
     let mut copied: Vec<Copied> = Vec::new();
-    for path in places(host, settings, scan, inventory) {
+    let mut progress = Progress::of("copy of the files", 0);
+    let replaced = purpose.replaced(inventory);
+    for path in places(host, settings, scan, inventory, &replaced) {
         apart(unfinished, &path)?;
-        host.copy(&path, &files, &mut copied)?;
+        host.copy(&path, &files, &mut copied, &mut progress)?;
     }
-    if let Err(failure) = copy_etcd(host, settings, inventory, &files, &mut copied) {
-        if must_have_etcd(settings, inventory, purpose) {
-            return Err(failure.hint("renewing without a copy of etcd's data: [backup] before_renewal = \"files\""));
-        }
-        backup
-            .warnings
-            .push(format!("the backup has no copy of etcd's data: {failure}"));
-    }
+    folders_above(host, &mut copied)?;
+    let taken = take_etcd(host, settings, inventory, purpose, unfinished, &mut copied)?;
+    backup.warnings.extend(taken.warning);
     let list = Manifest {
         format: 1,
         node: host.node_name(),
-        created: text::rfc3339(scan.at),
+        created: rfc3339(scan.at),
+        finished: rfc3339(host.now()),
         reason: purpose.reason(),
+        etcd: taken.etcd,
+        seal: settings.backup.seals().then(|| Seal {
+            compress: settings.backup.compress.word().into(),
+            encrypted: !settings.backup.encrypt_with.is_empty(),
+        }),
+        payloads: taken.payload.into_iter().collect(),
         entries: copied.iter().map(Entry::from).collect(),
     };
     host.sync_copies(&files, &copied)?;
-    let json = serde_json::to_vec_pretty(&list)
-        .map_err(|e| Failure::new(format!("cannot write the list of the backup: {e}")))?;
-    host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
+    host.create(
+        &unfinished.join(MANIFEST),
+        &seal::json(&list)?,
+        &Attributes::plain(0o600),
+    )?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
-    backup.digests = check(host, inventory, purpose, &files, &list)?;
+    backup.digests = check(host, &replaced, &files, &list)?;
     Ok(())
 }
 
-/// PKI, manifests, the files directly in the kubernetes folder, and whatever else a credential was read from.
-fn places(host: &Host, settings: &Settings, scan: &Scan, inventory: &Inventory) -> Vec<PathBuf> {
-    let mut places: BTreeSet<PathBuf> = BTreeSet::new();
-    let real = |path: &Path| host.resolve(path).ok().map(|r| r.real).filter(|real| host.exists(real));
-    places.extend(
-        [&settings.paths.pki, &scan.manifests_folder]
-            .into_iter()
-            .filter_map(|p| real(p)),
-    );
-    let kubernetes = real(&settings.paths.kubernetes);
-    if let Some(folder) = kubernetes {
-        let names = host.names(&folder).unwrap_or_default();
-        places.extend(
-            names
-                .into_iter()
-                .map(|n| folder.join(n))
-                .filter(|p| host.identity(p).is_some()),
-        );
-    }
-    for credential in &inventory.credentials {
-        if let State::Present(present) = &credential.state {
-            places.extend(present.files().into_iter().flat_map(|file| file.names.clone()));
-        }
-    }
-    // A symlink is kept as one, beside the file that it leads to.
-    let beside = |path: &Path| Some(host.resolve(parent(path)).ok()?.real.join(path.file_name()?));
-    places.extend(scan.paths().filter_map(beside));
-    places.extend(inventory.pods.iter().map(|pod| pod.file.real.clone()));
-    let all = places.clone();
-    places.retain(|path| !path.ancestors().skip(1).any(|above| all.contains(above)));
-    places.into_iter().collect()
-}
-
-/// The backup folder must not lie in what is copied.
-fn apart(set: &Path, place: &Path) -> Result<(), Failure> {
-    if set.starts_with(place) {
-        let message = format!("cannot back up {}: the backup folder lies inside it", place.display());
-        return Err(Failure::new(message).hint("set [backup] directory to a folder outside of it"));
+/// The folders above what was copied: a restore to a disk where they are gone makes them as they were.
+fn folders_above(host: &Host, copied: &mut Vec<Copied>) -> Result<(), Failure> {
+    let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
+    let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
+    above.remove(Path::new("/"));
+    copied.iter().for_each(|copied| _ = above.remove(&copied.path));
+    for folder in above.into_iter().rev() {
+        copied.push(host.folder_as_copied(&folder)?);
     }
     Ok(())
 }
 
-fn copy_etcd(
+/// etcd's part, where it belongs to the set. One that failed is no reason to stop where the files are enough, but it is said.
+fn take_etcd(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
-    files: &Path,
+    purpose: Purpose<'_>,
+    unfinished: &Path,
     copied: &mut Vec<Copied>,
-) -> Result<(), Failure> {
-    if settings.backup.before_renewal == BeforeRenewal::Off || inventory.etcd_is_external {
-        return Ok(());
+) -> Result<etcd::Taken, Failure> {
+    if !purpose.has_etcd(settings) {
+        return Ok(etcd::Taken::default());
     }
-    let from_manifest = inventory
-        .etcd()
-        .and_then(|m| Some(m.on_the_node(Path::new(m.flag("data-dir")?))));
-    let known = settings.paths.etcd_data.clone().or(from_manifest);
-    let data = known.clone().unwrap_or_else(|| "/var/lib/etcd".into());
-    match host.resolve(&data) {
-        Ok(found) if host.exists(&found.real) => {
-            apart(files, &found.real)?;
-            let before = copied.len();
-            host.copy(&found.real, files, copied).inspect_err(|_| {
-                copied.truncate(before);
-                // Half of it would look like all of it, and may be what filled the disk.
-                let _ = host.remove_tree(&files.join(found.real.strip_prefix("/").unwrap_or(&found.real)));
-            })
-        }
-        // No member was ever meant to be here (a worker, or a node before `kubeadm init`).
-        _ if known.is_none() && !inventory.has_etcd() => Ok(()),
-        _ => Err(Failure::new(format!(
-            "cannot copy etcd's data: {} is not there",
-            data.display()
-        ))),
+    let taken = etcd::take(host, settings, inventory, unfinished, &unfinished.join(FILES), copied);
+    let Err(failure) = taken else { return taken };
+    host.go_on()?;
+    if purpose.must_have_etcd(settings, inventory) {
+        let hint = "without etcd's data: [backup] before_renewal = \"files\"";
+        return Err(match &failure.hint {
+            Some(before) => {
+                let both = format!("{before}; or go on {hint}");
+                failure.hint(both)
+            }
+            None => failure.hint(format!("renewing {hint}")),
+        });
     }
-}
-
-fn must_have_etcd(settings: &Settings, inventory: &Inventory, purpose: Purpose<'_>) -> bool {
-    settings.backup.before_renewal == BeforeRenewal::Required && !purpose.is_urgent(settings, inventory)
+    seal::clear(host, unfinished, SNAPSHOT)?;
+    Ok(etcd::Taken {
+        warning: Some(format!("the backup has no copy of etcd's data: {failure}")),
+        etcd: Some(set::Etcd::none(EtcdKind::Missing, Some(failure.message))),
+        payload: None,
+    })
 }
 
 /// Reads the copies of the files to be replaced back, and compares them with what was scanned.
-fn check(
-    host: &Host,
-    inventory: &Inventory,
-    purpose: Purpose<'_>,
-    files: &Path,
-    list: &Manifest,
-) -> Result<BTreeMap<PathBuf, String>, Failure> {
+fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
-    for file in purpose.replaced(inventory) {
+    for file in replaced {
         let digest = sha256(&file.bytes);
         for name in &file.names {
             let listed = list

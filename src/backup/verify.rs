@@ -1,37 +1,176 @@
-//! Verify: every file of a set is read and compared with its list.
+//! Verify: every file of a set is read and compared with its list, and etcd's snapshot with its own checksum.
 
-use super::set::{FILES, Kind, Set};
+use std::io::Read;
+
+use super::seal::{self, each_file};
+use super::set::{BAD, Entry, FILES, Kind, MANIFEST, Manifest, Payload, SNAPSHOT, Set};
+use crate::config::Settings;
+use crate::format::digest::Sha256;
+use crate::format::snapshot::Trailer;
+use crate::format::text::printable;
 use crate::host::Host;
+use crate::host::progress::Progress;
+use crate::host::write::Attributes;
+use crate::model::Failure;
 
 /// Everything that is wrong with a set, one sentence each; none for a good one.
-pub fn verify(host: &Host, set: &Set) -> Vec<String> {
+pub fn verify(host: &Host, settings: &Settings, set: &Set) -> Vec<String> {
     let manifest = match &set.manifest {
         Ok(manifest) => manifest,
         Err(reason) => return vec![reason.clone()],
     };
-    let mut wrong = Vec::new();
     if manifest.format != 1 {
         return vec![format!("its format is {}, and this version knows 1", manifest.format)];
     }
-    for entry in &manifest.entries {
-        let copy = set
-            .folder
-            .join(FILES)
-            .join(entry.path.strip_prefix("/").unwrap_or(&entry.path));
-        let path = entry.path.display();
-        match entry.kind {
-            Kind::File => match host.digest_of(&copy) {
-                Ok(digest) if Some(&digest) == entry.sha256.as_ref() => {}
-                Ok(_) => wrong.push(format!("{path} is damaged: its digest is not that of the list")),
-                Err(reason) => wrong.push(format!("{path} cannot be read: {reason}")),
-            },
-            Kind::Folder | Kind::Symlink if host.exists(&copy) => {}
-            Kind::Folder | Kind::Symlink => wrong.push(format!("{path} is missing")),
+    let mut check = Check {
+        host,
+        settings,
+        set,
+        manifest,
+        progress: Progress::of("verifying the backup", set.size()),
+        wrong: Vec::new(),
+    };
+    check.payloads();
+    if manifest.is_sealed() {
+        check.sealed();
+    } else {
+        check.plain();
+    }
+    check.modes();
+    check.progress.end();
+    check.wrong
+}
+
+/// Whether a good answer of [`verify`] speaks of what is inside the archives too, and not only of their bytes.
+pub fn reads_inside(settings: &Settings, set: &Set) -> bool {
+    set.manifest
+        .as_ref()
+        .is_ok_and(|manifest| seal::is_readable(settings, manifest))
+}
+
+/// Remembers in the set what was found, so that no list calls it good and no rotation counts on it.
+pub fn remember(host: &Host, set: &Set, wrong: &[String]) -> Result<(), Failure> {
+    let mark = set.folder.join(BAD);
+    match wrong.first() {
+        Some(first) => host.replace(&mark, printable(first).as_bytes(), &Attributes::plain(0o600)),
+        None => host.unlink(&mark),
+    }
+}
+
+struct Check<'a> {
+    host: &'a Host,
+    settings: &'a Settings,
+    set: &'a Set,
+    manifest: &'a Manifest,
+    progress: Progress,
+    wrong: Vec<String>,
+}
+
+impl Check<'_> {
+    fn payloads(&mut self) {
+        for payload in &self.manifest.payloads {
+            let file = &payload.file;
+            match self.host.digest_of(&self.set.folder.join(file), &mut self.progress) {
+                Ok(digest) if digest == payload.sha256 => self.trailer(payload),
+                Ok(_) => self
+                    .wrong
+                    .push(format!("{file} is damaged: its digest is not that of the list")),
+                Err(reason) => self.wrong.push(format!("{file} cannot be read: {reason}")),
+            }
         }
     }
-    wrong.extend(
-        host.wider_than_root(&set.folder)
-            .map(|reason| format!("others could read it: {reason}")),
-    );
-    wrong
+
+    /// The digest says that it is what was written; the trailer, that it is what etcd sent.
+    fn trailer(&mut self, payload: &Payload) {
+        if !payload.file.starts_with(SNAPSHOT) || !seal::is_readable(self.settings, self.manifest) {
+            return;
+        }
+        let mut trailer = Trailer::default();
+        let read = seal::read(self.host, self.settings, &self.set.folder, payload, |plain| {
+            drain(plain, |piece| trailer.update(piece))
+        });
+        let checked = read
+            .map_err(|failure| format!("cannot be read: {failure}"))
+            .and_then(|()| trailer.check());
+        if let Err(reason) = checked {
+            self.wrong.push(format!("{} {reason}", payload.file));
+        }
+    }
+
+    fn plain(&mut self) {
+        for entry in &self.manifest.entries {
+            let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
+            let copy = self.set.folder.join(FILES).join(inside);
+            let path = entry.path.display();
+            match entry.kind {
+                Kind::File => match self.host.digest_of(&copy, &mut self.progress) {
+                    Ok(digest) if Some(&digest) == entry.sha256.as_ref() => {}
+                    Ok(_) => self.wrong.push(damaged(entry)),
+                    Err(reason) => self.wrong.push(format!("{path} cannot be read: {reason}")),
+                },
+                Kind::Folder | Kind::Symlink if self.host.exists(&copy) => {}
+                Kind::Folder | Kind::Symlink => self.wrong.push(format!("{path} is missing")),
+            }
+        }
+    }
+
+    fn sealed(&mut self) {
+        if !seal::is_readable(self.settings, self.manifest) {
+            return;
+        }
+        let (mut seen, mut damage) = (0, Vec::new());
+        let read = each_file(self.host, self.settings, self.set, self.manifest, |entry, plain| {
+            let mut digest = Sha256::default();
+            drain(plain, |piece| digest.update(piece))?;
+            seen += 1;
+            if Some(digest.finish()) != entry.sha256 {
+                damage.push(damaged(entry));
+            }
+            Ok(())
+        });
+        self.wrong.append(&mut damage);
+        let files = self.manifest.entries.iter().filter(|entry| entry.kind == Kind::File);
+        match read {
+            Err(failure) => self.wrong.push(failure.message),
+            Ok(()) if seen != files.clone().count() => {
+                let listed = files.count();
+                self.wrong
+                    .push(format!("its archive holds {seen} of the {listed} files in its list"));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// Open to root alone: the set's folder, its list, and what lies beside it (below `files/` the folder is what closes it).
+    fn modes(&mut self) {
+        let folder = &self.set.folder;
+        let own = self
+            .manifest
+            .payloads
+            .iter()
+            .map(|payload| payload.file.as_str())
+            .chain([MANIFEST]);
+        let all = std::iter::once(folder.clone()).chain(own.map(|name| folder.join(name)));
+        let wide = all.filter_map(|path| self.host.wider_than_root(&path));
+        self.wrong
+            .extend(wide.map(|reason| format!("others could read it: {reason}")));
+    }
+}
+
+fn damaged(entry: &Entry) -> String {
+    format!(
+        "{} is damaged: its digest is not that of the list",
+        entry.path.display()
+    )
+}
+
+fn drain(from: &mut dyn Read, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
+    let mut piece = zeroize::Zeroizing::new(vec![0; 1 << 16]);
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => take(&piece[..count]),
+            Err(e) => return Err(Failure::new(printable(&e.to_string()))),
+        }
+    }
 }

@@ -4,13 +4,12 @@ use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
 use crate::backup::set::{self, Set};
-use crate::backup::{self, Purpose, retention, verify};
+use crate::backup::{Purpose, retention, verify};
 use crate::config::Settings;
 use crate::cycle;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::{Format, backups};
-use crate::{inventory, scan};
 
 /// Its verbs.
 #[derive(Debug, clap::Subcommand)]
@@ -53,40 +52,54 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
-    let host = &context.host;
-    let lock = host.lock("backup", cycle::PATIENCE)?;
-    cycle::recover(host, &lock)?;
-    let scan = scan::look(host, settings);
-    let inventory = inventory::take(&scan);
-    let backup = backup::take(host, settings, &scan, &inventory, Purpose::ByHand)?;
+    let backup = cycle::back_up(&context.host, settings, Purpose::ByHand)?;
     for warning in &backup.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
+    backup.unsealed.iter().for_each(super::complain);
     super::print(&format!("{}\n", backup.folder.display()))?;
-    Ok(Exit::Done)
+    Ok(if backup.unsealed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Partly
+    })
 }
 
 fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
-    let set = find(context, settings, id)?;
-    let wrong = verify::verify(&context.host, &set);
+    let set = find(context, settings, id, |_| true)?;
+    log::start(LevelFilter::INFO);
+    let wrong = verify::verify(&context.host, settings, &set);
+    if let Err(failure) = verify::remember(&context.host, &set, &wrong) {
+        super::complain(&failure);
+    }
     for reason in &wrong {
         super::say(format_args!("kubecertd: {}: {reason}", set.id));
     }
     if wrong.is_empty() {
-        super::print(&format!("{}: good\n", set.id))?;
+        let sealed = if verify::reads_inside(settings, &set) {
+            ""
+        } else {
+            " as far as can be seen without [backup] decrypt_with"
+        };
+        super::print(&format!("{}: good{sealed}\n", set.id))?;
         return Ok(Exit::Done);
     }
     super::print(&format!("{}: bad\n", set.id))?;
     Ok(Exit::Failed)
 }
 
-/// The set with this name, or the newest.
-fn find(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Set, Failure> {
-    let mut sets = set::all(&context.host, &settings.backup.directory);
+/// The set with this name, or the newest that is `fit`.
+pub(super) fn find(
+    context: &Context,
+    settings: &Settings,
+    id: Option<&str>,
+    fit: impl Fn(&Set) -> bool,
+) -> Result<Set, Failure> {
+    let sets = set::all(&context.host, &settings.backup.directory);
     let directory = settings.backup.directory.display();
     let found = match id {
         Some(id) => sets.into_iter().find(|set| set.id == id),
-        None => sets.pop(),
+        None => sets.into_iter().rfind(fit),
     };
     found.ok_or_else(|| match id {
         Some(id) => Failure::new(format!("cannot find the backup {id} in {directory}"))
@@ -106,7 +119,7 @@ fn prune(context: &Context, settings: &Settings, dry_run: bool) -> Result<Exit, 
         // An interrupted renewal may still need the set that it made.
         cycle::recover(host, &lock)?;
         retention::remove_unfinished(host, &settings.backup.directory)?;
-        retention::prune(host, settings, host.now(), None)?
+        retention::prune(host, settings, host.now(), &[])?
     };
     let lines: Vec<_> = gone.iter().map(|set| format!("{}\n", set.display())).collect();
     super::print(&lines.concat())?;

@@ -7,6 +7,7 @@ mod context;
 mod plan;
 mod recover;
 mod renew;
+mod restore;
 mod run;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Verb {
     /// Take, list, verify and remove backups
     #[command(subcommand)]
     Backup(backup::Arguments),
+    /// Put back what a backup holds
+    Restore(restore::Arguments),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Arguments),
@@ -65,6 +68,7 @@ pub fn main() -> Exit {
         Verb::Run => context.and_then(run::run),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
         Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
+        Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),
         Verb::Config(a) => context.and_then(|c| config::run(&c, &a)),
     };
     done.unwrap_or_else(|failure| {

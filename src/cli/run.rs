@@ -8,6 +8,7 @@ use tracing::{error, info, warn};
 
 use super::context::Context;
 use crate::agenda::{Agenda, Wake};
+use crate::backup::Purpose;
 use crate::config::Settings;
 use crate::cycle::{self, Look, NotNow};
 use crate::format::text;
@@ -48,6 +49,7 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
     if let Some(wait) = pending::next_try(&pending::read(&host), &settings.windows, host.now()) {
         agenda.retry(host.now(), wait);
     }
+    let mut sets = settings.backup.schedule.clone().map(|it| Agenda::new(it, host.now()));
     notify::ready();
     idle(&agenda);
     loop {
@@ -63,11 +65,18 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
                 warn!("{failure}");
             }
         }
+        if let Some(Wake::Cycle) = sets.as_mut().and_then(|sets| sets.wake(host.now())) {
+            notify::status("Taking a backup");
+            in_background(&host, &settings, &mut ticker, take_set).await;
+            idle(&agenda);
+        }
         match agenda.wake(host.now()) {
             None => continue,
             Some(Wake::Look) => look(&host, &settings, started),
             Some(Wake::Cycle) => {
-                if let Some(wait) = cycle_in_background(&host, &settings, started, &mut ticker).await {
+                notify::status("Running a cycle");
+                let cycle = move |host: &Host, settings: &Settings| one_cycle(host, settings, started);
+                if let Some(wait) = in_background(&host, &settings, &mut ticker, cycle).await.flatten() {
                     agenda.retry(host.now(), wait);
                 }
             }
@@ -141,25 +150,36 @@ fn log_plan(look: &Look) {
     }
 }
 
-/// Runs a cycle on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile. Gives after
-/// which time a deferred one is tried again.
-async fn cycle_in_background(
+/// Works on a thread of its own, so that the watchdog is fed and SIGTERM is heard meanwhile. Gives nothing where it ended early.
+async fn in_background<T: Send + 'static>(
     host: &Host,
     settings: &Settings,
-    started: Instant,
     ticker: &mut Ticker,
-) -> Option<time::Duration> {
-    notify::status("Running a cycle");
-    let (worker_host, worker_settings) = (host.clone(), settings.clone());
-    let mut worker = tokio::task::spawn_blocking(move || one_cycle(&worker_host, &worker_settings, started));
+    work: impl FnOnce(&Host, &Settings) -> T + Send + 'static,
+) -> Option<T> {
+    let (host, settings) = (host.clone(), settings.clone());
+    let mut worker = tokio::task::spawn_blocking(move || work(&host, &settings));
     loop {
         tokio::select! {
-            done = &mut worker => return done.unwrap_or_else(|e| {
-                error!("the cycle ended early: {e}");
-                None
-            }),
+            done = &mut worker => return done.inspect_err(|e| error!("the work ended early: {e}")).ok(),
             () = ticker.tick() => notify::watchdog(),
         }
+    }
+}
+
+/// Takes the set that `[backup] schedule` wants. One that fails is tried again at the next time of the schedule.
+fn take_set(host: &Host, settings: &Settings) {
+    match cycle::back_up(host, settings, Purpose::Scheduled) {
+        Ok(taken) => {
+            for warning in &taken.warnings {
+                warn!("{warning}");
+            }
+            for failure in &taken.unsealed {
+                error!("{failure}");
+            }
+            info!(backup = %taken.folder.display(), "backed up on schedule");
+        }
+        Err(failure) => error!("no scheduled backup: {failure}"),
     }
 }
 

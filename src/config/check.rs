@@ -5,17 +5,13 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use croner::Cron;
 use toml::Spanned;
 
 use super::Problem;
-use super::file::{File, Number, Source, Text};
-use super::settings::{Backup, BeforeRenewal, Method, Paths, Restart, Schedule, Scope, Settings};
+use super::file::{File, Number, Source, Text, Texts};
+use super::settings::{Method, Paths, Restart, Schedule, Scope, Settings};
+use super::values::{cron, duration, one_of, path, path_or_auto, seconds};
 use crate::catalog;
-use crate::format::text;
-
-/// Where backups go by default.
-const DEFAULT_BACKUPS: &str = "/var/lib/kubecertd/backups";
 
 impl Settings {
     /// The settings that `sources` (earlier to later; later wins) make, and every problem with them.
@@ -42,12 +38,13 @@ impl Settings {
         );
         let settings = Self {
             schedule: Schedule { cron, text, zone },
+            backup: c.backup(zone),
+            etcd: c.etcd(),
             renew_before,
             urgent_before,
             validity,
             clock_wait,
             paths: c.paths(),
-            backup: c.backup(),
             restart: c.restart(),
             authorities: c.authorities(),
             extra: c.extra(),
@@ -66,14 +63,14 @@ pub(super) struct Checker<'a> {
 
 impl Checker<'_> {
     /// The last file that sets a key wins.
-    fn last<T>(&self, get: impl Fn(&File) -> &Option<Spanned<T>>) -> Option<(&Source, &Spanned<T>)> {
+    pub(super) fn last<T>(&self, get: impl Fn(&File) -> &Option<Spanned<T>>) -> Option<(&Source, &Spanned<T>)> {
         self.sources
             .iter()
             .rev()
             .find_map(|source| Some((source, get(&source.file).as_ref()?)))
     }
 
-    fn text<T>(
+    pub(super) fn text<T>(
         &mut self,
         key: &str,
         get: impl Fn(&File) -> &Text,
@@ -92,7 +89,7 @@ impl Checker<'_> {
         parse(default).unwrap_or_else(|e| unreachable!("default of {key}: {e}"))
     }
 
-    fn number(
+    pub(super) fn number(
         &mut self,
         key: &str,
         get: impl Fn(&File) -> &Number,
@@ -134,29 +131,23 @@ impl Checker<'_> {
         }
     }
 
-    fn backup(&mut self) -> Backup {
-        Backup {
-            directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
-            keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
-            keep_within: self.text("backup.keep_within", |f| &f.backup.keep_within, "0s", duration_or_none),
-            max_size: self.text(
-                "backup.max_size",
-                |f| &f.backup.max_size,
-                "unlimited",
-                |s| match s {
-                    "unlimited" => Ok(None),
-                    _ => text::parse_bytes(s).map(Some).ok_or_else(|| {
-                        format!("`{s}` is neither a size such as `20GiB` (B, KiB, MiB, GiB, TiB) nor `unlimited`")
-                    }),
-                },
-            ),
-            before_renewal: self.text(
-                "backup.before_renewal",
-                |f| &f.backup.before_renewal,
-                "required",
-                |s| one_of(s, BeforeRenewal::ALL, BeforeRenewal::word),
-            ),
-        }
+    /// A list of which every member is parsed; empty where it is not set.
+    pub(super) fn texts(
+        &mut self,
+        key: &str,
+        get: impl Fn(&File) -> &Texts,
+        parse: fn(&str) -> Result<String, String>,
+    ) -> Vec<String> {
+        let Some((source, list)) = self.last(get) else {
+            return Vec::new();
+        };
+        let parsed = list
+            .get_ref()
+            .iter()
+            .map(|value| parse(value.get_ref()).map_err(|e| source.problem(value.span(), key, e)));
+        let (good, bad): (Vec<_>, Vec<_>) = parsed.partition(Result::is_ok);
+        self.problems.extend(bad.into_iter().filter_map(Result::err));
+        good.into_iter().filter_map(Result::ok).collect()
     }
 
     fn restart(&mut self) -> Restart {
@@ -207,10 +198,17 @@ impl Checker<'_> {
             let message = format!("lies inside {}, which is backed up", folder.display());
             self.wrong("backup.directory", |f| &f.backup.directory, message);
         }
+        if s.backup
+            .schedule
+            .as_ref()
+            .is_some_and(|it| it.next(crate::model::Timestamp::UNIX_EPOCH).is_none())
+        {
+            self.wrong("backup.schedule", |f| &f.backup.schedule, "never fires".into());
+        }
         self.known_authorities(s);
     }
 
-    fn wrong(&mut self, key: &str, get: fn(&File) -> &Text, message: String) {
+    pub(super) fn wrong(&mut self, key: &str, get: fn(&File) -> &Text, message: String) {
         let problem = match self.last(get) {
             Some((source, value)) => source.problem(value.span(), key, message),
             // The default does not fit another value, so the last file is as good a place as any.
@@ -245,78 +243,4 @@ impl Checker<'_> {
             }
         }
     }
-}
-
-fn cron(text: &str) -> Result<(Cron, String), String> {
-    let fields = match text.split_whitespace().count() {
-        5 => format!("0 {text}"),
-        // croner would take a seventh for a year, and a year ends.
-        7.. => return Err(format!("`{text}` is no cron schedule: it has more than six fields")),
-        _ => text.to_owned(),
-    };
-    let parsed = croner::parser::CronParser::builder()
-        .seconds(croner::parser::Seconds::Required)
-        .build()
-        .parse(&fields)
-        .map_err(|e| format!("`{text}` is no cron schedule ({e}); six fields with seconds first, or five without, for example `0 17 3 * * *`"))?;
-    Ok((parsed, text.to_owned()))
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text)
-        .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
-    // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5); a century is far below it and far above any use.
-    if parsed < Duration::from_secs(60) || parsed > Duration::from_secs(100 * 366 * 86_400) {
-        return Err(format!("`{text}` is not between 1m and 100 years"));
-    }
-    Ok(parsed)
-}
-
-/// A duration between these numbers of seconds.
-fn seconds(text: &str, least: u64, most: u64) -> Result<Duration, String> {
-    let parsed =
-        humantime::parse_duration(text).map_err(|e| format!("`{text}` is no duration ({e}); for example `30s`"))?;
-    let allowed = Duration::from_secs(least)..=Duration::from_secs(most);
-    let range = || {
-        format!(
-            "`{text}` is not between {} and {}",
-            text::duration(*allowed.start()),
-            text::duration(*allowed.end())
-        )
-    };
-    allowed.contains(&parsed).then_some(parsed).ok_or_else(range)
-}
-
-/// As [`duration`], or `0s`.
-fn duration_or_none(text: &str) -> Result<Duration, String> {
-    if text == "0s" {
-        Ok(Duration::ZERO)
-    } else {
-        duration(text).map_err(|e| format!("{e}, nor `0s`"))
-    }
-}
-
-/// The one that is written like this.
-pub(super) fn one_of<T: Copy, const N: usize>(
-    text: &str,
-    all: [T; N],
-    word: fn(T) -> &'static str,
-) -> Result<T, String> {
-    let found = all.into_iter().find(|one| word(*one) == text);
-    found.ok_or_else(|| format!("`{text}` is not one of {}", all.map(word).join(", ")))
-}
-
-pub(super) fn path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if !path.is_absolute() || path.components().any(|c| c == std::path::Component::ParentDir) || text.contains('\0') {
-        return Err(format!("`{text}` is not an absolute path without `..`"));
-    }
-    Ok(path)
-}
-
-fn path_or_auto(text: &str) -> Result<Option<PathBuf>, String> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    path(text).map(Some).map_err(|e| format!("{e}, nor `auto`"))
 }

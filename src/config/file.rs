@@ -19,6 +19,8 @@ const MOST_PROBLEMS: usize = 50;
 
 /// A text value and where it stands.
 pub type Text = Option<Spanned<String>>;
+/// A list of texts and where it and each of them stands.
+pub type Texts = Option<Spanned<Vec<Spanned<String>>>>;
 /// A whole number and where it stands.
 pub type Number = Option<Spanned<i64>>;
 
@@ -35,6 +37,7 @@ pub struct File {
     pub clock_wait: Text,
     pub paths: Paths,
     pub backup: Backup,
+    pub etcd: Etcd,
     pub restart: Restart,
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
@@ -65,6 +68,21 @@ pub struct Backup {
     pub keep_within: Text,
     pub max_size: Text,
     pub before_renewal: Text,
+    pub schedule: Text,
+    pub compress: Text,
+    pub encrypt_with: Texts,
+    pub decrypt_with: Texts,
+}
+
+/// `[etcd]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Etcd {
+    pub endpoints: Texts,
+    pub ca: Text,
+    pub certificate: Text,
+    pub key: Text,
 }
 
 /// `[restart]`

@@ -1,10 +1,12 @@
 //! Configuration: files as written ([`mod@file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
 
+mod backup;
 mod check;
 pub mod file;
 pub mod settings;
 mod show;
 mod tables;
+mod values;
 pub mod window;
 
 use std::fmt;

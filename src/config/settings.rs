@@ -27,6 +27,8 @@ pub struct Settings {
     pub paths: Paths,
     /// Backups.
     pub backup: Backup,
+    /// Where etcd's API is.
+    pub etcd: Etcd,
     /// Restarts.
     pub restart: Restart,
     /// Further CAs, or other places for the known ones.
@@ -40,7 +42,7 @@ pub struct Settings {
 }
 
 /// A cron schedule in a time zone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// Parsed; six fields, seconds first.
     pub cron: Cron,
@@ -75,7 +77,7 @@ pub struct Paths {
 }
 
 /// `[backup]`
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Backup {
     /// Default `/var/lib/kubecertd/backups`.
     pub directory: PathBuf,
@@ -87,6 +89,56 @@ pub struct Backup {
     pub max_size: Option<u64>,
     /// What must have worked before files are replaced.
     pub before_renewal: BeforeRenewal,
+    /// When sets are taken besides those before a change. Default never.
+    pub schedule: Option<Schedule>,
+    /// Whether sets are compressed. Default not.
+    pub compress: Compress,
+    /// The program, and its arguments, that encrypts what it reads. Default none.
+    pub encrypt_with: Vec<String>,
+    /// The program, and its arguments, that decrypts what [`Self::encrypt_with`] wrote. Default none.
+    pub decrypt_with: Vec<String>,
+}
+
+impl Backup {
+    /// Whether a set is put into archives once nothing needs its plain files any more.
+    pub fn seals(&self) -> bool {
+        self.compress != Compress::None || !self.encrypt_with.is_empty()
+    }
+}
+
+/// `[backup] compress`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compress {
+    /// Not at all.
+    None,
+    /// Zstandard (RFC 8878), level 3.
+    Zstd,
+}
+
+impl Compress {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::None, Self::Zstd];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// `[etcd]`: what the manifests do not say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Etcd {
+    /// `https://HOST:PORT`; empty: as the manifests say.
+    pub endpoints: Vec<String>,
+    /// PEM; `auto`: as the manifests say.
+    pub ca: Option<PathBuf>,
+    /// The client certificate, PEM; `auto`: as the manifests say.
+    pub certificate: Option<PathBuf>,
+    /// Its key, PEM; set with [`Self::certificate`].
+    pub key: Option<PathBuf>,
 }
 
 /// `[backup] before_renewal`. The files to be replaced are kept in every case.

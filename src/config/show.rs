@@ -23,6 +23,13 @@ fn quoted(value: &str) -> String {
     toml::Value::String(value.to_owned()).to_string()
 }
 
+fn list(words: &[String]) -> String {
+    format!(
+        "[{}]",
+        words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ")
+    )
+}
+
 fn path(value: &Path) -> String {
     quoted(&value.to_string_lossy())
 }
@@ -49,6 +56,18 @@ fn values(s: &Settings, out: &mut String) {
         format!("keep_within = {}", quoted(&duration(s.backup.keep_within))),
         format!("max_size = {}", quoted(&max_size)),
         format!("before_renewal = {}", quoted(s.backup.before_renewal.word())),
+        format!(
+            "schedule = {}",
+            quoted(s.backup.schedule.as_ref().map_or("off", |it| &it.text))
+        ),
+        format!("compress = {}", quoted(s.backup.compress.word())),
+        format!("encrypt_with = {}", list(&s.backup.encrypt_with)),
+        format!("decrypt_with = {}", list(&s.backup.decrypt_with)),
+        "\n[etcd]".into(),
+        format!("endpoints = {}", list(&s.etcd.endpoints)),
+        format!("ca = {}", auto(&s.etcd.ca)),
+        format!("certificate = {}", auto(&s.etcd.certificate)),
+        format!("key = {}", auto(&s.etcd.key)),
         "\n[restart]".into(),
         format!("scope = {}", quoted(s.restart.scope.word())),
         format!("method = {}", quoted(s.restart.method.word())),
@@ -74,12 +93,11 @@ fn credentials(s: &Settings, out: &mut String) {
             ),
             Store::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
         };
-        let readers: Vec<_> = extra.readers.iter().map(|r| quoted(r)).collect();
         let (name, ca) = (quoted(&extra.name), quoted(&extra.ca));
         let _ = writeln!(
             out,
-            "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = [{}]",
-            readers.join(", ")
+            "\n[[{table}]]\nname = {name}\n{place}\nca = {ca}\nreaders = {}",
+            list(&extra.readers)
         );
     }
 }
@@ -92,8 +110,7 @@ fn readers(s: &Settings, out: &mut String) {
                 let _ = writeln!(out, "unit = {}\nreload = {reload}", quoted(unit));
             }
             Some(Means::Exec { command }) => {
-                let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
-                let _ = writeln!(out, "exec = [{}]", words.join(", "));
+                let _ = writeln!(out, "exec = {}", list(command));
             }
             Some(Means::Pod { .. }) | None => {}
         }

@@ -8,8 +8,9 @@ use chrono::NaiveTime;
 use chrono_tz::Tz;
 use toml::Spanned;
 
-use super::check::{Checker, duration, path};
+use super::check::Checker;
 use super::file::{self, Source, Text};
+use super::values::{duration, path};
 use super::window::{DAYS, Window};
 use crate::catalog::readers::{Means, ReaderSpec};
 use crate::catalog::{AuthoritySpec, Extra, Store};

@@ -4,6 +4,7 @@
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
+pub mod restore;
 mod settle;
 
 use std::time::Duration;
@@ -82,6 +83,17 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
     Ok(recovered)
 }
 
+/// Takes a set that no renewal asked for, and seals it.
+pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
+    let lock = host.lock("backup", PATIENCE)?;
+    recover(host, &lock)?;
+    let scan = scan::look(host, settings);
+    let inventory = inventory::take(&scan);
+    let mut taken = backup::take(host, settings, &scan, &inventory, purpose)?;
+    taken.unsealed = backup::seal(host, settings);
+    Ok(taken)
+}
+
 /// Carries a look out.
 pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
     let Look {
@@ -111,6 +123,10 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         settle::restart_pending(host, settings, earlier, &mut report);
     } else {
         report.pending.extend(earlier);
+    }
+    if !transaction::is_unfinished(host) {
+        let unsealed = backup::seal(host, settings);
+        report.warnings.extend(unsealed.iter().map(Failure::to_string));
     }
     report
 }
@@ -167,7 +183,15 @@ fn carry_out(
     let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
-    settle::settle(host, settings, transaction, &change, report)
+    let (outcome, failure) = settle::settle(host, settings, transaction, &change);
+    report.add(outcome);
+    if let Some(failure) = failure {
+        if failure.exit == Exit::Failed {
+            report.renewed.clear();
+        }
+        return Err(failure);
+    }
+    Ok(())
 }
 
 fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {

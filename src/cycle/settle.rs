@@ -30,9 +30,12 @@ pub(super) struct Change {
     steps: Vec<ReaderStep>,
     before: Before,
     stakes: Stakes,
-    /// An old credential has expired: there is no way back to it.
-    expired: bool,
+    /// Why what was there before is nothing to go back to.
+    no_way_back: Option<&'static str>,
 }
+
+/// What became of it, and why it failed.
+pub(super) type Settled = (Outcome, Option<Failure>);
 
 impl Change {
     /// What carrying this plan out means.
@@ -54,7 +57,23 @@ impl Change {
             } else {
                 Stakes::Calm
             },
-            expired: ends.iter().any(|end| *end < inventory.at),
+            no_way_back: ends
+                .iter()
+                .any(|end| *end < inventory.at)
+                .then_some("the old ones have expired"),
+        }
+    }
+
+    /// What restoring these credentials, and whatever else the steps hold, means. Readers that are not well are no reason to wait.
+    pub(super) fn of_restore(host: &Host, inventory: &Inventory, names: Vec<String>, steps: Vec<ReaderStep>) -> Self {
+        let before = restart::before(host, inventory, &steps);
+        let was_well = before.all_were_well();
+        Self {
+            names,
+            steps,
+            before,
+            stakes: Stakes::Urgent,
+            no_way_back: (!was_well).then_some("the node was not well before"),
         }
     }
 
@@ -76,46 +95,33 @@ fn look(host: &Host, settings: &Settings) -> Inventory {
 }
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
-/// back to a credential that has expired.
-pub(super) fn settle(
-    host: &Host,
-    settings: &Settings,
-    transaction: Transaction<'_>,
-    change: &Change,
-    report: &mut Report,
-) -> Result<(), Failure> {
+/// back to what was not good either.
+pub(super) fn settle(host: &Host, settings: &Settings, transaction: Transaction<'_>, change: &Change) -> Settled {
     let inventory = look(host, settings);
     let broken = change.names.iter().find_map(|name| broken(&inventory, name));
-    let (outcome, failure) = match broken {
+    let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => restart::bring(host, settings, &inventory, &change.steps, &change.before, change.stakes),
     };
-    let attempted = outcome.attempted.clone();
-    add(report, outcome);
-    let failure = failure.or_else(|| people(host, &inventory, change, report).err());
+    let failure = failure.or_else(|| people(host, &inventory, change, &mut outcome).err());
     let Some(failure) = failure else {
-        close(transaction, report);
-        return Ok(());
+        close(transaction, &mut outcome);
+        return (outcome, None);
     };
-    if change.expired {
-        let done = |step: &&ReaderStep| report.restarted.iter().all(|done| done.reader != step.reader);
+    if let Some(reason) = change.no_way_back {
+        let done = |step: &&ReaderStep| outcome.restarted.iter().all(|done| done.reader != step.reader);
         let left: Vec<_> = change.steps.iter().filter(done).cloned().collect();
-        report.pending = change.pending(host, &left);
-        close(transaction, report);
-        return Err(failure
-            .hint("the renewed files stay, since the old ones have expired; see what the reader says in its log, and run `kubecertd renew` again")
-            .exit(Exit::NotPutBack));
+        outcome.pending = change.pending(host, &left);
+        close(transaction, &mut outcome);
+        let failure = failure
+            .hint(format!(
+                "the new files stay, since {reason}; see what the reader says in its log, and run it again"
+            ))
+            .exit(Exit::NotPutBack);
+        return (outcome, Some(failure));
     }
     warn!("{failure}; putting the old files back");
-    Err(go_back(
-        host,
-        settings,
-        transaction,
-        change,
-        &attempted,
-        report,
-        failure,
-    ))
+    go_back(host, settings, transaction, change, outcome, failure)
 }
 
 /// What is wrong with a pair on disk that should be good.
@@ -131,11 +137,11 @@ fn broken(inventory: &Inventory, name: &str) -> Option<String> {
 }
 
 /// What people and tools log in with: kubecertd logs in itself, where an API server runs.
-fn people(host: &Host, inventory: &Inventory, change: &Change, report: &mut Report) -> Result<(), Failure> {
+fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Outcome) -> Result<(), Failure> {
     let questions = probes::of_people(inventory, &change.names);
     if host.processes(&[APISERVER]).is_empty() {
         let note = format!("{APISERVER} does not run");
-        report.proofs.extend(questions.into_iter().map(|probe| Proven {
+        outcome.proven.extend(questions.into_iter().map(|probe| Proven {
             reader: None,
             credential: probe.credential,
             proof: Proof::Pending,
@@ -144,8 +150,8 @@ fn people(host: &Host, inventory: &Inventory, change: &Change, report: &mut Repo
         return Ok(());
     }
     let proven = prove(host, None, &questions, REFUSED);
-    report
-        .proofs
+    outcome
+        .proven
         .extend(proven.map_err(|reason| Failure::new(format!("cannot use what was renewed: {reason}")))?);
     Ok(())
 }
@@ -155,30 +161,31 @@ fn go_back(
     settings: &Settings,
     transaction: Transaction<'_>,
     change: &Change,
-    attempted: &[String],
-    report: &mut Report,
+    mut outcome: Outcome,
     failure: Failure,
-) -> Failure {
-    report.renewed.clear();
-    report.proofs.clear();
+) -> Settled {
+    let attempted = std::mem::take(&mut outcome.attempted);
     let failure = transaction.undo(failure);
+    let mut back = Outcome {
+        warnings: outcome.warnings,
+        ..Outcome::default()
+    };
     if failure.exit == Exit::NotPutBack {
-        return failure;
+        return (back, Some(failure));
     }
+    let but = |second: &Failure| format!("{failure}; the old files are back, but: {second}");
     if let Err(parked) = park::recover(host) {
-        return Failure {
-            message: format!("{failure}; the old files are back, but: {parked}"),
-            ..parked
-        };
+        let message = but(&parked);
+        return (back, Some(Failure { message, ..parked }));
     }
+    // Who was not touched still has the old credential in memory.
+    let has_moved = |step: &&ReaderStep| !step.restarts() || attempted.contains(&step.reader);
     let now = |step: &ReaderStep| ReaderStep {
         until: None,
         ..step.clone()
     };
-    // Who was not touched still has the old credential in memory.
-    let has_moved = |step: &&ReaderStep| !step.restarts() || attempted.contains(&step.reader);
     let steps: Vec<_> = change.steps.iter().filter(has_moved).map(now).collect();
-    let (outcome, second) = restart::bring(
+    let (again, second) = restart::bring(
         host,
         settings,
         &look(host, settings),
@@ -186,31 +193,23 @@ fn go_back(
         &change.before,
         Stakes::Urgent,
     );
-    report.restarted.clear();
-    report.pending.clear();
-    add(report, outcome);
-    match second {
+    back.add(again);
+    let failure = match second {
         None => {
             info!("the old files are back, and their readers use them");
             failure
         }
-        Some(second) => Failure::new(format!("{failure}; the old files are back, but: {second}"))
+        Some(second) => Failure::new(but(&second))
             .hint("see what the reader says in its log (crictl ps -a, crictl logs), then `systemctl status kubelet`")
             .exit(Exit::NotPutBack),
-    }
-}
-
-fn add(report: &mut Report, outcome: Outcome) {
-    report.proofs.extend(outcome.proven);
-    report.restarted.extend(outcome.restarted);
-    report.pending.extend(outcome.pending);
-    report.warnings.extend(outcome.warnings);
+    };
+    (back, Some(failure))
 }
 
 /// Everything is in place: what cannot be cleared away is no failure, and the next recover does it.
-fn close(transaction: Transaction<'_>, report: &mut Report) {
-    if let Err(failure) = transaction.commit(report.pending.clone()) {
-        report
+fn close(transaction: Transaction<'_>, outcome: &mut Outcome) {
+    if let Err(failure) = transaction.commit(outcome.pending.clone()) {
+        outcome
             .warnings
             .push(format!("{failure}; `kubecertd recover` will clear it away"));
     }
@@ -259,7 +258,7 @@ pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pen
             // What it is measured by is what ran when it was first recorded.
             outcome.pending = vec![recorded];
         }
-        add(report, outcome);
+        report.add(outcome);
     }
     if let Err(failure) = pending::record(host, &report.pending) {
         report.warnings.push(failure.to_string());

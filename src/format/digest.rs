@@ -8,6 +8,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 /// A digest that is fed piece by piece.
+#[derive(Clone)]
 pub struct Sha256(Context);
 
 impl Default for Sha256 {
@@ -28,6 +29,7 @@ impl Sha256 {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

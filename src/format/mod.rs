@@ -7,6 +7,7 @@ pub mod key;
 pub mod kubeconfig;
 pub mod manifest;
 pub mod pem;
+pub mod snapshot;
 pub mod text;
 pub mod x509;
 pub mod yaml;

@@ -1,14 +1,17 @@
-//! Copying a folder for a backup: owner, mode, time and symlinks kept, every byte hashed on the way.
+//! Copying a folder for a backup: owner, mode, time and symlinks kept, holes too, every byte hashed on the way.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::OFlag;
+use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 
-use super::write::parent;
+use super::progress::Progress;
+use super::stream::{Forgetful, forget, open_file};
+use super::write::{extended, parent};
 use super::{Host, failed, reason};
 use crate::format::digest::Sha256;
 use crate::model::Failure;
@@ -26,6 +29,8 @@ pub struct Copied {
     pub gid: u32,
     /// Modification time, seconds since 1970.
     pub modified: i64,
+    /// Names and values of its extended attributes (ACLs and SELinux labels are among them).
+    pub extended: Vec<(OsString, Vec<u8>)>,
     /// What it was.
     pub what: What,
 }
@@ -50,7 +55,7 @@ impl Host {
     /// Copies `path` (a file, or a folder with all that is in it) to the same place below `to`, and lists what was copied.
     ///
     /// The copies are durable only after [`Host::sync_copies`].
-    pub fn copy(&self, path: &Path, to: &Path, done: &mut Vec<Copied>) -> Result<(), Failure> {
+    pub fn copy(&self, path: &Path, to: &Path, done: &mut Vec<Copied>, progress: &mut Progress) -> Result<(), Failure> {
         let fail = |e: &io::Error| failed("copy", path, e);
         let source = self.at(path);
         let found = source.symlink_metadata().map_err(|e| fail(&e))?;
@@ -65,7 +70,7 @@ impl Host {
                 .map_err(|e| fail(&e))?;
             names.sort_by_key(fs::DirEntry::file_name);
             for name in names {
-                self.copy(&path.join(name.file_name()), to, done)?;
+                self.copy(&path.join(name.file_name()), to, done, progress)?;
             }
             What::Folder
         } else if found.is_symlink() {
@@ -74,7 +79,7 @@ impl Host {
             lchown(&at, Some(found.uid()), Some(found.gid())).map_err(|e| failed("write", &target, &e))?;
             What::Symlink(points_to)
         } else if found.is_file() {
-            copy_file(self, &source, &at).map_err(|(reading, e)| {
+            copy_file(self, &source, &at, progress).map_err(|(reading, e)| {
                 if reading {
                     fail(&e)
                 } else {
@@ -94,18 +99,38 @@ impl Host {
             uid: found.uid(),
             gid: found.gid(),
             modified: found.mtime(),
+            extended: if found.is_symlink() {
+                Vec::new()
+            } else {
+                extended(&source).map_err(|e| fail(&e))?
+            },
             what,
         });
         Ok(())
     }
 
+    /// A folder as [`Host::copy`] would list it, without what is in it.
+    pub fn folder_as_copied(&self, path: &Path) -> Result<Copied, Failure> {
+        let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
+        Ok(Copied {
+            path: path.to_owned(),
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
+            modified: found.mtime(),
+            extended: extended(&self.at(path)).map_err(|e| failed("copy", path, &e))?,
+            what: What::Folder,
+        })
+    }
+
     /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
-    pub fn digest_of(&self, real: &Path) -> Result<String, String> {
-        let read = || -> io::Result<String> {
-            let file = open_file(&self.at(real))?;
+    pub fn digest_of(&self, real: &Path, progress: &mut Progress) -> Result<String, String> {
+        let mut read = || -> io::Result<String> {
+            let file = Forgetful::new(open_file(&self.at(real))?);
             let mut digest = Sha256::default();
             pieces(file, |piece| {
                 digest.update(piece);
+                progress.add(piece.len());
                 Ok(())
             })?;
             Ok(digest.finish())
@@ -131,13 +156,11 @@ impl Host {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<fs::File> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
+/// Files of this size and above are cloned where the file system can, and do not stay in the page cache.
+const LARGE: u64 = 1 << 20;
 
 /// Reads a file in pieces of 64 KiB; they are wiped afterwards, since they may be of a key.
-fn pieces(mut file: fs::File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+fn pieces(mut file: impl io::Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut piece = zeroize::Zeroizing::new(vec![0; 1 << 16]);
     loop {
         match file.read(&mut piece)? {
@@ -148,34 +171,114 @@ fn pieces(mut file: fs::File, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> 
 }
 
 /// Gives the error with whether it came from reading.
-fn copy_file(host: &Host, from: &Path, to: &Path) -> Result<What, (bool, io::Error)> {
+fn copy_file(host: &Host, from: &Path, to: &Path, progress: &mut Progress) -> Result<What, (bool, io::Error)> {
     let reading = |e| (true, e);
     let writing = |e| (false, e);
     let source = open_file(from).map_err(reading)?;
     let found = source.metadata().map_err(reading)?;
-    let mut target = fs::OpenOptions::new()
+    let target = fs::OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(to)
         .map_err(writing)?;
-    let mut digest = Sha256::default();
-    let mut size = 0;
-    let mut could_write = true;
-    let copied = pieces(source, |piece| {
-        digest.update(piece);
-        size += piece.len() as u64;
-        if host.stop.requested() {
-            return Err(io::Error::other("the process was asked to end"));
-        }
-        target.write_all(piece).inspect_err(|_| could_write = false)
-    });
-    copied.map_err(|e| (could_write, e))?;
+    let is_large = found.len() >= LARGE;
+    // A clone shares the blocks until one of both is written to: no space, no time, and one instant of the whole file.
+    let is_cloned = is_large && ioctl_ficlone(&target, &source).is_ok();
+    let from = if is_cloned { &target } else { &source };
+    let mut copy = Copy {
+        host,
+        digest: Sha256::default(),
+        size: 0,
+        could_write: true,
+        progress,
+    };
+    let into = (!is_cloned).then_some(&target);
+    let done = copy.extents(from, into, &found);
+    let (could_write, size, digest) = (copy.could_write, copy.size, copy.digest.finish());
+    done.map_err(|e| (could_write, e))?;
+    if is_large {
+        // Synced first: what is dirty cannot be dropped.
+        target.sync_data().map_err(writing)?;
+        forget(&target, 0, size);
+        forget(&source, 0, size);
+    }
     dress(&target, &found).map_err(writing)?;
-    Ok(What::File {
-        size,
-        sha256: digest.finish(),
-    })
+    Ok(What::File { size, sha256: digest })
+}
+
+struct Copy<'a> {
+    host: &'a Host,
+    digest: Sha256,
+    size: u64,
+    could_write: bool,
+    progress: &'a mut Progress,
+}
+
+impl Copy<'_> {
+    /// Reads the parts that hold data, hashes them and the holes between, and writes the parts to the same places of `into`.
+    fn extents(&mut self, from: &fs::File, into: Option<&fs::File>, found: &fs::Metadata) -> io::Result<()> {
+        // st_blocks counts 512 bytes (stat(2)).
+        let is_sparse = found.blocks().saturating_mul(512) < found.len();
+        if !is_sparse {
+            return self.run(from, into);
+        }
+        let end = found.len();
+        while self.size < end {
+            let data = match seek(from, SeekFrom::Data(self.size)) {
+                Ok(data) => data.min(end),
+                // Nothing but a hole until the end.
+                Err(rustix::io::Errno::NXIO) => end,
+                // A file system that does not know its holes.
+                Err(_) => return self.run(from, into),
+            };
+            self.hole(data - self.size);
+            if data == end {
+                break;
+            }
+            let hole = seek(from, SeekFrom::Hole(data)).map_or(end, |hole| hole.min(end));
+            seek(from, SeekFrom::Start(data))?;
+            if let Some(into) = into {
+                seek(into, SeekFrom::Start(data)).inspect_err(|_| self.could_write = false)?;
+            }
+            self.run(from.take(hole - data), into)?;
+            if self.size < hole {
+                // It was cut while it was read.
+                break;
+            }
+        }
+        if let Some(into) = into {
+            into.set_len(self.size).inspect_err(|_| self.could_write = false)?;
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, from: impl io::Read, into: Option<&fs::File>) -> io::Result<()> {
+        pieces(from, |piece| {
+            if self.host.stop.requested() {
+                return Err(io::Error::other("the process was asked to end"));
+            }
+            self.digest.update(piece);
+            self.size += piece.len() as u64;
+            self.progress.add(piece.len());
+            match into {
+                Some(mut into) => into.write_all(piece).inspect_err(|_| self.could_write = false),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn hole(&mut self, length: u64) {
+        const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+        let mut left = length;
+        while left > 0 {
+            let piece = left.min(ZEROES.len() as u64);
+            self.digest.update(&ZEROES[..piece as usize]);
+            left -= piece;
+        }
+        self.size += length;
+    }
 }
 
 fn dress(file: &fs::File, like: &fs::Metadata) -> io::Result<()> {

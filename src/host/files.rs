@@ -12,7 +12,7 @@ use super::{Host, reason};
 use crate::model::{Bytes, File, Identity, Read, Unread};
 
 /// The largest file that is read whole. Certificates are a hundred times smaller.
-const LARGEST: u64 = 1 << 20;
+pub const LARGEST: u64 = 1 << 20;
 
 /// The largest journal or list of a backup that is read: they have some hundred bytes for every file on the node.
 const LARGEST_OWN: u64 = 16 << 20;
@@ -141,6 +141,16 @@ impl Host {
     pub fn identity(&self, real: &Path) -> Option<Identity> {
         let found = self.at(real).symlink_metadata().ok()?;
         found.is_file().then(|| identity(&found))
+    }
+
+    /// Whether `path` itself is a folder.
+    pub fn is_folder(&self, path: &Path) -> bool {
+        self.at(path).symlink_metadata().is_ok_and(|found| found.is_dir())
+    }
+
+    /// Whether `path` itself is a symlink.
+    pub fn is_symlink(&self, path: &Path) -> bool {
+        self.at(path).is_symlink()
     }
 
     /// The names in a folder, sorted; none where it does not exist.

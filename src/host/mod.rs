@@ -4,14 +4,18 @@
 
 pub mod clock;
 pub mod copy;
+pub mod etcd;
 pub mod files;
+pub mod filter;
 pub mod http;
 pub mod lock;
 pub mod log;
 pub mod notify;
 pub mod processes;
+pub mod progress;
 pub mod schedule;
 pub mod stop;
+pub mod stream;
 pub mod write;
 
 use std::io;

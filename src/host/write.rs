@@ -13,26 +13,7 @@ use nix::fcntl::OFlag;
 use super::{Host, STATE, failed};
 use crate::model::Failure;
 
-/// Owner, mode and extended attributes (ACLs and SELinux labels are among them) of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attributes {
-    uid: u32,
-    gid: u32,
-    mode: u32,
-    extended: Vec<(OsString, Vec<u8>)>,
-}
-
-impl Attributes {
-    /// root's, with this mode and nothing else.
-    pub fn plain(mode: u32) -> Self {
-        Self {
-            uid: 0,
-            gid: 0,
-            mode,
-            extended: Vec::new(),
-        }
-    }
-}
+pub use crate::model::Attributes;
 
 /// Bound to the bytes of one file by the kernel (EVM, IMA), so they must not move to another.
 const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
@@ -43,20 +24,11 @@ impl Host {
         let path = self.at(real);
         let read = || -> io::Result<Attributes> {
             let found = path.symlink_metadata()?;
-            let mut extended = Vec::new();
-            for name in listed(&path)? {
-                if BOUND_TO_CONTENT.iter().any(|bound| name == *bound) {
-                    continue;
-                }
-                if let Some(value) = xattr::get(&path, &name)? {
-                    extended.push((name, value));
-                }
-            }
             Ok(Attributes {
                 uid: found.uid(),
                 gid: found.gid(),
                 mode: found.mode() & 0o7777,
-                extended,
+                extended: extended(&path)?,
             })
         };
         read().map_err(|e| failed("read the attributes of", real, &e))
@@ -75,25 +47,7 @@ impl Host {
                 .custom_flags(OFlag::O_NOFOLLOW.bits())
                 .open(&path)?;
             file.write_all(bytes)?;
-            // A default ACL of the folder must not widen what the old file did not have.
-            for name in listed(&path)? {
-                if name == "system.posix_acl_access" && !like.extended.iter().any(|(kept, _)| *kept == name) {
-                    xattr::remove(&path, &name)?;
-                }
-            }
-            let made = file.metadata()?;
-            if (made.uid(), made.gid()) != (like.uid, like.gid) {
-                fchown(&file, Some(like.uid), Some(like.gid))?;
-            }
-            if like.mode != 0o600 {
-                file.set_permissions(fs::Permissions::from_mode(like.mode))?;
-            }
-            // ACLs come after the mode, since chmod(2) would change their mask.
-            for (name, value) in &like.extended {
-                if xattr::get(&path, name)?.as_ref() != Some(value) {
-                    xattr::set(&path, name, value)?;
-                }
-            }
+            dress(&file, &path, like)?;
             file.sync_all()
         };
         make().map_err(|e| failed("write", real, &e))
@@ -149,6 +103,36 @@ impl Host {
         }
     }
 
+    /// Makes one folder with these attributes, and syncs the one above. One that is there already is left as it is.
+    pub fn make_folder_like(&self, folder: &Path, like: &Attributes) -> Result<(), Failure> {
+        let path = self.at(folder);
+        if path.is_dir() {
+            return Ok(());
+        }
+        let make = || -> io::Result<()> {
+            fs::DirBuilder::new().mode(0o700).create(&path)?;
+            let made = fs::File::open(&path)?;
+            dress(&made, &path, like)
+        };
+        make().map_err(|e| failed("make the folder", folder, &e))?;
+        self.sync_folder(parent(folder))
+    }
+
+    /// Removes a folder if nothing is in it; whether it did.
+    pub fn remove_empty_folder(&self, folder: &Path) -> bool {
+        fs::remove_dir(self.at(folder)).is_ok()
+    }
+
+    /// Makes a symlink; nothing may be there yet.
+    pub fn make_symlink(&self, target: &Path, real: &Path) -> Result<(), Failure> {
+        std::os::unix::fs::symlink(target, self.at(real)).map_err(|e| failed("make the symlink", real, &e))
+    }
+
+    /// Where a symlink points; none where there is no symlink.
+    pub fn link_target(&self, real: &Path) -> Option<std::path::PathBuf> {
+        fs::read_link(self.at(real)).ok()
+    }
+
     /// Removes a folder with all that is in it.
     pub fn remove_tree(&self, folder: &Path) -> Result<(), Failure> {
         match fs::remove_dir_all(self.at(folder)) {
@@ -186,6 +170,44 @@ pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
 /// The folder a file is in.
 pub fn parent(real: &Path) -> &Path {
     real.parent().unwrap_or(Path::new("/"))
+}
+
+/// Gives a file or folder that was born closed its owner, mode and attributes.
+fn dress(file: &fs::File, path: &Path, like: &Attributes) -> io::Result<()> {
+    // A default ACL of the folder must not widen what the old file did not have.
+    for name in listed(path)? {
+        if name == "system.posix_acl_access" && !like.extended.iter().any(|(kept, _)| *kept == name) {
+            xattr::remove(path, &name)?;
+        }
+    }
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (like.uid, like.gid) {
+        fchown(file, Some(like.uid), Some(like.gid))?;
+    }
+    if made.mode() & 0o7777 != like.mode {
+        file.set_permissions(fs::Permissions::from_mode(like.mode))?;
+    }
+    // ACLs come after the mode, since chmod(2) would change their mask.
+    for (name, value) in &like.extended {
+        if xattr::get(path, name)?.as_ref() != Some(value) {
+            xattr::set(path, name, value)?;
+        }
+    }
+    Ok(())
+}
+
+/// The extended attributes that may move to another file's bytes.
+pub(super) fn extended(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
+    let mut extended = Vec::new();
+    for name in listed(path)? {
+        if BOUND_TO_CONTENT.iter().any(|bound| name == *bound) {
+            continue;
+        }
+        if let Some(value) = xattr::get(path, &name)? {
+            extended.push((name, value));
+        }
+    }
+    Ok(extended)
 }
 
 fn listed(path: &Path) -> io::Result<Vec<OsString>> {

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::issue::Issued;
 use crate::format::{kubeconfig, pem};
 use crate::inventory::{Holding, Inventory, Present, State};
-use crate::model::{Bytes, Failure, File};
+use crate::model::{Attributes, Bytes, Failure, File};
 
 /// One file that gets new content.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Replacement {
     pub old: Option<File>,
     /// The new content.
     pub new: Bytes,
+    /// Owner, mode and attributes of the new file; none: those of the old one.
+    pub like: Option<Attributes>,
 }
 
 /// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate.
@@ -96,6 +98,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
                         names: vec![place],
                         old: None,
                         new: Bytes::new(whole.as_bytes().to_vec()),
+                        like: None,
                     }
                 }
             };
@@ -110,5 +113,6 @@ fn replacement(new: &Issued, file: &File, text: Zeroizing<String>) -> Replacemen
         names: file.names.clone(),
         old: Some(file.clone()),
         new: Bytes::new(text.as_bytes().to_vec()),
+        like: None,
     }
 }

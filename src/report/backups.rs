@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Format, json, yaml};
-use crate::backup::set::Set;
+use crate::backup::set::{Manifest, Set};
 use crate::format::text;
 use crate::model::Failure;
 
@@ -16,7 +16,15 @@ struct Row<'a> {
     node: Option<&'a str>,
     files: usize,
     bytes: u64,
-    /// Why its list cannot be read.
+    /// What it has of etcd's data; none where there is no etcd, or none of it was asked for.
+    etcd: Option<&'a str>,
+    /// The store's revision in its snapshot.
+    revision: Option<i64>,
+    /// Whether its files are in an archive.
+    sealed: bool,
+    /// It counts for rotation: nothing in it is known to be damaged or missing.
+    good: bool,
+    /// Why it is not good.
     error: Option<&'a str>,
 }
 
@@ -30,7 +38,11 @@ impl<'a> From<&'a Set> for Row<'a> {
             node: manifest.map(|m| m.node.as_str()),
             files: manifest.map_or(0, |m| m.entries.iter().filter(|entry| entry.size.is_some()).count()),
             bytes: set.size(),
-            error: set.manifest.as_ref().err().map(String::as_str),
+            etcd: manifest.and_then(|m| Some(m.etcd.as_ref()?.kind.words())),
+            revision: manifest.and_then(|m| Some(m.etcd.as_ref()?.snapshot.as_ref()?.revision)),
+            sealed: manifest.is_some_and(Manifest::is_sealed),
+            good: set.is_good(),
+            error: set.manifest.as_ref().err().or(set.fault.as_ref()).map(String::as_str),
         }
     }
 }
@@ -46,11 +58,18 @@ pub fn render(sets: &[Set], format: Format) -> Result<String, Failure> {
 }
 
 fn table(rows: &[Row<'_>]) -> String {
-    let head = ["BACKUP", "FILES", "SIZE", "REASON"].map(str::to_owned).to_vec();
+    let head = ["BACKUP", "FILES", "SIZE", "ETCD", "REASON"]
+        .map(str::to_owned)
+        .to_vec();
     let rows = rows.iter().map(|row| {
         let reason = row.error.map(|e| format!("cannot be used: {e}"));
         let reason = reason.unwrap_or_else(|| row.reason.unwrap_or_default().to_owned());
-        vec![row.id.to_owned(), row.files.to_string(), text::bytes(row.bytes), reason]
+        let etcd = match row.revision {
+            Some(revision) => format!("snapshot, revision {revision}"),
+            None => row.etcd.unwrap_or("-").to_owned(),
+        };
+        let bytes = text::bytes(row.bytes);
+        vec![row.id.to_owned(), row.files.to_string(), bytes, etcd, reason]
     });
     text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }

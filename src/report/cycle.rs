@@ -8,8 +8,8 @@ use super::{Format, json, plan, yaml};
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
-use crate::restart::Restarted;
 use crate::restart::pending::Pending;
+use crate::restart::{Outcome, Restarted};
 use crate::verify::Proven;
 
 /// Everything that one cycle saw and did.
@@ -81,6 +81,14 @@ struct Document<'a> {
 }
 
 impl Report {
+    /// What became of the readers.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.proofs.extend(outcome.proven);
+        self.restarted.extend(outcome.restarted);
+        self.pending.extend(outcome.pending);
+        self.warnings.extend(outcome.warnings);
+    }
+
     /// Done, failed, or done in part.
     pub fn exit(&self) -> Exit {
         if let Some(failure) = &self.failure {

@@ -4,6 +4,7 @@ pub mod backups;
 pub mod cycle;
 pub mod expiration;
 pub mod plan;
+pub mod restore;
 
 use serde::Serialize;
 

@@ -53,6 +53,13 @@ impl Before {
         self.kubelet || !matches!(means, Means::Pod { .. })
     }
 
+    /// Whether every reader ran and said nothing bad.
+    pub fn all_were_well(&self) -> bool {
+        self.readers
+            .values()
+            .all(|state| state.unwell.is_none() && !state.processes.is_empty())
+    }
+
     /// The processes that a reader had.
     pub fn processes(&self, reader: &str) -> &[Process] {
         self.readers.get(reader).map_or(&[], |state| &state.processes)
@@ -81,6 +88,17 @@ pub struct Outcome {
     pub pending: Vec<Pending>,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// What came after it.
+    pub fn add(&mut self, other: Self) {
+        self.proven.extend(other.proven);
+        self.restarted.extend(other.restarted);
+        self.attempted.extend(other.attempted);
+        self.pending.extend(other.pending);
+        self.warnings.extend(other.warnings);
+    }
 }
 
 /// A reader that was restarted.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::tree::{self, Link};
 use crate::format::digest::sha256;
 use crate::format::text;
 use crate::host::Host;
@@ -34,6 +35,12 @@ pub(super) struct Journal {
     /// The backup set, for people.
     pub(super) backup: PathBuf,
     pub(super) files: Vec<Entry>,
+    /// Folders that were not there, those above first.
+    #[serde(default)]
+    pub(super) folders: Vec<PathBuf>,
+    /// Symlinks that are made or replaced.
+    #[serde(default)]
+    pub(super) links: Vec<Link>,
     pub(super) restarts: Vec<Pending>,
 }
 
@@ -79,14 +86,21 @@ impl Journal {
     }
 
     pub(super) fn sync_folders(&self, host: &Host) -> Result<(), Failure> {
-        let folders: BTreeSet<&Path> = self.files.iter().map(|e| parent(&e.path)).collect();
-        folders.into_iter().try_for_each(|folder| host.sync_folder(folder))
+        let paths = self
+            .files
+            .iter()
+            .map(|e| &e.path)
+            .chain(self.links.iter().map(|l| &l.path));
+        let folders: BTreeSet<&Path> = paths.map(|path| parent(path)).collect();
+        // One that was to be made may not be there (any more).
+        let mut there = folders.into_iter().filter(|folder| host.exists(folder));
+        there.try_for_each(|folder| host.sync_folder(folder))
     }
 
     /// Whether every file is the new one.
     pub(super) fn is_whole(&self, host: &Host) -> bool {
         let is_new = |entry: &Entry| digest(host, &entry.path) == Ok(Some(entry.new.clone()));
-        self.files.iter().all(is_new)
+        self.files.iter().all(is_new) && self.links.iter().all(|link| link.is_new(host))
     }
 
     /// Brings every file that is ours back to the old bytes; one that fails does not keep the others. Gives the paths that are
@@ -94,6 +108,13 @@ impl Journal {
     pub(super) fn undo(&self, host: &Host) -> Result<Vec<String>, Failure> {
         let mut foreign = Vec::new();
         let mut failed = Vec::new();
+        for link in self.links.iter().rev() {
+            match link.put_back(host) {
+                Ok(true) => {}
+                Ok(false) => foreign.push(link.path.display().to_string()),
+                Err(failure) => failed.push((link.path.display().to_string(), failure)),
+            }
+        }
         for entry in self.files.iter().rev() {
             match entry.put_back(host) {
                 Ok(true) => {}
@@ -116,7 +137,9 @@ impl Journal {
                 _ => foreign.push(path),
             }
         }
-        self.clear(host)?;
+        self.clear_files(host)?;
+        tree::remove_folders(host, &self.folders);
+        host.remove_state(JOURNAL)?;
         Ok(foreign)
     }
 
@@ -131,12 +154,19 @@ impl Journal {
 
     /// Removes the files beside, then the journal.
     fn clear(&self, host: &Host) -> Result<(), Failure> {
+        self.clear_files(host)?;
+        host.remove_state(JOURNAL)
+    }
+
+    fn clear_files(&self, host: &Host) -> Result<(), Failure> {
+        for link in &self.links {
+            host.unlink(&beside(&link.path, "new"))?;
+        }
         for entry in &self.files {
             host.unlink(&beside(&entry.path, "new"))?;
             host.unlink(&beside(&entry.path, "old"))?;
         }
-        self.sync_folders(host)?;
-        host.remove_state(JOURNAL)
+        self.sync_folders(host)
     }
 }
 

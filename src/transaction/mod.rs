@@ -12,6 +12,7 @@
 //! file is wholly old or wholly new, and a pair is out of step only between two renames.
 
 mod journal;
+mod tree;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ use crate::renew::install::Replacement;
 use crate::restart::park;
 use crate::restart::pending::{self, Pending};
 use journal::{Entry, JOURNAL, Journal, Phase, digest};
+pub use tree::{Folder, Link, Tree};
 
 /// A transaction under way. The lock is borrowed, so there is only one.
 #[derive(Debug)]
@@ -43,6 +45,18 @@ pub fn install<'a>(
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
+    install_tree(host, lock, backup, Tree::default(), replacements, restarts)
+}
+
+/// As [`install`], with folders and symlinks that the files need or that go with them.
+pub fn install_tree<'a>(
+    host: &'a Host,
+    lock: &'a Lock,
+    backup: &Backup,
+    tree: Tree,
+    replacements: Vec<Replacement>,
+    restarts: Vec<Pending>,
+) -> Result<Transaction<'a>, Failure> {
     let files = entries(&replacements, backup)?;
     let cycle = host.now_exact();
     let journal = Journal {
@@ -51,6 +65,8 @@ pub fn install<'a>(
         phase: Phase::Installing,
         backup: backup.folder.clone(),
         files,
+        folders: tree.folders.iter().map(|folder| folder.path.clone()).collect(),
+        links: tree.links,
         restarts,
     };
     journal.write(host)?;
@@ -59,8 +75,8 @@ pub fn install<'a>(
         _lock: lock,
         journal,
     };
-    let done = transaction
-        .stage(&replacements)
+    let done = tree::make_folders(host, &tree.folders)
+        .and_then(|()| transaction.stage(&replacements))
         .and_then(|()| transaction.rename_all(&replacements));
     match done {
         Ok(()) => Ok(transaction),
@@ -105,10 +121,11 @@ impl Transaction<'_> {
         let Some((first, others)) = replacement.names.split_first() else {
             return Ok(());
         };
-        let like = match &replacement.old {
-            Some(_) => self.host.attributes(first)?,
+        let like = match (&replacement.like, &replacement.old) {
+            (Some(like), _) => like.clone(),
+            (None, Some(_)) => self.host.attributes(first)?,
             // kubeadm's mode for keys.
-            None => Attributes::plain(0o600),
+            (None, None) => Attributes::plain(0o600),
         };
         let new = beside(first, "new");
         self.host.unlink(&new)?;
@@ -138,6 +155,9 @@ impl Transaction<'_> {
                 let renamed = self.host.rename(&beside(name, "new"), name);
                 renamed.map_err(|failure| failure.about(&replacement.credential))?;
             }
+        }
+        for link in &self.journal.links {
+            link.install(self.host)?;
         }
         self.journal.sync_folders(self.host)?;
         self.host.go_on()?;

@@ -1,7 +1,7 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Window,
+    Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -13,7 +13,7 @@ use crate::damage;
 use crate::oracle::assert_speakable;
 
 /// Values that are right for some key, almost right, or right for none.
-const VALUES: [&str; 52] = [
+const VALUES: [&str; 58] = [
     "",
     "auto",
     "needed",
@@ -65,6 +65,12 @@ const VALUES: [&str; 52] = [
     "ca",
     "own",
     "/nul\0",
+    "off",
+    "zstd",
+    "auto",
+    "age",
+    "https://10.0.0.11:2379",
+    "https://:99999",
     "/\u{1b}[2J\n",
 ];
 
@@ -85,6 +91,10 @@ where
 
 fn text() -> impl Strategy<Value = Text> {
     option::of(spanned(value()))
+}
+
+fn texts() -> impl Strategy<Value = Texts> {
+    option::of(spanned(vec(spanned(value()), 0..3)))
 }
 
 fn readers() -> impl Strategy<Value = Vec<Spanned<String>>> {
@@ -140,6 +150,8 @@ fn file() -> impl Strategy<Value = File> {
         [text(), text(), text(), text(), text()],
         [text(), text(), text(), text(), text(), text()],
         number,
+        ([text(), text()], [texts(), texts()]),
+        ([text(), text(), text()], texts()),
     );
     let lists = (
         vec(ca(), 0..3),
@@ -149,10 +161,17 @@ fn file() -> impl Strategy<Value = File> {
         vec(window(), 0..3),
     );
     ([text(), text(), text(), text(), text(), text()], tables, lists).prop_map(
-        |(top, (paths, others, keep), (ca, certificate, kubeconfig, reader, window))| {
+        |(
+            top,
+            (paths, others, keep, (sets, commands), (of_etcd, endpoints)),
+            (ca, certificate, kubeconfig, reader, window),
+        )| {
             let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
             let [kubernetes, pki, manifests, etcd_data, kubelet] = paths;
             let [directory, before_renewal, scope, method, grace, timeout] = others;
+            let [when, compress] = sets;
+            let [encrypt_with, decrypt_with] = commands;
+            let [etcd_ca, certificate_of_etcd, key_of_etcd] = of_etcd;
             File {
                 schedule,
                 timezone,
@@ -173,6 +192,16 @@ fn file() -> impl Strategy<Value = File> {
                     keep_within: None,
                     max_size: None,
                     before_renewal,
+                    schedule: when,
+                    compress,
+                    encrypt_with,
+                    decrypt_with,
+                },
+                etcd: Etcd {
+                    endpoints,
+                    ca: etcd_ca,
+                    certificate: certificate_of_etcd,
+                    key: key_of_etcd,
                 },
                 restart: Restart {
                     scope,

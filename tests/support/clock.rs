@@ -34,6 +34,14 @@ pub fn moment(seconds: i64) -> String {
     )
 }
 
+/// The machine's own time: what a real etcd, which no library can deceive, goes by.
+pub fn now() -> String {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970");
+    moment(i64::try_from(since.as_secs()).expect("seconds"))
+}
+
 /// `moment` moved by `by` seconds.
 pub fn later(from: &str, by: i64) -> String {
     moment(seconds(from) + by)

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod credential;
 pub mod daemon;
 pub mod der;
+pub mod etcd;
 pub mod mount;
 pub mod openssl;
 pub mod renewal;

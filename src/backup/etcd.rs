@@ -1,0 +1,225 @@
+//! etcd's part of a set: a snapshot over its API; where that does not answer, a copy of its data folder, which says that it is one.
+
+use std::path::Path;
+
+use tracing::info;
+
+use super::member::{Known, known};
+use super::places::apart;
+use super::set::{Etcd, EtcdKind, Payload, SNAPSHOT, Snapshot};
+use super::{places, seal};
+use crate::config::Settings;
+use crate::format::snapshot::Trailer;
+use crate::format::text::bytes;
+use crate::host::Host;
+use crate::host::copy::Copied;
+use crate::host::etcd::{Access, Member, Status, Tls};
+use crate::host::progress::Progress;
+use crate::host::stream::NewFile;
+use crate::inventory::Inventory;
+use crate::model::Failure;
+
+/// What a set got of etcd's data.
+#[derive(Default)]
+pub(super) struct Taken {
+    /// For its list; none where no etcd belongs to the node.
+    pub(super) etcd: Option<Etcd>,
+    /// The snapshot's file.
+    pub(super) payload: Option<Payload>,
+    /// What a person should know.
+    pub(super) warning: Option<String>,
+}
+
+/// Takes etcd's part into the set `folder`, whose plain files are in `files`.
+///
+/// A copy of the data folder is made only where the API does not answer. A snapshot that fails is a failure: a copy in its place
+/// would hide it.
+pub(super) fn take(
+    host: &Host,
+    settings: &Settings,
+    inventory: &Inventory,
+    folder: &Path,
+    files: &Path,
+    copied: &mut Vec<Copied>,
+) -> Result<Taken, Failure> {
+    let known = known(inventory, settings);
+    let because = match reach(host, &known) {
+        Ok((member, status)) => return snapshot(host, settings, folder, member, &status),
+        Err(because) => because,
+    };
+    if known.data.is_none() {
+        let is_elsewhere = inventory.etcd_is_external || !settings.etcd.endpoints.is_empty();
+        let etcd = is_elsewhere.then(|| Etcd::none(EtcdKind::Missing, Some(because.clone())));
+        let warning = is_elsewhere.then(|| format!("the backup has nothing of etcd, which runs elsewhere: {because}"));
+        return Ok(Taken {
+            etcd,
+            payload: None,
+            warning,
+        });
+    }
+    copy(host, &known, folder, files, copied, because)
+}
+
+/// The first member that answers to one of the client certificates; or why none does.
+pub(super) fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
+    let mut reasons = Vec::new();
+    for endpoint in &known.endpoints {
+        if endpoint.starts_with("http://") {
+            match connect(endpoint, None) {
+                Ok(found) => return Ok(found),
+                Err(reason) => reasons.push(format!("{endpoint}: {reason}")),
+            }
+            continue;
+        }
+        for (certificate, key) in &known.clients {
+            let read = |path: &Path| host.read(path).ok().map(|file| file.bytes);
+            let (Some(ca), Some(pem), Some(key)) = (read(&known.ca), read(certificate), read(key)) else {
+                continue;
+            };
+            let tls = Tls {
+                ca,
+                certificate: pem,
+                key,
+            };
+            match connect(endpoint, Some(tls)) {
+                Ok(found) => return Ok(found),
+                Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
+            }
+            if reasons
+                .last()
+                .is_some_and(|reason| reason.ends_with("connection refused"))
+            {
+                break;
+            }
+        }
+    }
+    match reasons.is_empty() {
+        true if known.endpoints.is_empty() => Err("nothing says where etcd's API is".into()),
+        true => Err("no client certificate for etcd's API can be read".into()),
+        false => Err(format!("etcd's API does not answer ({})", reasons.join("; "))),
+    }
+}
+
+fn connect(endpoint: &str, tls: Option<Tls>) -> Result<(Member, Status), String> {
+    Member::connect(&Access {
+        endpoint: endpoint.to_owned(),
+        tls,
+    })
+}
+
+fn snapshot(
+    host: &Host,
+    settings: &Settings,
+    folder: &Path,
+    mut member: Member,
+    status: &Status,
+) -> Result<Taken, Failure> {
+    enough_space(host, folder, status.db_size)?;
+    let endpoint = member.endpoint.clone();
+    let mut trailer = Trailer::default();
+    let mut progress = Progress::of("snapshot of etcd", status.db_size);
+    let ((), payload) = seal::write(host, settings, folder, SNAPSHOT, |out, path| {
+        member.snapshot(|piece| {
+            host.go_on()?;
+            trailer.update(piece);
+            progress.add(piece.len());
+            out.write_all(piece).map_err(|e| NewFile::failed(path, &e))
+        })
+    })?;
+    let whole = trailer.check();
+    let size = whole.map_err(|reason| Failure::new(format!("cannot use the snapshot from {endpoint}: it {reason}")))?;
+    progress.end();
+    let snapshot = Snapshot {
+        file: payload.file.clone(),
+        size,
+        revision: status.revision,
+        member: format!("{:x}", status.member),
+        cluster: format!("{:x}", status.cluster),
+        members: status.members,
+        version: status.version.clone(),
+        endpoint,
+    };
+    info!(
+        bytes = size,
+        revision = snapshot.revision,
+        member = %snapshot.member,
+        cluster = %snapshot.cluster,
+        "etcd's snapshot is whole: {}, revision {}, its checksum is right",
+        bytes(size),
+        snapshot.revision
+    );
+    Ok(Taken {
+        etcd: Some(Etcd {
+            snapshot: Some(snapshot),
+            ..Etcd::none(EtcdKind::Snapshot, None)
+        }),
+        payload: Some(payload),
+        warning: None,
+    })
+}
+
+/// The data folder, with its size known before.
+fn copy(
+    host: &Host,
+    known: &Known,
+    folder: &Path,
+    files: &Path,
+    copied: &mut Vec<Copied>,
+    because: String,
+) -> Result<Taken, Failure> {
+    let data = known.data.clone().unwrap_or_default();
+    let real = match host.resolve(&data) {
+        Ok(found) if host.exists(&found.real) => found.real,
+        _ if !known.is_meant => {
+            return Ok(Taken::default());
+        }
+        _ => {
+            return Err(Failure::new(format!(
+                "cannot copy etcd's data: {because}, and {} is not there",
+                data.display()
+            )));
+        }
+    };
+    apart(files, &real)?;
+    let size = places::size(host, &real);
+    enough_space(host, folder, size)?;
+    let kind = match host.running("etcd") {
+        Some(_) => EtcdKind::ColdCopyOfARunningMember,
+        None => EtcdKind::CopyOfAStoppedMember,
+    };
+    let before = copied.len();
+    let mut progress = Progress::of("copy of etcd's data", size);
+    host.copy(&real, files, copied, &mut progress).inspect_err(|_| {
+        copied.truncate(before);
+        // Half of it would look like all of it, and may be what filled the disk.
+        let _ = host.remove_tree(&files.join(real.strip_prefix("/").unwrap_or(&real)));
+    })?;
+    progress.end();
+    info!("etcd's data folder was copied ({}): {because}", kind.words());
+    let warning = (kind == EtcdKind::ColdCopyOfARunningMember)
+        .then(|| format!("the backup has no snapshot of etcd but a {}: {because}", kind.words()));
+    Ok(Taken {
+        etcd: Some(Etcd {
+            data: Some(real),
+            ..Etcd::none(kind, Some(because))
+        }),
+        payload: None,
+        warning,
+    })
+}
+
+/// Fails before a disk is filled that etcd may share.
+fn enough_space(host: &Host, folder: &Path, size: u64) -> Result<(), Failure> {
+    // A running member grows while it is read.
+    let needed = size + size / 20;
+    match host.free_space(folder) {
+        Some(free) if free < needed => Err(Failure::new(format!(
+            "cannot back up etcd's data to {}: it needs {}, and {} are free",
+            folder.parent().unwrap_or(folder).display(),
+            bytes(needed),
+            bytes(free)
+        ))
+        .hint("free space there, keep fewer sets ([backup] keep), or set [backup] directory")),
+        _ => Ok(()),
+    }
+}

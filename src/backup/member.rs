@@ -1,0 +1,150 @@
+//! What the manifests and the configuration say about etcd: where its API is, who may ask, where its data is. Pure.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Settings;
+use crate::format::manifest::Manifest;
+use crate::inventory::Inventory;
+
+/// What is known of etcd before it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Where to ask, in this order.
+    pub endpoints: Vec<String>,
+    /// Its CA.
+    pub ca: PathBuf,
+    /// Client certificates and keys, to be tried in this order: one of them may have expired.
+    pub clients: Vec<(PathBuf, PathBuf)>,
+    /// Where the data folder of a member on this node is; none where etcd runs elsewhere.
+    pub data: Option<PathBuf>,
+    /// A member is meant to run here (not on a worker, or before `kubeadm init`).
+    pub is_meant: bool,
+}
+
+/// Reads it out of the inventory and the settings; the configuration wins.
+pub fn known(inventory: &Inventory, settings: &Settings) -> Known {
+    let etcd = inventory.etcd();
+    let server = inventory
+        .pods
+        .iter()
+        .map(|pod| &pod.manifest)
+        .find(|manifest| manifest.component == "kube-apiserver");
+    let pki = &settings.paths.pki;
+    let set = &settings.etcd;
+    let path = |manifest: Option<&Manifest>, flag: &str| {
+        let manifest = manifest?;
+        Some(manifest.on_the_node(Path::new(manifest.flag(flag)?)))
+    };
+    let pair = |manifest, certificate, key| Some((path(manifest, certificate)?, path(manifest, key)?));
+    let in_pki = |name: &str| Some((pki.join(format!("{name}.crt")), pki.join(format!("{name}.key"))));
+    let mut clients: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let configured = set.certificate.clone().zip(set.key.clone());
+    let candidates = match configured {
+        Some(only) => vec![Some(only)],
+        None => vec![
+            pair(server, "etcd-certfile", "etcd-keyfile"),
+            in_pki("apiserver-etcd-client"),
+            in_pki("etcd/healthcheck-client"),
+            // kubeadm's server certificate is good for clients too (kubeadm `certlist.go`).
+            pair(etcd, "cert-file", "key-file"),
+        ],
+    };
+    for candidate in candidates.into_iter().flatten() {
+        if !clients.contains(&candidate) {
+            clients.push(candidate);
+        }
+    }
+    let from_manifest = path(etcd, "data-dir");
+    let ca = set.ca.clone();
+    let ca = ca
+        .or_else(|| path(server, "etcd-cafile"))
+        .or_else(|| path(etcd, "trusted-ca-file"));
+    Known {
+        endpoints: endpoints(&set.endpoints, etcd, server),
+        ca: ca.unwrap_or_else(|| pki.join("etcd/ca.crt")),
+        clients,
+        is_meant: from_manifest.is_some() || settings.paths.etcd_data.is_some() || inventory.has_etcd(),
+        data: (!inventory.etcd_is_external).then(|| {
+            let data = settings.paths.etcd_data.clone().or(from_manifest);
+            data.unwrap_or_else(|| "/var/lib/etcd".into())
+        }),
+    }
+}
+
+fn endpoints(configured: &[String], etcd: Option<&Manifest>, server: Option<&Manifest>) -> Vec<String> {
+    if !configured.is_empty() {
+        return configured.to_vec();
+    }
+    let list = |manifest: Option<&Manifest>, flag: &str| -> Vec<String> {
+        let urls = manifest.and_then(|manifest| manifest.flag(flag)).unwrap_or_default();
+        urls.split(',').filter_map(|url| reachable(url.trim())).collect()
+    };
+    let listens = list(etcd, "listen-client-urls");
+    // Who is not at the loopback address of his own machine is not there at all.
+    let near: Vec<_> = listens.iter().filter(|url| is_loopback(url)).cloned().collect();
+    [
+        near,
+        listens,
+        list(etcd, "advertise-client-urls"),
+        list(server, "etcd-servers"),
+    ]
+    .into_iter()
+    .find(|urls| !urls.is_empty())
+    .unwrap_or_default()
+}
+
+/// An address to listen on as one to connect to; none for a socket file.
+fn reachable(url: &str) -> Option<String> {
+    let (scheme, address) = url.split_once("://")?;
+    let (host, port) = address.trim_end_matches('/').rsplit_once(':')?;
+    let host = match host {
+        "0.0.0.0" | "" => "127.0.0.1",
+        "[::]" => "[::1]",
+        host => host,
+    };
+    ["http", "https"]
+        .contains(&scheme)
+        .then(|| format!("{scheme}://{host}:{port}"))
+}
+
+fn is_loopback(url: &str) -> bool {
+    ["://127.", "://[::1]", "://localhost:"]
+        .iter()
+        .any(|near| url.contains(near))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn etcd(flags: &str) -> Manifest {
+        let text = format!("metadata: {{name: etcd}}\nspec:\n  containers:\n  - command: [etcd, {flags}]\n");
+        Manifest::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn a_member_of_this_node_is_asked_at_its_loopback_address() {
+        let of = |flags| endpoints(&[], Some(&etcd(flags)), None);
+        assert_eq!(
+            of("\"--listen-client-urls=https://10.0.0.11:2379,https://127.0.0.1:2379\""),
+            ["https://127.0.0.1:2379"]
+        );
+        assert_eq!(
+            of("\"--listen-client-urls=https://0.0.0.0:2379\""),
+            ["https://127.0.0.1:2379"]
+        );
+        assert_eq!(
+            of("\"--listen-client-urls=unix:///x.sock\", \"--advertise-client-urls=https://10.0.0.11:2379/\""),
+            ["https://10.0.0.11:2379"]
+        );
+    }
+
+    #[test]
+    fn etcd_elsewhere_is_asked_where_the_api_server_asks_and_the_configuration_wins() {
+        let server = etcd("\"--etcd-servers=https://10.0.0.21:2379,https://10.0.0.22:2379\"");
+        let servers = endpoints(&[], None, Some(&server));
+        assert_eq!(servers, ["https://10.0.0.21:2379", "https://10.0.0.22:2379"]);
+        let configured = ["https://e:1".to_owned()];
+        assert_eq!(endpoints(&configured, None, Some(&server)), configured);
+    }
+}

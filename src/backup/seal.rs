@@ -1,0 +1,278 @@
+//! Sealing: what a set holds becomes archives, compressed or encrypted; and how they are read again.
+//!
+//! A cycle may have to put the plain files back, so they are sealed once it has ended. Whatever the moment of a crash, the set is
+//! whole: the archive is complete before the list names it, and the list names it before the files go.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use zstd::stream::{read::Decoder, write::Encoder};
+
+use super::set::{self, ARCHIVE, Entry, FILES, Kind, MANIFEST, Manifest, Payload, Set};
+use crate::config::Settings;
+use crate::config::settings::Compress;
+use crate::format::digest::sha256;
+use crate::format::text::printable;
+use crate::host::Host;
+use crate::host::files::LARGEST;
+use crate::host::progress::Progress;
+use crate::host::stream::NewFile;
+use crate::host::write::Attributes;
+use crate::model::{Bytes, Failure};
+
+/// What an archive is called until it is whole.
+const GROWING: &str = ".growing-";
+/// zstd's own default: faster than a disk, and three times smaller for keys and YAML.
+const LEVEL: i32 = 3;
+
+/// Writes a payload as the settings say: `fill` gets the plain side.
+pub(super) fn write<T>(
+    host: &Host,
+    settings: &Settings,
+    folder: &Path,
+    name: &str,
+    fill: impl FnOnce(&mut dyn Write, &Path) -> Result<T, Failure>,
+) -> Result<(T, Payload), Failure> {
+    let compress = settings.backup.compress;
+    let mut file = name.to_owned();
+    if compress == Compress::Zstd {
+        file.push_str(".zst");
+    }
+    let encrypt = &settings.backup.encrypt_with;
+    if !encrypt.is_empty() {
+        file.push_str(".enc");
+    }
+    let path = folder.join(&file);
+    let fill = |out: &mut dyn Write| match compress {
+        Compress::None => fill(out, &path),
+        Compress::Zstd => {
+            let fail = |e: io::Error| NewFile::failed(&path, &e);
+            let mut encoder = Encoder::new(out, LEVEL).map_err(fail)?;
+            let filled = fill(&mut encoder, &path)?;
+            encoder.finish().map_err(fail)?;
+            Ok(filled)
+        }
+    };
+    let (filled, size, sha256) = if encrypt.is_empty() {
+        let mut new = host.new_file(&path)?;
+        let filled = fill(&mut new)?;
+        let (size, sha256) = new.finish()?;
+        (filled, size, sha256)
+    } else {
+        let filled = host.pipe_into(encrypt, &path, fill)?;
+        let size = host.size(&path).unwrap_or(0);
+        let mut progress = Progress::of("checksum", size);
+        let read = host.digest_of(&path, &mut progress);
+        let sha256 = read.map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))?;
+        (filled, size, sha256)
+    };
+    Ok((filled, Payload { file, size, sha256 }))
+}
+
+/// Reads a payload: `read` gets the plain side.
+pub(super) fn read<T>(
+    host: &Host,
+    settings: &Settings,
+    folder: &Path,
+    payload: &Payload,
+    read: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let path = folder.join(&payload.file);
+    let plain = payload.file.trim_end_matches(".enc");
+    let unpacked = |sealed: &mut dyn Read| {
+        if !plain.ends_with(".zst") {
+            return read(sealed);
+        }
+        let decoder = Decoder::new(sealed);
+        read(&mut decoder.map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))?)
+    };
+    if plain == payload.file {
+        return unpacked(&mut host.open(&path)?);
+    }
+    if settings.backup.decrypt_with.is_empty() {
+        return Err(Failure::new(format!("cannot read {}: it is encrypted", path.display()))
+            .hint("set [backup] decrypt_with to the program that decrypts it"));
+    }
+    host.pipe_from(&settings.backup.decrypt_with, &path, unpacked)
+}
+
+/// Whether what is in this set can be read on this node now.
+pub(super) fn is_readable(settings: &Settings, manifest: &Manifest) -> bool {
+    let is_encrypted = manifest.payloads.iter().any(|payload| payload.file.ends_with(".enc"));
+    !is_encrypted || !settings.backup.decrypt_with.is_empty()
+}
+
+/// Seals every set that is to be sealed and is not: the one of the cycle that has just ended, and those that a crash left.
+/// Only for when no cycle is unfinished. What cannot be sealed stays plain, and is said.
+pub fn seal(host: &Host, settings: &Settings) -> Vec<Failure> {
+    let directory = &settings.backup.directory;
+    let names = host.names(directory).unwrap_or_default();
+    let ids = names.into_iter().filter_map(|name| name.into_string().ok());
+    let plain = ids.filter(|id| set::is_set(id) && host.exists(&directory.join(id).join(FILES)));
+    plain
+        .map(|id| set::read(host, directory, id))
+        .filter_map(|set| seal_one(host, settings, &set).err())
+        .collect()
+}
+
+fn seal_one(host: &Host, settings: &Settings, set: &Set) -> Result<(), Failure> {
+    let Ok(manifest) = &set.manifest else { return Ok(()) };
+    let files = set.folder.join(FILES);
+    if manifest.is_sealed() {
+        // It ended between the two.
+        return host.remove_tree(&files);
+    }
+    if manifest.seal.is_none() || !settings.backup.seals() {
+        return Ok(());
+    }
+    clear(host, &set.folder, GROWING)?;
+    let growing = format!("{GROWING}{ARCHIVE}");
+    let written = write(host, settings, &set.folder, &growing, |out, path| {
+        pack(host, &files, &manifest.entries, out).map_err(|e| NewFile::failed(path, &e))
+    });
+    let ((), grown) = written.inspect_err(|_| {
+        // The failure that counts is the one before.
+        let _ = clear(host, &set.folder, GROWING);
+    })?;
+    let file = grown.file[GROWING.len()..].to_owned();
+    host.rename(&set.folder.join(&grown.file), &set.folder.join(&file))?;
+    host.sync_folder(&set.folder)?;
+    let mut sealed = manifest.clone();
+    sealed.payloads.push(Payload { file, ..grown });
+    host.replace(&set.folder.join(MANIFEST), &json(&sealed)?, &Attributes::plain(0o600))?;
+    host.remove_tree(&files)
+}
+
+/// Removes what a payload that did not become whole left.
+pub(super) fn clear(host: &Host, folder: &Path, begin: &str) -> Result<(), Failure> {
+    for name in host.names(folder).unwrap_or_default() {
+        if name.to_str().is_some_and(|name| name.starts_with(begin)) {
+            host.unlink(&folder.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The list as it is written.
+pub(super) fn json(manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec_pretty(manifest).map_err(|e| Failure::new(format!("cannot write the list of the backup: {e}")))
+}
+
+fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
+    let mut archive = tar::Builder::new(out);
+    let total = entries.iter().filter_map(|entry| entry.size).sum();
+    let mut progress = Progress::of("sealing the backup", total);
+    for entry in entries {
+        let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(entry.mode);
+        header.set_uid(entry.uid.into());
+        header.set_gid(entry.gid.into());
+        header.set_mtime(entry.mtime.try_into().unwrap_or(0));
+        header.set_size(0);
+        match entry.kind {
+            Kind::Folder => {
+                header.set_entry_type(tar::EntryType::Directory);
+                archive.append_data(&mut header, inside, io::empty())?;
+            }
+            Kind::Symlink => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                archive.append_link(&mut header, inside, entry.target.as_deref().unwrap_or(Path::new("")))?;
+            }
+            Kind::File => {
+                let size = entry.size.unwrap_or(0);
+                header.set_size(size);
+                let file = host
+                    .open(&files.join(inside))
+                    .map_err(|e| io::Error::other(e.message))?;
+                archive.append_data(&mut header, inside, Exactly { file, left: size })?;
+                progress.add(size as usize);
+            }
+        }
+    }
+    archive.finish()?;
+    progress.end();
+    Ok(())
+}
+
+/// So many bytes, or an error: a tar of another length would be no tar.
+struct Exactly<R> {
+    file: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Exactly<R> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let most = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        let count = self.file.read(&mut piece[..most])?;
+        if count == 0 && most > 0 {
+            return Err(io::Error::other("a file of the set is shorter than its list says"));
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// The bytes of the files that `wanted` names, as far as they are small enough to be read whole; compared with the list.
+pub fn contents(
+    host: &Host,
+    settings: &Settings,
+    set: &Set,
+    manifest: &Manifest,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<BTreeMap<PathBuf, Bytes>, Failure> {
+    let mut found = BTreeMap::new();
+    each_file(host, settings, set, manifest, |entry, plain| {
+        if !wanted(&entry.path) || entry.size.is_none_or(|size| size > LARGEST) {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        let fail =
+            |reason: String| Failure::new(format!("cannot read {} in {}: {reason}", entry.path.display(), set.id));
+        let read = plain.take(LARGEST + 1).read_to_end(&mut bytes);
+        let bytes = Bytes::new(bytes);
+        read.map_err(|e| fail(printable(&e.to_string())))?;
+        if Some(sha256(&bytes)) != entry.sha256 {
+            return Err(fail("its digest is not that of the list".into()));
+        }
+        found.insert(entry.path.clone(), bytes);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Gives every file of a set to `each`, with its entry, from wherever it lies: sealed or not. Entries of other kinds are passed over.
+pub(super) fn each_file(
+    host: &Host,
+    settings: &Settings,
+    set: &Set,
+    manifest: &Manifest,
+    mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let is_file = |entry: &&Entry| entry.kind == Kind::File;
+    let Some(archive) = manifest.archive() else {
+        return manifest.entries.iter().filter(is_file).try_for_each(|entry| {
+            let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
+            each(entry, &mut host.open(&set.folder.join(FILES).join(inside))?)
+        });
+    };
+    let fail = |e: io::Error| {
+        Failure::new(format!(
+            "cannot read {}: {}",
+            set.folder.join(&archive.file).display(),
+            printable(&e.to_string())
+        ))
+    };
+    read(host, settings, &set.folder, archive, |plain| {
+        let mut tar = tar::Archive::new(plain);
+        for packed in tar.entries().map_err(fail)? {
+            let mut packed = packed.map_err(fail)?;
+            let path = Path::new("/").join(packed.path().map_err(fail)?);
+            if let Some(entry) = manifest.entries.iter().filter(is_file).find(|entry| entry.path == path) {
+                each(entry, &mut packed)?;
+            }
+        }
+        Ok(())
+    })
+}

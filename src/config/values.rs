@@ -1,0 +1,90 @@
+//! Single values: from text to what they mean, with what is allowed in every error.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use croner::Cron;
+
+use crate::format::text;
+
+pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
+    let fields = match text.split_whitespace().count() {
+        5 => format!("0 {text}"),
+        // croner would take a seventh for a year, and a year ends.
+        7.. => return Err(format!("`{text}` is no cron schedule: it has more than six fields")),
+        _ => text.to_owned(),
+    };
+    let parsed = croner::parser::CronParser::builder()
+        .seconds(croner::parser::Seconds::Required)
+        .build()
+        .parse(&fields)
+        .map_err(|e| format!("`{text}` is no cron schedule ({e}); six fields with seconds first, or five without, for example `0 17 3 * * *`"))?;
+    Ok((parsed, text.to_owned()))
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text)
+        .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
+    // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5); a century is far below it and far above any use.
+    if parsed < Duration::from_secs(60) || parsed > Duration::from_secs(100 * 366 * 86_400) {
+        return Err(format!("`{text}` is not between 1m and 100 years"));
+    }
+    Ok(parsed)
+}
+
+/// A duration between these numbers of seconds.
+pub(super) fn seconds(given: &str, least: u64, most: u64) -> Result<Duration, String> {
+    let parsed =
+        humantime::parse_duration(given).map_err(|e| format!("`{given}` is no duration ({e}); for example `30s`"))?;
+    let allowed = Duration::from_secs(least)..=Duration::from_secs(most);
+    let [least, most] = [allowed.start(), allowed.end()].map(|end| text::duration(*end));
+    let message = || format!("`{given}` is not between {least} and {most}");
+    allowed.contains(&parsed).then_some(parsed).ok_or_else(message)
+}
+
+/// As [`duration`], or `0s`.
+pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
+    if text == "0s" {
+        Ok(Duration::ZERO)
+    } else {
+        duration(text).map_err(|e| format!("{e}, nor `0s`"))
+    }
+}
+
+/// The one that is written like this.
+pub(super) fn one_of<T: Copy, const N: usize>(
+    text: &str,
+    all: [T; N],
+    word: fn(T) -> &'static str,
+) -> Result<T, String> {
+    let found = all.into_iter().find(|one| word(*one) == text);
+    found.ok_or_else(|| format!("`{text}` is not one of {}", all.map(word).join(", ")))
+}
+
+/// `https://HOST:PORT` without anything after it.
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let parts = address.and_then(|address| address.rsplit_once(':'));
+    let is_host = |c: char| c.is_ascii_alphanumeric() || "-.:[]".contains(c);
+    match parts {
+        Some((host, port)) if !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok() => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("`{text}` is no endpoint; for example `https://10.0.0.11:2379`")),
+    }
+}
+
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() || path.components().any(|c| c == std::path::Component::ParentDir) || text.contains('\0') {
+        return Err(format!("`{text}` is not an absolute path without `..`"));
+    }
+    Ok(path)
+}
+
+pub(super) fn path_or_auto(text: &str) -> Result<Option<PathBuf>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    path(text).map(Some).map_err(|e| format!("{e}, nor `auto`"))
+}

@@ -1,0 +1,167 @@
+//! etcd's API (etcd.proto: Maintenance and Cluster). The only place that knows etcd-client.
+//!
+//! Blocking, on the calling thread: each client has a runtime of its own, so what a caller writes while it reads a snapshot is
+//! written by the caller's thread. Every call has a deadline.
+
+use std::error::Error;
+use std::time::Duration;
+
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::time::timeout;
+
+use crate::format::text::printable;
+use crate::model::{Bytes, Failure};
+
+/// For one connection, and for each question that is answered from memory.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// For the next piece of a snapshot. A member under load, or on a slow disk, reads ahead for a while before it sends.
+const NEXT_PIECE: Duration = Duration::from_secs(60);
+
+/// How to reach one member.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// `https://HOST:PORT`, or `http://` without the rest.
+    pub endpoint: String,
+    /// The CA of its certificate, the client's certificate and its key: PEM.
+    pub tls: Option<Tls>,
+}
+
+/// What proves both sides to each other, PEM.
+#[derive(Debug, Clone)]
+#[allow(missing_docs)]
+pub struct Tls {
+    pub ca: Bytes,
+    pub certificate: Bytes,
+    pub key: Bytes,
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `3.5.21`.
+    pub version: String,
+    /// Bytes of its database as it is on disk; a snapshot has as many, and 32 more.
+    pub db_size: u64,
+    /// The store's revision.
+    pub revision: i64,
+    /// Its id.
+    pub member: u64,
+    /// The cluster's id.
+    pub cluster: u64,
+    /// How many members the cluster has; 0 where it does not say.
+    pub members: usize,
+}
+
+/// A connection to one member.
+pub struct Member {
+    runtime: Runtime,
+    client: Client,
+    /// Where it is.
+    pub endpoint: String,
+}
+
+impl Member {
+    /// Connects and asks for the status, so that what is given back is known to answer.
+    pub fn connect(access: &Access) -> Result<(Self, Status), String> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|e| e.to_string())?;
+        let client = runtime.block_on(async {
+            reachable(&access.endpoint).await?;
+            let mut options = ConnectOptions::new().with_connect_timeout(PATIENCE);
+            if let Some(tls) = &access.tls {
+                options = options.with_tls(
+                    TlsOptions::new()
+                        .ca_certificate(Certificate::from_pem(&*tls.ca))
+                        .identity(Identity::from_pem(&*tls.certificate, &*tls.key)),
+                );
+            }
+            in_time(PATIENCE, Client::connect([&access.endpoint], Some(options))).await
+        })?;
+        let mut member = Self {
+            runtime,
+            client,
+            endpoint: access.endpoint.clone(),
+        };
+        let status = member.status()?;
+        Ok((member, status))
+    }
+
+    /// Its status.
+    pub fn status(&mut self) -> Result<Status, String> {
+        let client = &mut self.client;
+        self.runtime.block_on(async {
+            let status = in_time(PATIENCE, client.status()).await?;
+            // A member that has lost its quorum says nothing about the others, and its snapshot is worth the more.
+            let members = in_time(PATIENCE, client.member_list())
+                .await
+                .map(|list| list.members().len());
+            let header = status.header();
+            Ok(Status {
+                version: printable(status.version()),
+                db_size: u64::try_from(status.db_size()).unwrap_or(0),
+                revision: header.map_or(0, etcd_client::ResponseHeader::revision),
+                member: header.map_or(0, etcd_client::ResponseHeader::member_id),
+                cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+                members: members.unwrap_or(0),
+            })
+        })
+    }
+
+    /// Reads a snapshot to its end, piece by piece as the member sends it (32 KiB each, etcd `mvcc/backend`), and never more than
+    /// one of them at a time. What it is worth is for [`crate::backup`] to say.
+    pub fn snapshot(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
+        let fail = |reason: String| Failure::new(format!("cannot read the snapshot from {}: {reason}", self.endpoint));
+        let client = &mut self.client;
+        self.runtime.block_on(async {
+            let mut stream = in_time(NEXT_PIECE, client.snapshot()).await.map_err(fail)?;
+            while let Some(piece) = in_time(NEXT_PIECE, stream.message()).await.map_err(fail)? {
+                take(piece.blob())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
+async fn reachable(endpoint: &str) -> Result<(), String> {
+    let address = endpoint.split_once("://").map_or(endpoint, |(_, address)| address);
+    match timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(super::reason(&e)),
+        Err(_) => Err(late(PATIENCE)),
+    }
+}
+
+async fn in_time<T>(limit: Duration, what: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, String> {
+    match timeout(limit, what).await {
+        Ok(done) => done.map_err(|e| words(&e)),
+        Err(_) => Err(late(limit)),
+    }
+}
+
+fn late(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
+}
+
+/// The innermost cause: what is around it says only that there was an error.
+fn words(error: &etcd_client::Error) -> String {
+    let innermost = |outer: &dyn Error| {
+        let mut words = outer.to_string();
+        let mut cause = outer.source();
+        while let Some(inner) = cause {
+            words = inner.to_string();
+            cause = inner.source();
+        }
+        words
+    };
+    printable(&match error {
+        etcd_client::Error::GRpcStatus(status) if status.source().is_none() => status.message().to_owned(),
+        etcd_client::Error::GRpcStatus(status) => innermost(status),
+        etcd_client::Error::TransportError(error) => innermost(error),
+        other => other.to_string(),
+    })
+}

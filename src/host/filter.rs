@@ -1,0 +1,236 @@
+//! Installed programs that a set is piped through: no shell, a clean environment, root's alone, and never waited for without end.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+
+use super::files::distrust;
+use super::{Host, failed, reason};
+use crate::format::text::printable;
+use crate::model::Failure;
+
+/// Where a program without a path is looked for, in this order.
+const FOLDERS: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// A program that moves no byte for so long is ended.
+const STUCK: Duration = Duration::from_secs(60);
+
+impl Host {
+    /// Pipes what `fill` writes through a program of this machine into a new file, mode 0600.
+    pub fn pipe_into<T>(
+        &self,
+        words: &[String],
+        to: &Path,
+        fill: impl FnOnce(&mut dyn Write) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.at(to))
+            .map_err(|e| failed("write", to, &e))?;
+        let synced = file.try_clone().map_err(|e| failed("write", to, &e))?;
+        let mut running = Running::start(words, Stdio::piped(), Stdio::from(file))?;
+        let filled = match running.child.stdin.take() {
+            Some(pipe) => fill(&mut running.counted(pipe)),
+            None => Err(Failure::new(format!("cannot write to {}", words[0]))),
+        };
+        // How it ended says more than that its pipe broke.
+        running.end()?;
+        let filled = filled?;
+        synced.sync_all().map_err(|e| failed("sync", to, &e))?;
+        super::stream::forget(&synced, 0, u64::MAX >> 1);
+        Ok(filled)
+    }
+
+    /// Pipes a file through a program of this machine and lets `read` read what comes out.
+    pub fn pipe_from<T>(
+        &self,
+        words: &[String],
+        from: &Path,
+        read: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let file = File::open(self.at(from)).map_err(|e| failed("read", from, &e))?;
+        let mut running = Running::start(words, Stdio::from(file), Stdio::piped())?;
+        let got = match running.child.stdout.take() {
+            Some(pipe) => {
+                let mut pipe = running.counted(pipe);
+                // The rest is read too, so that the program can say at its end whether all of it was right.
+                read(&mut pipe).and_then(|got| match io::copy(&mut pipe, &mut io::sink()) {
+                    Ok(_) => Ok(got),
+                    Err(e) => Err(failed("read", from, &e)),
+                })
+            }
+            None => Err(Failure::new(format!("cannot read from {}", words[0]))),
+        };
+        match (got, running.end()) {
+            (Ok(got), Ok(())) => Ok(got),
+            (_, Err(failure)) | (Err(failure), Ok(())) => Err(failure),
+        }
+    }
+}
+
+/// The real path of a program that only root can change.
+fn program(word: &str) -> Result<PathBuf, Failure> {
+    let machine = Host::new("/".into(), super::stop::Stop::default());
+    let fail = |why: String| Failure::new(format!("cannot run {word}: {why}"));
+    let candidates: Vec<PathBuf> = if word.starts_with('/') {
+        vec![word.into()]
+    } else {
+        FOLDERS.iter().map(|folder| Path::new(folder).join(word)).collect()
+    };
+    let found = candidates.iter().find_map(|path| {
+        let resolved = machine.resolve(path).ok()?;
+        let identity = machine.identity(&resolved.real)?;
+        Some((resolved, identity))
+    });
+    let Some((resolved, identity)) = found else {
+        return Err(fail("it is not installed".into()).hint(format!("looked for {}", shown(&candidates))));
+    };
+    match resolved
+        .unsafe_way
+        .or_else(|| distrust(&resolved.real, identity.uid, identity.gid, identity.mode))
+    {
+        Some(why) => Err(fail(why).hint("give it to root, writable by nobody else")),
+        None => Ok(resolved.real),
+    }
+}
+
+fn shown(paths: &[PathBuf]) -> String {
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join(", ")
+}
+
+struct Running {
+    name: String,
+    child: Child,
+    moved: Arc<AtomicU64>,
+    ended: mpsc::Sender<()>,
+    watch: JoinHandle<bool>,
+}
+
+impl Running {
+    fn start(words: &[String], input: Stdio, output: Stdio) -> Result<Self, Failure> {
+        let (name, arguments) = words
+            .split_first()
+            .ok_or_else(|| Failure::new("cannot run an empty command"))?;
+        let fail = |e: io::Error| Failure::new(format!("cannot run {name}: {}", reason(&e)));
+        let child = Command::new(program(name)?)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", FOLDERS.join(":"))
+            .stdin(input)
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(fail)?;
+        let (ended, is_ended) = mpsc::channel();
+        let moved = Arc::new(AtomicU64::new(0));
+        let (pid, seen) = (pid(&child), moved.clone());
+        let watch = std::thread::spawn(move || watch(pid, &seen, &is_ended));
+        Ok(Self {
+            name: name.clone(),
+            child,
+            moved,
+            ended,
+            watch,
+        })
+    }
+
+    fn counted<P>(&self, pipe: P) -> Counted<P> {
+        Counted {
+            pipe,
+            moved: self.moved.clone(),
+        }
+    }
+
+    /// Waits for it to end; it is ended where it does not.
+    fn end(mut self) -> Result<(), Failure> {
+        let fail = |why: String| Failure::new(format!("cannot use {}: {why}", self.name));
+        // Not reaped before the watch is over, so that its number cannot be another's by then.
+        let _ = waitid(
+            WaitId::Pid(pid(&self.child)),
+            WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+        );
+        drop(self.ended);
+        let was_stuck = self.watch.join().unwrap_or(false);
+        let status = self.child.wait().map_err(|e| fail(reason(&e)))?;
+        if status.success() {
+            return Ok(());
+        }
+        if was_stuck {
+            return Err(fail(format!(
+                "it moved nothing for {} s and was ended",
+                STUCK.as_secs()
+            )));
+        }
+        let mut words = String::new();
+        if let Some(pipe) = self.child.stderr.take() {
+            // What it says is a help; without it the status remains.
+            let _ = pipe.take(4096).read_to_string(&mut words);
+        }
+        let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        Err(fail(format!("{status}: {}", printable(last))))
+    }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// Ends a program that is stuck. Gives whether it did.
+fn watch(pid: Pid, moved: &AtomicU64, ended: &mpsc::Receiver<()>) -> bool {
+    let mut last = u64::MAX;
+    loop {
+        let now = moved.load(Ordering::Relaxed);
+        if now == last {
+            return kill_process(pid, Signal::KILL).is_ok();
+        }
+        last = now;
+        match ended.recv_timeout(STUCK) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return false,
+        }
+    }
+}
+
+struct Counted<P> {
+    pipe: P,
+    moved: Arc<AtomicU64>,
+}
+
+impl<P: Write> Write for Counted<P> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let count = self.pipe.write(piece)?;
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pipe.flush()
+    }
+}
+
+impl<P: Read> Read for Counted<P> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let count = self.pipe.read(piece)?;
+        self.moved.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}

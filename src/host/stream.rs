@@ -1,0 +1,130 @@
+//! Large files: written from begin to end, hashed on the way, and kept out of the page cache, which they share with etcd.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use rustix::fs::{Advice, fadvise};
+
+use super::{Host, failed};
+use crate::format::digest::Sha256;
+use crate::model::Failure;
+
+/// After so many bytes the kernel is told to write them out and to forget them. Smaller ones mean more calls, larger ones longer
+/// bursts between etcd's own writes.
+const WINDOW: u64 = 8 << 20;
+
+/// A new file, mode 0600.
+pub struct NewFile {
+    file: fs::File,
+    path: PathBuf,
+    digest: Sha256,
+    size: u64,
+}
+
+impl Host {
+    /// Begins a file; nothing may be there yet.
+    pub fn new_file(&self, path: &Path) -> Result<NewFile, Failure> {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.at(path))
+            .map_err(|e| failed("write", path, &e))?;
+        Ok(NewFile {
+            file,
+            path: path.to_owned(),
+            digest: Sha256::default(),
+            size: 0,
+        })
+    }
+
+    /// Opens a file of any size for reading.
+    pub fn open(&self, real: &Path) -> Result<impl Read + use<>, Failure> {
+        open_file(&self.at(real))
+            .map(Forgetful::new)
+            .map_err(|e| failed("read", real, &e))
+    }
+
+    /// Bytes of a regular file; none where there is none.
+    pub fn size(&self, real: &Path) -> Option<u64> {
+        let found = self.at(real).symlink_metadata().ok()?;
+        found.is_file().then_some(found.len())
+    }
+
+    /// Bytes that may still be written, root's reserve left aside, at `folder`, or at the nearest folder above it that exists.
+    pub fn free_space(&self, folder: &Path) -> Option<u64> {
+        let existing = folder.ancestors().find(|folder| self.exists(folder))?;
+        let found = rustix::fs::statvfs(self.at(existing)).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+}
+
+impl NewFile {
+    /// Makes it durable. Gives its size and its SHA-256, hex.
+    pub fn finish(self) -> Result<(u64, String), Failure> {
+        self.file.sync_all().map_err(|e| failed("sync", &self.path, &e))?;
+        forget(&self.file, 0, self.size);
+        Ok((self.size, self.digest.finish()))
+    }
+
+    /// The failure that an error of writing it is.
+    pub fn failed(path: &Path, error: &io::Error) -> Failure {
+        failed("write", path, error)
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.file.write_all(piece)?;
+        self.digest.update(piece);
+        let before = self.size;
+        self.size += piece.len() as u64;
+        if before / WINDOW != self.size / WINDOW {
+            // What is dirty in the last window begins to be written, what is clean in the one before it is dropped.
+            let from = (before / WINDOW * WINDOW).saturating_sub(WINDOW);
+            forget(&self.file, from, self.size - from);
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that is read once, from its begin to its end.
+pub(super) struct Forgetful {
+    file: fs::File,
+    read: u64,
+}
+
+impl Forgetful {
+    pub(super) fn new(file: fs::File) -> Self {
+        Self { file, read: 0 }
+    }
+}
+
+impl Read for Forgetful {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(piece)?;
+        let before = self.read;
+        self.read += count as u64;
+        if before / WINDOW != self.read / WINDOW {
+            forget(&self.file, 0, self.read);
+        }
+        Ok(count)
+    }
+}
+
+/// posix_fadvise(2), DONTNEED: starts writing what is dirty, drops what is clean. It is advice: where it cannot be taken nothing is lost.
+pub(super) fn forget(file: &fs::File, from: u64, length: u64) {
+    let _ = fadvise(file, from, std::num::NonZeroU64::new(length), Advice::DontNeed);
+}
+
+pub(super) fn open_file(path: &Path) -> io::Result<fs::File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}

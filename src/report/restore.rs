@@ -1,0 +1,138 @@
+//! What a restore changed, or would change.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Format, json, yaml};
+use crate::backup::set::Kind;
+use crate::format::text;
+use crate::model::Failure;
+use crate::plan::readers::ReaderStep;
+use crate::restart::pending::Pending;
+use crate::restart::{Outcome, Restarted};
+use crate::restore::Restoration;
+use crate::verify::Proven;
+
+/// A restore. A stable interface.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The set.
+    pub id: String,
+    /// It was carried out, and not only looked at.
+    pub done: bool,
+    /// What changes.
+    pub changes: Vec<Row>,
+    /// Files beside the restored ones that the set does not have.
+    pub left_alone: Vec<PathBuf>,
+    /// The readers that hold what is restored in memory, and are restarted.
+    pub restarts: Vec<Restart>,
+    /// Those that were.
+    pub restarted: Vec<Restarted>,
+    /// How each restored credential was proven to be in use.
+    pub proofs: Vec<Proven>,
+    /// Those that still have to be restarted.
+    pub pending_restarts: Vec<Pending>,
+    /// The set that was taken before.
+    pub backup: Option<PathBuf>,
+    /// What a person should know or do.
+    pub warnings: Vec<String>,
+}
+
+/// One reader.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct Restart {
+    pub reader: String,
+    pub because: Vec<String>,
+}
+
+/// One path.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs)]
+pub struct Row {
+    pub path: PathBuf,
+    pub kind: Kind,
+    /// `missing`, or what differs: `content`, `owner`, `mode`, `attributes`, `target`.
+    pub differs: Vec<&'static str>,
+}
+
+impl Report {
+    /// Before anything is done.
+    pub fn of(restoration: &Restoration, steps: &[ReaderStep]) -> Self {
+        let changes = restoration.changes.iter().map(|change| Row {
+            path: change.path.clone(),
+            kind: change.kind,
+            differs: change.differs.clone(),
+        });
+        let restarts = steps.iter().filter(|step| step.restarts()).map(|step| Restart {
+            reader: step.reader.clone(),
+            because: step.holds.clone(),
+        });
+        Self {
+            id: restoration.id.clone(),
+            done: false,
+            changes: changes.collect(),
+            left_alone: restoration.left_alone.clone(),
+            restarts: restarts.collect(),
+            restarted: Vec::new(),
+            proofs: Vec::new(),
+            pending_restarts: Vec::new(),
+            backup: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// What became of the readers.
+    pub fn add(&mut self, outcome: Outcome) {
+        self.restarted.extend(outcome.restarted);
+        self.proofs.extend(outcome.proven);
+        self.pending_restarts.extend(outcome.pending);
+        self.warnings.extend(outcome.warnings);
+    }
+
+    /// Renders it.
+    pub fn render(&self, format: Format) -> Result<String, Failure> {
+        match format {
+            Format::Json => json(self),
+            Format::Yaml => yaml(self),
+            Format::Text | Format::Wide => Ok(self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        if !self.changes.is_empty() {
+            let head = ["CHANGE", "WAS", "PATH"].map(str::to_owned).to_vec();
+            let rows = self.changes.iter().map(|row| {
+                let what = if row.differs == ["missing"] { "make" } else { "replace" };
+                let was = row.differs.join(", ");
+                vec![what.to_owned(), was, row.path.display().to_string()]
+            });
+            out.push_str(&text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
+        }
+        for path in &self.left_alone {
+            out.push_str(&format!("not in {}, left alone: {}\n", self.id, path.display()));
+        }
+        for restart in &self.restarts {
+            let because = restart.because.join(", ");
+            let is_restarted = self.restarted.iter().any(|done| done.reader == restart.reader);
+            let what = match (self.done, is_restarted) {
+                (false, _) => "restart",
+                (true, true) => "restarted",
+                (true, false) => "still has to be restarted:",
+            };
+            out.push_str(&format!("{what} {}: it holds {because} in memory\n", restart.reader));
+        }
+        if let Some(backup) = &self.backup {
+            out.push_str(&format!("backup of what was there: {}\n", backup.display()));
+        }
+        let paths = self.changes.len();
+        out.push_str(&match (self.done, paths) {
+            (_, 0) => format!("everything is as in {}\n", self.id),
+            (true, _) => format!("restored {paths} paths from {}\n", self.id),
+            (false, _) => format!("{paths} paths would be restored from {}\n", self.id),
+        });
+        out
+    }
+}

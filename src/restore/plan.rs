@@ -1,0 +1,320 @@
+//! What would change: every chosen path of a set against what is at its place now.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::choose::{Part, choose};
+use crate::backup::set::{Entry, Kind, Manifest, Set};
+use crate::backup::{contents, verify};
+use crate::config::Settings;
+use crate::format::manifest;
+use crate::host::Host;
+use crate::model::{Attributes, Bytes, Failure, File, Unread};
+use crate::renew::install::Replacement;
+use crate::scan::Scan;
+use crate::transaction::{Folder, Link, Tree};
+
+/// What a restore does. Nothing of it is done yet.
+#[derive(Debug)]
+pub struct Restoration {
+    /// The set.
+    pub id: String,
+    /// Every path that changes, in words.
+    pub changes: Vec<Change>,
+    /// Files beside restored ones that the set does not have: they are left alone.
+    pub left_alone: Vec<PathBuf>,
+    /// Files, keys directly before their certificates.
+    pub files: Vec<Replacement>,
+    /// Folders and symlinks.
+    pub tree: Tree,
+}
+
+/// One path that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub path: PathBuf,
+    /// `file`, `folder` or `symlink`.
+    pub kind: Kind,
+    /// `missing`, or what differs: `content`, `owner`, `mode`, `attributes`, `target`.
+    pub differs: Vec<&'static str>,
+}
+
+impl Restoration {
+    /// The files that are replaced, as they are now.
+    pub fn replaced(&self) -> Vec<File> {
+        self.files.iter().filter_map(|file| file.old.clone()).collect()
+    }
+
+    /// Whether a path changes.
+    pub fn has(&self, path: &Path) -> bool {
+        self.changes.iter().any(|change| change.path == path)
+    }
+}
+
+/// Verifies the set, then compares. Fails where anything of it cannot be put in its place: half of a PKI is none.
+pub fn plan(host: &Host, settings: &Settings, scan: &Scan, set: &Set, parts: &[Part]) -> Result<Restoration, Failure> {
+    let manifest = trusted(host, settings, set)?;
+    let chosen = choose(manifest, settings, scan, parts);
+    let paths: Vec<&Path> = chosen.iter().map(|entry| entry.path.as_path()).collect();
+    let mut bytes = contents(host, settings, set, manifest, &|path| paths.contains(&path))?;
+    let mut found = Found {
+        host,
+        entries: &chosen,
+        restoration: Restoration {
+            id: set.id.clone(),
+            changes: Vec::new(),
+            left_alone: left_alone(host, &chosen),
+            files: Vec::new(),
+            tree: Tree::default(),
+        },
+        blocked: Vec::new(),
+    };
+    for entry in &chosen {
+        found.compare(entry, &mut bytes);
+    }
+    found.make_way(manifest);
+    if !found.blocked.is_empty() {
+        return Err(
+            Failure::new(format!("cannot restore {}: {}", set.id, found.blocked.join("; ")))
+                .hint("move what is in the way aside, or name other parts with --only"),
+        );
+    }
+    let mut restoration = found.restoration;
+    restoration.files.sort_by(|a, b| order(a).cmp(&order(b)));
+    restoration.changes.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(restoration)
+}
+
+/// A set that is root's alone and that has nothing wrong with it.
+pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, set: &'a Set) -> Result<&'a Manifest, Failure> {
+    let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", set.id));
+    let way = host.resolve(&set.folder).ok().and_then(|found| found.unsafe_way);
+    if let Some(reason) = way.or_else(|| host.wider_than_root(&set.folder)) {
+        return Err(refuse(format!("others could have changed it: {reason}")));
+    }
+    let wrong = verify::verify(host, settings, set);
+    if !wrong.is_empty() {
+        return Err(refuse(format!("it is bad: {}", wrong.join("; "))).hint("`kubecertd backup list` names the others"));
+    }
+    set.manifest.as_ref().map_err(|reason| refuse(reason.clone()))
+}
+
+struct Found<'a> {
+    host: &'a Host,
+    entries: &'a [&'a Entry],
+    restoration: Restoration,
+    blocked: Vec<String>,
+}
+
+impl Found<'_> {
+    fn compare(&mut self, entry: &Entry, bytes: &mut BTreeMap<PathBuf, Bytes>) {
+        let compared = match entry.kind {
+            Kind::Folder => self.folder(entry),
+            Kind::Symlink => self.symlink(entry),
+            Kind::File => match bytes.remove(&entry.path) {
+                Some(bytes) => self.file(entry, bytes),
+                None => Err("is larger than what is restored by this verb".into()),
+            },
+        };
+        if let Err(reason) = compared {
+            self.blocked.push(format!("{} {reason}", entry.path.display()));
+        }
+    }
+
+    fn folder(&mut self, entry: &Entry) -> Result<(), String> {
+        if self.host.is_folder(&entry.path) {
+            // Its mode may have been changed on purpose, and closes or opens nothing that the files in it do not.
+            return self.safe_way(&entry.path);
+        }
+        if self.host.exists(&entry.path) {
+            return Err("is a folder in the set and something else now".into());
+        }
+        self.restoration.tree.folders.push(Folder {
+            path: entry.path.clone(),
+            like: entry.attributes(),
+        });
+        self.change(entry, vec!["missing"]);
+        Ok(())
+    }
+
+    fn symlink(&mut self, entry: &Entry) -> Result<(), String> {
+        let new = entry.target.clone().ok_or("has no target in the list")?;
+        let old = self.host.link_target(&entry.path);
+        if old.is_none() && self.host.exists(&entry.path) {
+            return Err("is a symlink in the set and something else now".into());
+        }
+        if old.as_ref() == Some(&new) {
+            return Ok(());
+        }
+        self.safe_way(&entry.path)?;
+        self.change(entry, vec![if old.is_some() { "target" } else { "missing" }]);
+        self.restoration.tree.links.push(Link {
+            path: entry.path.clone(),
+            old,
+            new,
+        });
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &Entry, new: Bytes) -> Result<(), String> {
+        let path = &entry.path;
+        if self.host.link_target(path).is_some() {
+            return Err("is a file in the set and a symlink now".into());
+        }
+        self.safe_way(path)?;
+        let like = entry.attributes();
+        let old = match self.host.read(path) {
+            Ok(file) if file.real != *path => return Err(format!("leads to {} now", file.real.display())),
+            Ok(file) => Some(file),
+            Err(Unread::Missing) => None,
+            Err(Unread::Because(reason)) => return Err(reason),
+        };
+        let differs = match &old {
+            None => vec!["missing"],
+            Some(old) => self.differences(old, &new, &like)?,
+        };
+        if differs.is_empty() {
+            return Ok(());
+        }
+        self.change(entry, differs);
+        let names = match &old {
+            Some(old) => self.names(old)?,
+            None => vec![path.clone()],
+        };
+        if self.restoration.files.iter().any(|other| other.names.contains(path)) {
+            // Another name of a file that is restored already.
+            return Ok(());
+        }
+        let old = old.map(|old| File {
+            names: names.clone(),
+            ..old
+        });
+        self.restoration.files.push(Replacement {
+            credential: path.with_extension("").display().to_string(),
+            names,
+            old,
+            new,
+            like: Some(like),
+        });
+        Ok(())
+    }
+
+    fn differences(&self, old: &File, new: &Bytes, like: &Attributes) -> Result<Vec<&'static str>, String> {
+        let now = self.host.attributes(&old.real).map_err(|failure| failure.message)?;
+        let sorted = |attributes: &Attributes| {
+            let mut extended = attributes.extended.clone();
+            extended.sort();
+            extended
+        };
+        let differ = [
+            ("content", *old.bytes != **new && !is_only_restarted(old, new)),
+            ("owner", (now.uid, now.gid) != (like.uid, like.gid)),
+            ("mode", now.mode != like.mode),
+            ("attributes", sorted(&now) != sorted(like)),
+        ];
+        Ok(differ
+            .into_iter()
+            .filter(|(_, differs)| *differs)
+            .map(|(name, _)| name)
+            .collect())
+    }
+
+    /// All names of a file that has more than one: they are replaced together, or one of them would stay old.
+    fn names(&self, old: &File) -> Result<Vec<PathBuf>, String> {
+        let of = |path: &Path| self.host.identity(path).map(|found| (found.device, found.inode));
+        let same = self
+            .entries
+            .iter()
+            .filter(|other| {
+                other.path != old.real && of(&other.path) == Some((old.identity.device, old.identity.inode))
+            })
+            .map(|other| other.path.clone());
+        let names: Vec<_> = std::iter::once(old.real.clone()).chain(same).collect();
+        if names.len() as u64 == old.identity.links {
+            return Ok(names);
+        }
+        Err("has another name that is not in the set".into())
+    }
+
+    fn safe_way(&self, path: &Path) -> Result<(), String> {
+        match self.host.resolve(path) {
+            Ok(found) => match found.unsafe_way {
+                Some(reason) => Err(format!("could be replaced by others than root: {reason}")),
+                None => Ok(()),
+            },
+            // What is above it will be made.
+            Err(Unread::Missing) => Ok(()),
+            Err(Unread::Because(reason)) => Err(reason),
+        }
+    }
+
+    fn change(&mut self, entry: &Entry, differs: Vec<&'static str>) {
+        self.restoration.changes.push(Change {
+            path: entry.path.clone(),
+            kind: entry.kind,
+            differs,
+        });
+    }
+
+    /// The folders above what is restored that are missing too.
+    fn make_way(&mut self, manifest: &Manifest) {
+        let mut missing: BTreeMap<PathBuf, Attributes> = BTreeMap::new();
+        let folders = std::mem::take(&mut self.restoration.tree.folders);
+        missing.extend(folders.into_iter().map(|folder| (folder.path, folder.like)));
+        let changed: Vec<_> = self
+            .restoration
+            .changes
+            .iter()
+            .map(|change| change.path.clone())
+            .collect();
+        for path in &changed {
+            for above in path.ancestors().skip(1) {
+                if self.host.exists(above) || missing.contains_key(above) {
+                    continue;
+                }
+                let listed = manifest.entries.iter().find(|entry| entry.path == above);
+                match listed {
+                    Some(entry) if entry.kind == Kind::Folder => {
+                        missing.insert(above.to_owned(), entry.attributes());
+                        self.change(entry, vec!["missing"]);
+                    }
+                    // A symlink of the set itself, which is made with the others.
+                    Some(_) => {}
+                    None => {
+                        missing.insert(above.to_owned(), Attributes::plain(0o755));
+                    }
+                }
+            }
+        }
+        // A path sorts before what is below it.
+        self.restoration.tree.folders = missing.into_iter().map(|(path, like)| Folder { path, like }).collect();
+    }
+}
+
+/// A manifest whose pod was restarted meanwhile, and which is else the same: to put it back would restart the pod once more.
+fn is_only_restarted(old: &File, new: &Bytes) -> bool {
+    let alike = |bytes: &Bytes| manifest::annotate(bytes.text().ok()?, manifest::RESTARTED_AT, "").ok();
+    let is_manifest = old.bytes.text().is_ok_and(|text| text.contains(manifest::RESTARTED_AT));
+    is_manifest && alike(&old.bytes).is_some_and(|text| alike(new) == Some(text))
+}
+
+/// A pair together, its key first.
+fn order(file: &Replacement) -> (PathBuf, bool) {
+    let path = file.names.first().cloned().unwrap_or_default();
+    let is_certificate = path.extension().is_some_and(|extension| extension == "crt");
+    (path.with_extension(""), is_certificate)
+}
+
+fn left_alone(host: &Host, chosen: &[&Entry]) -> Vec<PathBuf> {
+    let folders = chosen.iter().filter(|entry| entry.kind == Kind::Folder);
+    let names = folders.flat_map(|folder| {
+        let names = host.names(&folder.path).unwrap_or_default();
+        names.into_iter().map(|name| folder.path.join(name))
+    });
+    let mut left: Vec<_> = names
+        .filter(|path| !chosen.iter().any(|entry| entry.path == *path))
+        .collect();
+    left.sort();
+    left
+}
