@@ -89,6 +89,23 @@ impl Scan {
 
 /// Looks at the node.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
+    look_at(host, settings, |_| true, |_| true)
+}
+
+/// Looks at these credentials and at the pods of these manifests only: what else is there was seen before, and may be a lot.
+pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: &[PathBuf]) -> Scan {
+    let is_meant = |spec: &Spec| credentials.contains(&spec.name);
+    look_at(host, settings, is_meant, |path| {
+        manifests.iter().any(|known| known == path)
+    })
+}
+
+fn look_at(
+    host: &Host,
+    settings: &Settings,
+    credential: impl Fn(&Spec) -> bool,
+    manifest: impl Fn(&Path) -> bool,
+) -> Scan {
     let mut files = BTreeMap::new();
     let extra = settings.extra.iter().flat_map(|extra| expand(host, extra, &mut files));
     let extra: Vec<_> = extra.collect();
@@ -103,7 +120,8 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
         files,
         places: BTreeMap::new(),
     };
-    read_all(host, &extra, &mut scan);
+    scan.specs.retain(credential);
+    read_all(host, &extra, manifest, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
@@ -159,7 +177,7 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 }
 
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
-fn read_all(host: &Host, extra: &[Extra], scan: &mut Scan) {
+fn read_all(host: &Host, extra: &[Extra], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
     let mut reader = Reader { host, left: MOST_BYTES };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
@@ -178,7 +196,11 @@ fn read_all(host: &Host, extra: &[Extra], scan: &mut Scan) {
             Store::Kubeconfig { path } => _ = wanted.insert(path.clone(), LARGEST_YAML),
         }
     }
-    let manifests = manifests(host, scan);
+    let mut manifests = manifests(host, scan);
+    let folder = host
+        .resolve(&scan.manifests_folder)
+        .map_or_else(|_| scan.manifests_folder.clone(), |found| found.real);
+    manifests.retain(|name| is_meant(&folder.join(name)));
     let folder = scan.manifests_folder.clone();
     own.extend(manifests.iter().map(|name| (folder.join(name), LARGEST_YAML)));
     reader.read(own, scan);

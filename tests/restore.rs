@@ -134,7 +134,7 @@ fn what_is_as_in_the_set_is_not_touched_and_the_holders_of_the_rest_are_restarte
     let before = node.snapshot();
     node.run(&later(), &["restore"])
         .exits(0)
-        .says("restarted kube-scheduler");
+        .says("still has to be restarted: kube-scheduler");
     let after = node.snapshot();
     let manifest = support::credential::manifest("kube-scheduler");
     assert_eq!(
@@ -209,7 +209,7 @@ fn a_key_is_never_wider_than_in_the_set_and_a_symlink_points_where_it_did() {
     assert!(acl.expect("setfacl starts").success());
     node.run(&later(), &["restore"])
         .exits(0)
-        .says("systemctl restart kubelet");
+        .says("still has to be restarted: kubelet");
     let after = node.snapshot();
     assert_eq!(
         after.0["var/lib/kubelet/pki/kubelet-client-current.pem"].kind,

@@ -26,7 +26,7 @@ use crate::renew::issue::{Issued, issue};
 use crate::report::cycle::{Renewed, Report};
 use crate::restart::pending;
 use crate::scan::{self, Scan};
-use crate::transaction::{self, Recovered};
+use crate::transaction::{self, Recovered, Transaction};
 use settle::Change;
 
 /// How long a verb waits for another kubecertd to end.
@@ -116,9 +116,7 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         .warnings
         .extend(inventory.bad_manifests.iter().map(|bad| format!("manifests: {bad}")));
     let earlier = pending::read(host);
-    let mut cleared = cleared;
-    let done = renew(host, settings, lock, &scan, &inventory, &mut cleared, &mut report);
-    report.failure = done.err();
+    report.failure = renew(host, settings, lock, scan, inventory, cleared, &mut report).err();
     if report.failure.is_none() && settings.restart.scope != Scope::Never {
         settle::restart_pending(host, settings, earlier, &mut report);
     } else {
@@ -131,47 +129,64 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     report
 }
 
-/// Backs up, then carries the plan out. What concerns one credential alone keeps that one from being renewed and no other.
+/// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
+/// other. A failure before the end leaves the node as it was.
 fn renew(
     host: &Host,
     settings: &Settings,
     lock: &Lock,
-    scan: &Scan,
-    inventory: &Inventory,
-    cleared: &mut Cleared,
+    scan: Scan,
+    inventory: Inventory,
+    mut cleared: Cleared,
     report: &mut Report,
 ) -> Result<(), Failure> {
     if cleared.plan().renewals().next().is_none() {
         return Ok(());
     }
-    let backup = backup::take(host, settings, scan, inventory, Purpose::Renewal(cleared))?;
+    let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
+    drop(scan);
     info!(backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
-    while cleared.plan().renewals().next().is_some() {
-        let Err(failure) = carry_out(host, settings, lock, inventory, cleared, &backup, report) else {
-            return Ok(());
-        };
-        match &failure.concerns {
-            Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
-                report.plan = cleared.plan().clone();
+    let (transaction, change) = loop {
+        match carry_out(host, settings, lock, &inventory, &cleared, &backup, report) {
+            Ok(installed) => break installed,
+            Err(failure) => match &failure.concerns {
+                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
+                    report.plan = cleared.plan().clone();
+                    if cleared.plan().renewals().next().is_none() {
+                        return Ok(());
+                    }
+                }
+                _ => return Err(failure),
+            },
+        }
+    };
+    // The readers are judged by a look of their own, and two looks at once are held by nobody.
+    drop(inventory);
+    let (outcome, failure) = settle::settle(host, settings, transaction, &change);
+    report.add(outcome);
+    match failure {
+        None => Ok(()),
+        Some(failure) => {
+            if failure.exit == Exit::Failed {
+                report.renewed.clear();
             }
-            _ => return Err(failure),
+            Err(failure)
         }
     }
-    Ok(())
 }
 
-/// Issues and installs, then brings the readers to it. A failure before the end leaves the node as it was.
-fn carry_out(
-    host: &Host,
+/// Issues and installs.
+fn carry_out<'a>(
+    host: &'a Host,
     settings: &Settings,
-    lock: &Lock,
+    lock: &'a Lock,
     inventory: &Inventory,
     cleared: &Cleared,
     backup: &Backup,
     report: &mut Report,
-) -> Result<(), Failure> {
+) -> Result<(Transaction<'a>, Change), Failure> {
     host.go_on()?;
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
@@ -183,15 +198,7 @@ fn carry_out(
     let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
-    let (outcome, failure) = settle::settle(host, settings, transaction, &change);
-    report.add(outcome);
-    if let Some(failure) = failure {
-        if failure.exit == Exit::Failed {
-            report.renewed.clear();
-        }
-        return Err(failure);
-    }
-    Ok(())
+    Ok((transaction, change))
 }
 
 fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {

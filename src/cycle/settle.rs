@@ -1,10 +1,11 @@
 //! After the files are in place: bring the readers to them, prove it, and close the transaction; or put everything back, readers included.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::catalog::readers::APISERVER;
+use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::host::Host;
 use crate::inventory::{self, Inventory};
@@ -28,6 +29,8 @@ pub(super) struct Change {
     names: Vec<String>,
     /// Their readers.
     steps: Vec<ReaderStep>,
+    /// The manifests of the readers and of who is asked about them; none: they change too.
+    manifests: Option<Vec<PathBuf>>,
     before: Before,
     stakes: Stakes,
     /// Why what was there before is nothing to go back to.
@@ -51,6 +54,7 @@ impl Change {
         Self {
             names: plan.renewals().map(|(item, _)| item.name.clone()).collect(),
             before: restart::before(host, inventory, &steps),
+            manifests: Some(manifests(inventory, &steps)),
             steps,
             stakes: if ends.iter().any(|end| *end < urgent) {
                 Stakes::Urgent
@@ -71,6 +75,7 @@ impl Change {
         Self {
             names,
             steps,
+            manifests: None,
             before,
             stakes: Stakes::Urgent,
             no_way_back: (!was_well).then_some("the node was not well before"),
@@ -94,10 +99,24 @@ fn look(host: &Host, settings: &Settings) -> Inventory {
     inventory::take(&scan::look(host, settings))
 }
 
+fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
+    let is_asked =
+        |component: &str| [ETCD, APISERVER].contains(&component) || steps.iter().any(|step| step.reader == component);
+    let pods = inventory.pods.iter().filter(|pod| is_asked(&pod.manifest.component));
+    pods.map(|pod| pod.file.real.clone()).collect()
+}
+
+fn look_again(host: &Host, settings: &Settings, change: &Change) -> Inventory {
+    match &change.manifests {
+        Some(manifests) => inventory::take(&scan::look_again(host, settings, &change.names, manifests)),
+        None => look(host, settings),
+    }
+}
+
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
 /// back to what was not good either.
 pub(super) fn settle(host: &Host, settings: &Settings, transaction: Transaction<'_>, change: &Change) -> Settled {
-    let inventory = look(host, settings);
+    let inventory = look_again(host, settings, change);
     let broken = change.names.iter().find_map(|name| broken(&inventory, name));
     let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
@@ -120,6 +139,7 @@ pub(super) fn settle(host: &Host, settings: &Settings, transaction: Transaction<
             .exit(Exit::NotPutBack);
         return (outcome, Some(failure));
     }
+    drop(inventory);
     warn!("{failure}; putting the old files back");
     go_back(host, settings, transaction, change, outcome, failure)
 }
@@ -188,7 +208,7 @@ fn go_back(
     let (again, second) = restart::bring(
         host,
         settings,
-        &look(host, settings),
+        &look_again(host, settings, change),
         &steps,
         &change.before,
         Stakes::Urgent,

@@ -270,7 +270,7 @@ impl Copy<'_> {
     }
 
     fn hole(&mut self, length: u64) {
-        const ZEROES: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
         let mut left = length;
         while left > 0 {
             let piece = left.min(ZEROES.len() as u64);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use super::Pod;
 use crate::catalog::readers::{KUBELET, Means, order};
 use crate::format::manifest::Manifest;
+use crate::format::text;
 use crate::scan::Scan;
 
 /// The kubelet's unit, unless the configuration names another.
@@ -24,9 +25,16 @@ pub struct Reader {
     pub probe: Option<SocketAddr>,
 }
 
-/// All readers, in the order in which they are restarted.
+/// All readers, in the order in which they are restarted. A pod whose name is there twice is none: nobody knows which of the manifests the
+/// kubelet runs, and taking one out would end the other's pod.
 pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
-    let pods = pods.iter().map(|pod| Reader {
+    let by_name = by_name(pods);
+    let is_only = |pod: &&Pod| {
+        by_name
+            .get(pod.manifest.pod.as_str())
+            .is_some_and(|files| files.len() == 1)
+    };
+    let pods = pods.iter().filter(is_only).map(|pod| Reader {
         name: pod.manifest.component.clone(),
         means: Means::Pod {
             manifest: pod.file.real.clone(),
@@ -67,19 +75,11 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
 /// Files in the manifests folder that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
 /// with no dot, whatever its ending (measured on kubelets 1.20 and 1.36), so a copy of a manifest is a second pod of the same name.
 pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<String> {
-    let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for pod in pods {
-        let name = pod.manifest.pod.as_str();
-        by_name
-            .entry(name)
-            .or_default()
-            .push(pod.file.real.display().to_string());
-    }
-    let twice = by_name.into_iter().filter(|(_, files)| files.len() > 1);
+    let twice = by_name(pods).into_iter().filter(|(_, files)| files.len() > 1);
     let twice = twice.map(|(name, files)| {
         format!(
-            "{} all make a pod {name}; the kubelet runs one of them",
-            files.join(" and ")
+            "{} all make a pod {name}; the kubelet runs one of them, and none is restarted",
+            text::list(&files)
         )
     });
     let stray = scan.manifests.iter().filter_map(|(name, _)| {
@@ -93,4 +93,13 @@ pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<String> {
         })
     });
     twice.chain(stray).collect()
+}
+
+fn by_name(pods: &[Pod]) -> BTreeMap<&str, Vec<&str>> {
+    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for pod in pods {
+        let file = pod.file.real.to_str().unwrap_or_default();
+        by_name.entry(pod.manifest.pod.as_str()).or_default().push(file);
+    }
+    by_name
 }

@@ -81,7 +81,7 @@ pub fn plan(host: &Host, settings: &Settings, scan: &Scan, set: &Set, parts: &[P
         );
     }
     let mut restoration = found.restoration;
-    restoration.files.sort_by(|a, b| order(a).cmp(&order(b)));
+    restoration.files.sort_by_key(order);
     restoration.changes.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(restoration)
 }
