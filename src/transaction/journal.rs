@@ -16,6 +16,9 @@ use crate::restart::pending::{self, Pending};
 /// The journal's name in the state folder.
 pub(super) const JOURNAL: &str = "transaction.json";
 
+/// What this version writes, and all that it understands.
+pub(super) const FORMAT: u32 = 1;
+
 /// How far a transaction has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -67,9 +70,14 @@ impl Journal {
             Err(Unread::Missing) => return Ok(None),
             Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
         };
-        serde_json::from_slice(&file.bytes)
-            .map(Some)
-            .map_err(|e| unreadable(&path, &e.to_string()))
+        let journal: Self = serde_json::from_slice(&file.bytes).map_err(|e| unreadable(&path, &e.to_string()))?;
+        match journal.format {
+            FORMAT => Ok(Some(journal)),
+            other => Err(unreadable(
+                &path,
+                &format!("its format is {other}, and this version knows {FORMAT}"),
+            )),
+        }
     }
 
     pub(super) fn write(&self, host: &Host) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use crate::host::{Host, lock::Lock};
 use crate::model::{Exit, Failure, Identity};
 use crate::renew::install::Replacement;
 use crate::restart::pending::{self, Pending};
-use journal::{Entry, JOURNAL, Journal, Phase, digest};
+use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
 
 /// A transaction under way. The lock is borrowed, so there is only one.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub fn install<'a>(
     let files = entries(&replacements, backup)?;
     let cycle = host.now_exact();
     let journal = Journal {
-        format: 1,
+        format: FORMAT,
         cycle,
         phase: Phase::Installing,
         backup: backup.folder.clone(),
