@@ -12,6 +12,7 @@ use crate::format::text;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
+use crate::host::files::can_be_read_back;
 use crate::host::write::{Attributes, parent};
 use crate::inventory::{Inventory, Present, State};
 use crate::model::{Failure, File};
@@ -182,6 +183,7 @@ fn build(
     host.sync_copies(&files, &copied)?;
     let json = serde_json::to_vec_pretty(&list)
         .map_err(|e| Failure::new(format!("cannot write the list of the backup: {e}")))?;
+    can_be_read_back(&json, "the list of the backup")?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;

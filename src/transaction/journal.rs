@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::digest::sha256;
 use crate::format::text;
 use crate::host::Host;
+use crate::host::files::can_be_read_back;
 use crate::host::write::{beside, parent};
 use crate::memory;
 use crate::model::{Bytes, Exit, Failure, Unread};
@@ -83,6 +84,7 @@ impl Journal {
     pub(super) fn write(&self, host: &Host) -> Result<(), Failure> {
         let json =
             serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
+        can_be_read_back(&json, "the journal")?;
         host.write_state(JOURNAL, &json)
     }
 
