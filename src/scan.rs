@@ -138,8 +138,12 @@ fn expand(host: &Host, extra: &Extra, files: &mut BTreeMap<PathBuf, Read>) -> Ve
     vec![extra.clone()]
 }
 
+/// None where the folder, or one on the way to it, does not exist.
 fn names(host: &Host, folder: &Path) -> Result<Vec<String>, Unread> {
-    let names = host.names(folder)?;
+    let names = match host.names(folder) {
+        Err(Unread::Missing) => Vec::new(),
+        names => names?,
+    };
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 

@@ -117,3 +117,53 @@ fn a_fifo_in_place_of_a_kubeconfig_or_a_manifest_does_not_hang() {
         node.run(FRESH, &["check-expiration"]).exits(4);
     }
 }
+
+/// A key, the key and the certificate of a CA, a kubeconfig, a manifest and a service account key, each another thing.
+#[test]
+fn things_in_place_of_any_kind_of_file_affect_what_depends_on_it_and_nothing_else() {
+    let node = Node::of(ECDSA);
+    let put = |path: &str, put: &dyn Fn(&Path)| {
+        let path = node.path(&format!("etc/kubernetes/{path}"));
+        fs::remove_file(&path).expect("a file");
+        put(&path);
+    };
+    put("pki/apiserver.key", &|path| make("mkfifo", path, &[]));
+    put("pki/sa.key", &|path| make("mknod", path, &["c", "1", "8"]));
+    put("pki/front-proxy-ca.key", &|path| {
+        drop(UnixListener::bind(path).expect("a socket"))
+    });
+    put("pki/etcd/ca.crt", &|path| fs::create_dir(path).expect("a folder"));
+    put("admin.conf", &|path| make("mknod", path, &["c", "1", "5"]));
+    put("manifests/etcd.yaml", &|path| {
+        symlink("etcd.yaml", path).expect("a symlink")
+    });
+    let table = node.run_under(&LITTLE_MEMORY, FRESH, &["check-expiration"]).exits(4);
+    let before = node.snapshot();
+    let ran = node.run_under(&LITTLE_MEMORY, FRESH, &["renew", "all"]).exits(4);
+    for (what, reason) in [
+        ("apiserver: /etc/kubernetes/pki/apiserver.key", "is no regular file"),
+        ("admin.conf: /etc/kubernetes/admin.conf", "is no regular file"),
+    ] {
+        let said = |ran: &support::Ran| {
+            ran.stderr
+                .lines()
+                .any(|line| line.contains(what) && line.contains(reason))
+        };
+        assert!(
+            said(&table) && said(&ran),
+            "nothing says that {what} {reason}: {table}{ran}"
+        );
+    }
+    let ran = ran.complains("/etc/kubernetes/pki/front-proxy-ca.key is no regular file");
+    let ran = ran.complains("/etc/kubernetes/pki/etcd/ca.crt is a folder");
+    ran.complains("/etc/kubernetes/manifests/etcd.yaml is a loop of symlinks");
+    let renewed = [
+        "apiserver-kubelet-client",
+        "controller-manager.conf",
+        "scheduler.conf",
+        "super-admin.conf",
+    ];
+    let renewed: Vec<_> = renewed.into_iter().map(credential::named).collect();
+    let changes = before.changes(&node.snapshot());
+    assert_eq!(tree::paths(&changes), credential::replaced(&renewed));
+}

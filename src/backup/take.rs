@@ -16,6 +16,7 @@ use crate::format::text::rfc3339;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
+use crate::host::files::can_be_read_back;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::inventory::{Inventory, Present, State};
@@ -206,11 +207,9 @@ fn build(
         entries: copied.iter().map(Entry::from).collect(),
     };
     host.sync_copies(&files, &copied)?;
-    host.create(
-        &unfinished.join(MANIFEST),
-        &seal::json(&list)?,
-        &Attributes::plain(0o600),
-    )?;
+    let json = seal::json(&list)?;
+    can_be_read_back(&json, "the list of the backup")?;
+    host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
     backup.digests = check(host, &replaced, &files, &list)?;

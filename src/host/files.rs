@@ -9,13 +9,13 @@ use nix::fcntl::OFlag;
 use time::OffsetDateTime;
 
 use super::{Host, reason};
-use crate::model::{Bytes, File, Identity, Read, Unread};
+use crate::model::{Bytes, Failure, File, Identity, Read, Unread};
 
 /// The largest file that is read whole. Certificates are a hundred times smaller.
 pub const LARGEST: u64 = 1 << 20;
 
 /// The largest journal or list of a backup that is read: they have some hundred bytes for every file on the node.
-const LARGEST_OWN: u64 = 16 << 20;
+const LARGEST_OWN: u64 = 4 << 20;
 
 /// As many symlinks on one path as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -212,6 +212,18 @@ fn parts(path: &Path) -> Vec<OsString> {
         .filter(|c| matches!(c, Component::Normal(_) | Component::ParentDir))
         .map(|c| c.as_os_str().to_owned())
         .collect()
+}
+
+/// Fails where [`Host::read_own`] would not read these bytes back.
+pub fn can_be_read_back(bytes: &[u8], what: &str) -> Result<(), Failure> {
+    match bytes.len() as u64 {
+        0..=LARGEST_OWN => Ok(()),
+        _ => Err(Failure::new(format!(
+            "cannot write {what}: it would be larger than {}",
+            words(LARGEST_OWN)
+        ))
+        .hint("fewer files at once: renew by name, or look at what lies in the folders")),
+    }
 }
 
 /// A bound in bytes for people.

@@ -91,19 +91,25 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
                     )
                 }
                 Some((key_file, None)) => replacement(new, key_file, whole),
-                None => {
-                    let place = key_place.clone().map_err(|reason| (file.real.clone(), reason))?;
-                    Replacement {
-                        credential: new.name.clone(),
-                        names: vec![place],
-                        old: None,
-                        new: Bytes::new(whole.as_bytes().to_vec()),
-                        like: None,
-                    }
-                }
+                None => made(
+                    new,
+                    key_place.clone().map_err(|reason| (file.real.clone(), reason))?,
+                    &whole,
+                ),
             };
             Ok(vec![key, replacement(new, file, certificate)])
         }
+    }
+}
+
+/// A file that was not there.
+fn made(new: &Issued, place: PathBuf, text: &str) -> Replacement {
+    Replacement {
+        credential: new.name.clone(),
+        names: vec![place],
+        old: None,
+        new: Bytes::new(text.as_bytes().to_vec()),
+        like: None,
     }
 }
 

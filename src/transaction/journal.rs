@@ -9,6 +9,7 @@ use super::tree::{self, Link};
 use crate::format::digest::sha256;
 use crate::format::text;
 use crate::host::Host;
+use crate::host::files::can_be_read_back;
 use crate::host::write::{beside, parent};
 use crate::memory;
 use crate::model::{Bytes, Exit, Failure, Unread};
@@ -16,6 +17,9 @@ use crate::restart::pending::{self, Pending};
 
 /// The journal's name in the state folder.
 pub(super) const JOURNAL: &str = "transaction.json";
+
+/// What this version writes, and all that it understands.
+pub(super) const FORMAT: u32 = 1;
 
 /// How far a transaction has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,14 +78,20 @@ impl Journal {
             Err(Unread::Missing) => return Ok(None),
             Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
         };
-        serde_json::from_slice(&file.bytes)
-            .map(Some)
-            .map_err(|e| unreadable(&path, &e.to_string()))
+        let journal: Self = serde_json::from_slice(&file.bytes).map_err(|e| unreadable(&path, &e.to_string()))?;
+        match journal.format {
+            FORMAT => Ok(Some(journal)),
+            other => Err(unreadable(
+                &path,
+                &format!("its format is {other}, and this version knows {FORMAT}"),
+            )),
+        }
     }
 
     pub(super) fn write(&self, host: &Host) -> Result<(), Failure> {
         let json =
             serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
+        can_be_read_back(&json, "the journal")?;
         host.write_state(JOURNAL, &json)
     }
 

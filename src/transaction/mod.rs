@@ -26,7 +26,7 @@ use crate::model::{Exit, Failure, Identity};
 use crate::renew::install::Replacement;
 use crate::restart::park;
 use crate::restart::pending::{self, Pending};
-use journal::{Entry, JOURNAL, Journal, Phase, digest};
+use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
 pub use tree::{Folder, Link, Tree};
 
 /// A transaction under way. The lock is borrowed, so there is only one.
@@ -60,7 +60,7 @@ pub fn install_tree<'a>(
     let files = entries(&replacements, backup)?;
     let cycle = host.now_exact();
     let journal = Journal {
-        format: 1,
+        format: FORMAT,
         cycle,
         phase: Phase::Installing,
         backup: backup.folder.clone(),

@@ -199,6 +199,19 @@ fn a_manifests_folder_with_2000_files_is_a_reason_and_no_burden() {
     assert!(run.stderr.contains("manifests/ holds 2004 files"), "{run}");
 }
 
+/// The journal is our own, and may be damaged like any file.
+#[test]
+fn a_journal_as_large_as_is_read_is_recovered_within_the_bounds() {
+    let node = Node::of(ECDSA);
+    let entry = r#"{"credential":"","path":"/a","old":null,"new":"","kept":null}"#;
+    let entries = vec![entry; (4 << 20) / (entry.len() + 1) - 10].join(",");
+    let journal =
+        format!(r#"{{"format":1,"cycle":"","phase":"installing","backup":"/b","files":[{entries}],"restarts":[]}}"#);
+    node.write("var/lib/kubecertd/transaction.json", journal.as_bytes(), 0o600);
+    let run = bounded::run(&node, FRESH, &["recover"]);
+    assert_eq!(run.code, Some(0), "{run}");
+}
+
 /// 1,000 names of one file in the list of each of the 1,000.
 #[test]
 fn a_file_with_1000_names_that_are_all_credentials_is_blocked() {

@@ -144,15 +144,56 @@ fn window() -> impl Strategy<Value = Window> {
     })
 }
 
-fn file() -> impl Strategy<Value = File> {
+fn paths() -> impl Strategy<Value = Paths> {
+    [text(), text(), text(), text(), text()].prop_map(|[kubernetes, pki, manifests, etcd_data, kubelet]| Paths {
+        kubernetes,
+        pki,
+        manifests,
+        etcd_data,
+        kubelet,
+    })
+}
+
+fn backup() -> impl Strategy<Value = Backup> {
     let number = option::of(spanned(prop_oneof![any::<i64>(), 0..20i64]));
-    let tables = (
-        [text(), text(), text(), text(), text()],
-        [text(), text(), text(), text(), text(), text()],
-        number,
-        ([text(), text()], [texts(), texts()]),
-        ([text(), text(), text()], texts()),
-    );
+    let texts_of_it = [text(), text(), text(), text(), text(), text()];
+    (number, texts_of_it, [texts(), texts()]).prop_map(|(keep, of_it, [encrypt_with, decrypt_with])| {
+        let [directory, keep_within, max_size, before_renewal, schedule, compress] = of_it;
+        Backup {
+            directory,
+            keep,
+            keep_within,
+            max_size,
+            before_renewal,
+            schedule,
+            compress,
+            encrypt_with,
+            decrypt_with,
+        }
+    })
+}
+
+fn etcd() -> impl Strategy<Value = Etcd> {
+    ([text(), text(), text()], texts()).prop_map(|([ca, certificate, key], endpoints)| Etcd {
+        endpoints,
+        ca,
+        certificate,
+        key,
+    })
+}
+
+fn restart() -> impl Strategy<Value = Restart> {
+    [text(), text(), text(), text()].prop_map(|[scope, method, grace, timeout]| Restart {
+        scope,
+        method,
+        grace,
+        timeout,
+    })
+}
+
+fn file() -> impl Strategy<Value = File> {
+    let top = [text(), text(), text(), text(), text(), text()];
+    let tables = (paths(), backup(), etcd(), restart());
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
@@ -160,18 +201,9 @@ fn file() -> impl Strategy<Value = File> {
         vec(reader(), 0..3),
         vec(window(), 0..3),
     );
-    ([text(), text(), text(), text(), text(), text()], tables, lists).prop_map(
-        |(
-            top,
-            (paths, others, keep, (sets, commands), (of_etcd, endpoints)),
-            (ca, certificate, kubeconfig, reader, window),
-        )| {
+    (top, tables, lists).prop_map(
+        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
             let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
-            let [kubernetes, pki, manifests, etcd_data, kubelet] = paths;
-            let [directory, before_renewal, scope, method, grace, timeout] = others;
-            let [when, compress] = sets;
-            let [encrypt_with, decrypt_with] = commands;
-            let [etcd_ca, certificate_of_etcd, key_of_etcd] = of_etcd;
             File {
                 schedule,
                 timezone,
@@ -179,36 +211,10 @@ fn file() -> impl Strategy<Value = File> {
                 urgent_before,
                 validity,
                 clock_wait,
-                paths: Paths {
-                    kubernetes,
-                    pki,
-                    manifests,
-                    etcd_data,
-                    kubelet,
-                },
-                backup: Backup {
-                    directory,
-                    keep,
-                    keep_within: None,
-                    max_size: None,
-                    before_renewal,
-                    schedule: when,
-                    compress,
-                    encrypt_with,
-                    decrypt_with,
-                },
-                etcd: Etcd {
-                    endpoints,
-                    ca: etcd_ca,
-                    certificate: certificate_of_etcd,
-                    key: key_of_etcd,
-                },
-                restart: Restart {
-                    scope,
-                    method,
-                    grace,
-                    timeout,
-                },
+                paths,
+                backup,
+                etcd,
+                restart,
                 ca,
                 certificate,
                 kubeconfig,
