@@ -1,0 +1,1 @@
+//! The node's credentials: what is in the files.
