@@ -56,6 +56,13 @@ impl Node {
         Some((component, started))
     }
 
+    /// Sends a signal to every process on the node whose command has this name.
+    #[track_caller]
+    pub fn signal(&self, program: &str, signal: &str) {
+        self.run(&["busybox", "killall", &format!("-{signal}"), program])
+            .exits(0);
+    }
+
     /// The components that do not answer well.
     pub fn unhealthy(&self) -> Vec<&'static str> {
         ALL.into_iter().filter(|component| !self.healthy(component)).collect()

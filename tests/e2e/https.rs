@@ -1,9 +1,9 @@
 //! The node's ports as a client sees them: whether a port answers, and with which certificate.
 
 use super::node::Node;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::rustls::client::Resumption;
@@ -25,7 +25,8 @@ impl Node {
 
     /// What a port of the node's loopback answers to `GET path` without TLS.
     pub fn answers_plainly(&self, port: u16, path: &str) -> String {
-        let script = format!(r"exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\r\n\r\n' >&3 && cat <&3");
+        let script =
+            format!(r"exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\r\n\r\n' >&3 && cat <&3");
         self.run(&["timeout", "5", "bash", "-c", &script]).stdout
     }
 
@@ -79,7 +80,9 @@ impl Client {
         let name = ServerName::from(address.ip());
         let connection = ClientConnection::new(self.config.clone(), name).ok()?;
         let mut stream = StreamOwned::new(connection, socket);
-        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).ok()?;
+        stream
+            .write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())
+            .ok()?;
         let mut start = [0; 15];
         stream.read_exact(&mut start).ok()?;
         String::from_utf8(start.to_vec()).ok()

@@ -11,3 +11,4 @@ mod outage;
 mod pki;
 mod refused;
 mod running;
+mod scenario;

@@ -82,7 +82,9 @@ impl Node {
     /// Waits until every component is healthy.
     #[track_caller]
     pub fn settle(&self) {
-        self.wait("all four components are healthy", SETTLE, || self.unhealthy().is_empty());
+        self.wait("all four components are healthy", SETTLE, || {
+            self.unhealthy().is_empty()
+        });
     }
 
     /// Waits for a condition, and panics with what the node's parts say of it when it does not come true.
@@ -192,7 +194,12 @@ impl Node {
     /// kubectl with the admin.conf that is on the node now.
     #[track_caller]
     pub fn kubectl(&self, args: &[&str]) -> Ran {
-        let credential = ["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", "--request-timeout=10s"];
+        let credential = [
+            "kubectl",
+            "--kubeconfig",
+            "/etc/kubernetes/admin.conf",
+            "--request-timeout=10s",
+        ];
         self.run(&[&credential, args].concat())
     }
 

@@ -55,7 +55,9 @@ fn watch(client: &Client, stopped: &AtomicBool) -> Polls {
         let begin = Instant::now();
         polls.tried += 1;
         if client.ready() {
-            polls.outage += away_since.take().map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            polls.outage += away_since
+                .take()
+                .map_or(Duration::ZERO, |since: Instant| since.elapsed());
         } else {
             polls.failed += 1;
             away_since.get_or_insert(begin);
@@ -69,7 +71,11 @@ fn watch(client: &Client, stopped: &AtomicBool) -> Polls {
 impl std::fmt::Display for Polls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let milliseconds = self.outage.as_millis();
-        write!(f, "{milliseconds:>6} ms, {} of {} polls failed", self.failed, self.tried)
+        write!(
+            f,
+            "{milliseconds:>6} ms, {} of {} polls failed",
+            self.failed, self.tried
+        )
     }
 }
 
@@ -79,10 +85,12 @@ pub fn baseline(node: &Node) -> Polls {
     let before = node.processes();
     let poller = node.poll();
     node.run(&["mkdir", aside]).exits(0);
-    node.run(&["sh", "-c", &format!("mv {folder}/*.yaml {aside}/")]).exits(0);
+    node.run(&["sh", "-c", &format!("mv {folder}/*.yaml {aside}/")])
+        .exits(0);
     // Not a wait for something: these seconds are the procedure.
     thread::sleep(Duration::from_secs(20));
-    node.run(&["sh", "-c", &format!("mv {aside}/*.yaml {folder}/")]).exits(0);
+    node.run(&["sh", "-c", &format!("mv {aside}/*.yaml {folder}/")])
+        .exits(0);
     node.settle();
     let polls = poller.stop();
     let after = node.processes();

@@ -1,0 +1,34 @@
+#!/bin/bash
+# expire.sh SECONDS: on the node, signs every leaf anew with its own CA, so that it ends SECONDS from now; keys and names stay.
+# The certificate that the kubelet logs in with is among them. Nobody is told.
+set -euo pipefail
+cd /etc/kubernetes/pki
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+faketime=$(compgen -G '/usr/lib/*/faketime/libfaketime.so.1')
+
+# sign CA CERTIFICATE: prints the new certificate
+sign() {
+  # -days counts whole days: the clock is set back so that one day ends when it should.
+  LD_PRELOAD=$faketime FAKETIME=-$((86400 - seconds)) openssl x509 -in "$2" -CA "$1.crt" -CAkey "$1.key" -days 1 \
+    -set_serial "0x$(openssl rand -hex 8)"
+}
+
+# into FILE: replaces it in one rename, with the old one's mode
+into() {
+  cat >"$work/new"
+  install -m "$(stat -c %a "$1")" "$work/new" "$(dirname "$1")/.e2e"
+  mv "$(dirname "$1")/.e2e" "$1"
+}
+
+seconds=$1
+for leaf in ca:apiserver ca:apiserver-kubelet-client front-proxy-ca:front-proxy-client etcd/ca:apiserver-etcd-client \
+  etcd/ca:etcd/server etcd/ca:etcd/peer etcd/ca:etcd/healthcheck-client; do
+  sign "${leaf%%:*}" "${leaf#*:}.crt" | into "${leaf#*:}.crt"
+done
+for conf in ../admin.conf ../controller-manager.conf ../scheduler.conf; do
+  sed -n 's/^ *client-certificate-data: *//p' "$conf" | base64 -d >"$work/old"
+  sed "s/^\( *client-certificate-data:\).*/\1 $(sign ca "$work/old" | base64 -w0)/" "$conf" | into "$conf"
+done
+kubelet=$(readlink -f /var/lib/kubelet/pki/kubelet-client-current.pem)
+{ sign ca "$kubelet" && openssl pkey -in "$kubelet"; } | into "$kubelet"
