@@ -63,16 +63,14 @@ pub struct Run {
 pub fn run(node: &Node, moment: &str, args: &[&str]) -> Run {
     let begin = Instant::now();
     let mut child = Command::new("prlimit")
-        .args([WRITABLE, "--core=0", env!("CARGO_BIN_EXE_kubecertd"), "--root"])
+        // env(1) sets the clock of kubecertd alone: of a prlimit(1) that had it too, libfaketime would leave its shared memory.
+        .args([WRITABLE, "--core=0", "env"])
+        .arg(format!("LD_PRELOAD={}", faketime_library()))
+        .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])
+        .arg(format!("FAKETIME=@{moment}"))
+        .args([env!("CARGO_BIN_EXE_kubecertd"), "--root"])
         .arg(node.root())
         .args(args)
-        .env("LD_PRELOAD", faketime_library())
-        .envs([
-            ("TZ", "UTC"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-            ("NO_FAKE_STAT", "1"),
-        ])
-        .env("FAKETIME", format!("@{moment}"))
         .env_remove("JOURNAL_STREAM")
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null())
