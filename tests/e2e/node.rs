@@ -117,14 +117,16 @@ impl Node {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Writes a file of root's (0600), in one rename.
+    /// Writes a file of root's (0600), in one rename from a name that the kubelet does not read.
     #[track_caller]
     pub fn write(&self, path: &str, content: &str) {
-        let new = self.path("/run/e2e/new");
-        fs::write(&new, content).expect("a scratch file");
-        self.run(&["install", "-D", "-m", "0600", "/run/e2e/new", &format!("{path}.e2e~")])
-            .exits(0);
-        self.run(&["mv", &format!("{path}.e2e~"), path]).exits(0);
+        let (folder, name) = path.rsplit_once('/').expect("an absolute path");
+        let new = format!("{folder}/.{name}.e2e");
+        self.run_with(
+            &["sh", "-c", &format!("umask 077 && cat >{new} && mv {new} {path}")],
+            content,
+        )
+        .exits(0);
     }
 
     pub fn configure(&self, toml: &str) {
