@@ -34,6 +34,7 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
             return Authority {
                 spec: spec.clone(),
                 certificate: Err(unread),
+                bundle: Vec::new(),
                 signer,
             };
         }
@@ -44,6 +45,7 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
     Authority {
         spec: spec.clone(),
         certificate: Ok(certificate),
+        bundle: bundle.into_iter().map(|certificate| certificate.der).collect(),
         signer,
     }
 }

@@ -144,6 +144,8 @@ pub struct Authority {
     pub spec: AuthoritySpec,
     /// The certificate that signs (the one whose key is here, else the first); or why there is none.
     pub certificate: Result<Certificate, Unread>,
+    /// All certificates of the file, DER: who trusts the file trusts each of them.
+    pub bundle: Vec<Vec<u8>>,
     /// Whether it can sign.
     pub signer: Signer,
 }

@@ -4,6 +4,7 @@
 //! of `etcd --help`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 use crate::format::manifest::Manifest;
@@ -224,14 +225,19 @@ fn etcd_login(inventory: &Inventory, present: &Present, name: &str) -> Option<Qu
     };
     let addresses = own.filter(|own| !own.is_empty()).or_else(named)?;
     let spec = &inventory.credentials.iter().find(|c| c.spec.name == name)?.spec;
-    let authority = inventory
-        .authority(&spec.ca)
-        .and_then(|authority| authority.certificate.as_ref().ok());
+    let authority = inventory.authority(&spec.ca);
+    // The API server may trust another file than the CA's; what is in that one is not known here.
+    let trusts_another = |path: &Path| {
+        let api = inventory.pod(APISERVER).filter(|_| name == "apiserver-etcd-client");
+        let trusted = api.and_then(|api| Some(api.on_the_node(Path::new(api.flag("etcd-cafile")?))));
+        trusted.is_some_and(|trusted| trusted != path)
+    };
+    let trusted = authority.filter(|authority| !trusts_another(&authority.spec.certificate));
     login(
         present,
         addresses,
         "/health",
-        authority.into_iter().map(|ca| ca.der.clone()).collect(),
+        trusted.map(|authority| authority.bundle.clone()).unwrap_or_default(),
     )
 }
 
