@@ -103,3 +103,56 @@ fn remember_memory(settings: &Settings, running: &[Running], now: Timestamp, rea
         step.holds.push(format!("{what}, which ends {}", text::date(ends)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::readers::{APISERVER, SCHEDULER};
+    use crate::format::manifest::Manifest;
+    use time::macros::datetime;
+
+    const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
+
+    /// What a restart would renew in the memory of a component that started so many days ago, and until when it may wait.
+    fn held(component: &str, image: &str, flags: &str, days: i64) -> (Vec<String>, Option<Timestamp>) {
+        let text = format!(
+            "metadata: {{name: x}}\nspec: {{containers: [{{image: 'r/c:{image}', command: [{component}, {flags}]}}]}}\n"
+        );
+        let means = Means::Pod { manifest: "/m".into() };
+        let reader = Reader {
+            name: component.into(),
+            means: means.clone(),
+            manifest: Some(Manifest::parse(&text).unwrap()),
+            probe: None,
+        };
+        let mut step = ReaderStep {
+            reader: component.into(),
+            means,
+            reads: Vec::new(),
+            holds: Vec::new(),
+            until: None,
+        };
+        let running = Running {
+            reader: component.into(),
+            started: NOW - time::Duration::days(days),
+        };
+        let settings = Settings::check(&[], &mut Vec::new());
+        remember_memory(&settings, &[running], NOW, &reader, &mut step);
+        (step.holds, step.until)
+    }
+
+    #[test]
+    fn a_process_that_runs_for_nearly_a_year_is_restarted_for_the_certificate_in_its_memory() {
+        assert_eq!(held(SCHEDULER, "v1.36.2", "--x=1", 334), (Vec::new(), None));
+        let (holds, until) = held(SCHEDULER, "v1.36.2", "--x=1", 336);
+        assert_eq!(
+            holds,
+            ["the serving certificate in its memory, which ends Jan 30, 2027 00:00 UTC"]
+        );
+        assert_eq!(until, Some(datetime!(2027-01-23 0:00 UTC)), "a week before its end");
+        let with_a_file = held(SCHEDULER, "v1.36.2", "--tls-cert-file=/a", 336);
+        assert_eq!(with_a_file.0, Vec::<String>::new());
+        assert_eq!(held(APISERVER, "v1.20.2", "--tls-cert-file=/a", 336).0.len(), 1);
+        assert_eq!(held(APISERVER, "v1.36.2", "--tls-cert-file=/a", 336).0.len(), 0);
+    }
+}
