@@ -195,6 +195,21 @@ fn wait_for(path: &Path, wanted: bool) {
     }
 }
 
+/// Whether the restore lived long enough to be killed at its nth rename.
+fn killed_at(node: &Node, nth: usize) -> bool {
+    let root = node.root().display().to_string();
+    let ran = std::process::Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"])
+        .args([
+            "-e",
+            &format!("inject=rename,renameat,renameat2:signal=KILL:when={nth}"),
+        ])
+        .args([env!("CARGO_BIN_EXE_kubecertd"), "--root", &root, "restore", "--etcd"])
+        .output()
+        .expect("strace starts");
+    ran.status.code().is_none()
+}
+
 /// Killed at each rename: `recover` leaves a data folder and a manifest in their places, the old folder's data or the restored one's.
 #[test]
 fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_manifest() {
@@ -206,7 +221,6 @@ fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_mani
     etcd.stop();
     node.configure("[restart]\ntimeout = \"5s\"\n");
     let copy = node.scratch("today");
-    let root = node.root().display().to_string();
     let cp = |from: &Path, to: &Path| {
         let done = std::process::Command::new("cp").arg("-a").args([from, to]).status();
         assert!(done.expect("cp starts").success());
@@ -214,16 +228,7 @@ fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_mani
     cp(&node.path(DATA), &copy);
     let (mut old, mut new) = (0, 0);
     for nth in 1.. {
-        let killed = std::process::Command::new("strace")
-            .args(["-qq", "-o", "/dev/null", "-e", "trace=rename,renameat,renameat2"])
-            .args([
-                "-e",
-                &format!("inject=rename,renameat,renameat2:signal=KILL:when={nth}"),
-            ])
-            .args([env!("CARGO_BIN_EXE_kubecertd"), "--root", &root, "restore", "--etcd"])
-            .output()
-            .expect("strace starts");
-        let was_killed = killed.status.code().is_none();
+        let was_killed = killed_at(&node, nth);
         node.run(&now(), &["recover"]).exits(0);
         assert!(node.path(&manifest("etcd")).exists(), "killed at rename {nth}");
         assert!(
