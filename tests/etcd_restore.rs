@@ -34,29 +34,6 @@ fn set(node: &Node) -> String {
     names(&node.path(SETS)).pop().expect("a set")
 }
 
-/// Runs a command while the manifest decides whether etcd runs. Gives the member back as it is afterwards.
-fn under_a_kubelet<'a>(node: &'a Node, etcd: &'a mut Etcd, run: impl FnOnce() -> Ran) -> Ran {
-    let done = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut runs = etcd.is_running();
-            while !done.load(Ordering::Relaxed) {
-                let wanted = node.path(&manifest("etcd")).exists();
-                if wanted && !runs {
-                    etcd.run();
-                } else if !wanted && runs {
-                    etcd.stop();
-                }
-                runs = wanted;
-                thread::sleep(Duration::from_millis(20));
-            }
-        });
-        let ran = run();
-        done.store(true, Ordering::Relaxed);
-        ran
-    })
-}
-
 fn write_keys(etcd: &Etcd, node: &Node) -> String {
     for n in 0..25 {
         etcd.put(node, &format!("/registry/{n}"), &format!("value {n}"));
@@ -82,7 +59,7 @@ fn after_data_and_pki_are_destroyed_every_key_is_read_back_from_the_snapshot() {
         fs::remove_dir_all(node.path(DATA)).expect("the data");
         fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("the PKI");
         node.run(&now(), &["restore", &set]).exits(0);
-        let ran = under_a_kubelet(&node, &mut etcd, || node.run(&now(), &["restore", &set, "--etcd"]));
+        let ran = etcd.under_a_kubelet(&node, || node.run(&now(), &["restore", &set, "--etcd"]));
         ran.exits(0).says(&format!("restored etcd from the snapshot in {set}"));
         etcd.is_healthy(&node);
         assert_eq!(etcd.everything(&node, "/registry/"), keys);
@@ -114,7 +91,7 @@ fn going_back_while_etcd_runs_keeps_the_data_of_today_aside() {
     let mut changed = before.every_change(&node.snapshot());
     changed.retain(|path, _| !path.starts_with(DATA));
     assert_eq!(changed, Default::default(), "a dry run writes nothing");
-    let ran = under_a_kubelet(&node, &mut etcd, || node.run(&now(), &["restore", "--etcd"]));
+    let ran = etcd.under_a_kubelet(&node, || node.run(&now(), &["restore", "--etcd"]));
     ran.exits(0).says("the old data is kept: /var/lib/etcd.kubecertd-");
     etcd.is_healthy(&node);
     assert_eq!(etcd.everything(&node, "/registry/"), keys);
@@ -140,7 +117,7 @@ fn a_cold_copy_of_a_stopped_member_brings_every_key_back() {
     fs::remove_dir_all(node.path(DATA)).expect("the data");
     fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("the PKI");
     node.run(&now(), &["restore", &set, "--only", "pki"]).exits(0);
-    let ran = under_a_kubelet(&node, &mut etcd, || node.run(&now(), &["restore", &set, "--etcd"]));
+    let ran = etcd.under_a_kubelet(&node, || node.run(&now(), &["restore", &set, "--etcd"]));
     ran.exits(0).says(&format!("restored etcd from the copy in {set}"));
     etcd.is_healthy(&node);
     assert_eq!(etcd.everything(&node, "/registry/"), keys);

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -100,6 +101,29 @@ impl Etcd {
             .spawn()
             .expect("etcd starts");
         self.child = Some(child);
+    }
+
+    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out, starts it when the manifest is there.
+    pub fn under_a_kubelet<T>(&mut self, node: &Node, run: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut runs = self.is_running();
+                while !done.load(Ordering::Relaxed) {
+                    let wanted = node.path(&manifest("etcd")).exists();
+                    if wanted && !runs {
+                        self.run();
+                    } else if !wanted && runs {
+                        self.stop();
+                    }
+                    runs = wanted;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let ran = run();
+            done.store(true, Ordering::Relaxed);
+            ran
+        })
     }
 
     pub fn is_running(&self) -> bool {
