@@ -192,11 +192,7 @@ impl Work<'_> {
     /// Stops both, exchanges the folders, starts etcd and waits until it is well; otherwise the old folder comes back.
     fn exchange(&self, swap: &Swap) -> Result<(), Failure> {
         let exchanged = self.stop().and_then(|()| swap.exchange(self.host)).and_then(|()| {
-            info!(
-                "{} is the restored one, the old one is {}",
-                swap.data.display(),
-                swap.aside.display()
-            );
+            info!("{} is the restored one", swap.data.display());
             self.start_etcd()
         });
         let Err(failure) = exchanged else {

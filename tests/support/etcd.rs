@@ -103,20 +103,19 @@ impl Etcd {
         self.child = Some(child);
     }
 
-    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out, starts it when the manifest is there.
+    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out, starts it when the manifest is there, and
+    /// again when it has ended by itself.
     pub fn under_a_kubelet<T>(&mut self, node: &Node, run: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let mut runs = self.is_running();
                 while !done.load(Ordering::Relaxed) {
                     let wanted = node.path(&manifest("etcd")).exists();
-                    if wanted && !runs {
-                        self.run();
-                    } else if !wanted && runs {
-                        self.stop();
+                    match (wanted, self.is_running()) {
+                        (true, false) => self.run(),
+                        (false, true) => self.stop(),
+                        _ => {}
                     }
-                    runs = wanted;
                     std::thread::sleep(Duration::from_millis(20));
                 }
             });
@@ -126,8 +125,9 @@ impl Etcd {
         })
     }
 
-    pub fn is_running(&self) -> bool {
-        self.child.is_some()
+    fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
     }
 
     pub fn pid(&self) -> u32 {
