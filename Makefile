@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build release demo test faults e2e fuzz lint setup
+.PHONY: help build release demo test faults e2e fuzz bench lint setup
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,9 @@ e2e: setup ## renews on a real Kubernetes node (Debian 12; the first time builds
 
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)
+
+bench: setup ## `backup create` against `etcdctl snapshot save` on a database of 1 GiB, in turns (as root, some minutes)
+	@packaging/bench/snapshot.sh
 
 lint: ## formatting, clippy, rustdoc and shell scripts, as CI checks them
 	@.ci/run format clippy rustdoc shellcheck

@@ -67,7 +67,7 @@ fn a_snapshot_taken_under_load_holds_every_key_that_was_written_before_it() {
     let hex = |id: &Value| format!("{:x}", id.as_u64().expect("an id"));
     assert_eq!(part["snapshot"]["member"], hex(&header["member_id"]));
     assert_eq!(part["snapshot"]["cluster"], hex(&header["cluster_id"]));
-    assert_eq!(part["snapshot"]["members"], 1);
+    assert_eq!(part["snapshot"]["members"].as_array().map(Vec::len), Some(1));
     assert!(
         part["snapshot"]["revision"].as_u64().expect("a number") >= 21,
         "{part:#}"

@@ -21,11 +21,11 @@ renew: format guard inventory model
 verify: catalog format host inventory
 restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
-restore: backup config format host model renew scan transaction
+restore: backup config format host inventory model renew scan transaction
 report: backup catalog format inventory model plan restart restore verify
 agenda: config model
 cycle: backup catalog config format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle format guard host inventory memory model plan report restart restore scan transaction
+cli: agenda backup config cycle format guard host inventory memory model plan report restart restore scan
 lib:
 main:
 ";

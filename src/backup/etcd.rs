@@ -6,7 +6,7 @@ use tracing::info;
 
 use super::member::{Known, known};
 use super::places::apart;
-use super::set::{Etcd, EtcdKind, Payload, SNAPSHOT, Snapshot};
+use super::set::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
 use super::{places, seal};
 use crate::config::Settings;
 use crate::format::snapshot::Trailer;
@@ -61,7 +61,7 @@ pub(super) fn take(
 }
 
 /// The first member that answers to one of the client certificates; or why none does.
-pub(super) fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
+pub fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
     let mut reasons = Vec::new();
     for endpoint in &known.endpoints {
         if endpoint.starts_with("http://") {
@@ -135,7 +135,7 @@ fn snapshot(
         revision: status.revision,
         member: format!("{:x}", status.member),
         cluster: format!("{:x}", status.cluster),
-        members: status.members,
+        members: members_of(status),
         version: status.version.clone(),
         endpoint,
     };
@@ -156,6 +156,15 @@ fn snapshot(
         payload: Some(payload),
         warning: None,
     })
+}
+
+/// The members of the cluster, as a running member names them.
+pub fn members_of(status: &Status) -> Vec<MemberOf> {
+    let members = status.members.iter().map(|(name, peer_urls)| MemberOf {
+        name: name.clone(),
+        peer_urls: peer_urls.clone(),
+    });
+    members.collect()
 }
 
 /// The data folder, with its size known before.

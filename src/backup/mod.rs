@@ -9,5 +9,6 @@ pub mod set;
 mod take;
 pub mod verify;
 
-pub use seal::{contents, seal};
+pub use etcd::{members_of, reach};
+pub use seal::{contents, extract_folder, extract_payload, seal};
 pub use take::{Backup, Purpose, take};

@@ -242,6 +242,68 @@ pub fn contents(
     Ok(found)
 }
 
+/// Writes a payload, plain, to a new file that only root can read.
+pub fn extract_payload(
+    host: &Host,
+    settings: &Settings,
+    set: &Set,
+    payload: &Payload,
+    to: &Path,
+) -> Result<(), Failure> {
+    read(host, settings, &set.folder, payload, |plain| {
+        let mut new = host.new_file(to)?;
+        let copied = io::copy(plain, &mut new);
+        copied.map_err(|e| Failure::new(format!("cannot read {}: {}", payload.file, printable(&e.to_string()))))?;
+        new.finish().map(drop)
+    })
+}
+
+/// Makes the folder `from` of a set anew as `to`, with what is in it, its owners and modes; compared with the list.
+pub fn extract_folder(
+    host: &Host,
+    settings: &Settings,
+    set: &Set,
+    manifest: &Manifest,
+    from: &Path,
+    to: &Path,
+) -> Result<(), Failure> {
+    let place = |entry: &Entry| Some(to.join(entry.path.strip_prefix(from).ok()?));
+    // Folders stand after what is in them; they are made before it.
+    for folder in manifest.entries.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
+        if let Some(path) = place(folder) {
+            host.make_folder_like(&path, &folder.attributes())?;
+        }
+    }
+    let all = manifest.entries.iter().filter(|entry| entry.path.starts_with(from));
+    let mut progress = Progress::of("restoring etcd's data", all.filter_map(|entry| entry.size).sum());
+    each_file(host, settings, set, manifest, |entry, plain| {
+        let Some(path) = place(entry) else { return Ok(()) };
+        let mut new = host.new_file(&path)?;
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            match plain.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => {
+                    new.write_all(&piece[..count]).map_err(|e| NewFile::failed(&path, &e))?;
+                    progress.add(count);
+                }
+                Err(e) => return Err(Failure::new(format!("cannot read {}: {e}", entry.path.display()))),
+            }
+        }
+        let (_, sha256) = new.finish()?;
+        if Some(&sha256) != entry.sha256.as_ref() {
+            let path = entry.path.display();
+            return Err(Failure::new(format!(
+                "cannot use {path}: its digest is not that of the list"
+            )));
+        }
+        host.dress(&path, &entry.attributes())
+    })?;
+    host.sync_tree_folders(to)?;
+    progress.end();
+    Ok(())
+}
+
 /// Gives every file of a set to `each`, with its entry, from wherever it lies: sealed or not. Entries of other kinds are passed over.
 pub(super) fn each_file(
     host: &Host,

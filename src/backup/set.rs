@@ -234,12 +234,21 @@ pub struct Snapshot {
     pub member: String,
     /// The cluster's id, hex.
     pub cluster: String,
-    /// How many members the cluster had; 0 where the member did not say.
-    pub members: usize,
+    /// The members that the cluster had; empty where it did not say.
+    pub members: Vec<MemberOf>,
     /// The server's version.
     pub version: String,
     /// Where it was asked.
     pub endpoint: String,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberOf {
+    /// Its name; empty for one that has never started.
+    pub name: String,
+    /// Where the others reach it.
+    pub peer_urls: Vec<String>,
 }
 
 /// What was done to the files of a set.

@@ -6,12 +6,13 @@ use super::backup::find;
 use super::context::Context;
 use crate::backup::set::Set;
 use crate::config::Settings;
-use crate::cycle::{self, restore};
+use crate::cycle::{self, restore, restore_etcd};
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::Format;
-use crate::report::restore::Report;
+use crate::report::restore::{EtcdReport, Report};
 use crate::restore::Part;
+use crate::restore::etcd::Way;
 
 /// Its options.
 #[derive(Debug, clap::Args)]
@@ -22,6 +23,10 @@ pub struct Arguments {
     /// Restore these parts alone
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+
+    /// Restore etcd's data instead, on the only member of a cluster
+    #[arg(long, conflicts_with = "only")]
+    etcd: bool,
 
     /// Show what would change and change nothing
     #[arg(long)]
@@ -37,6 +42,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let host = &context.host;
+    if arguments.etcd {
+        return run_etcd(context, &settings, arguments);
+    }
     if arguments.dry_run {
         let set = chosen(context, &settings, arguments)?;
         let report = restore::look(host, &settings, &set, &arguments.only)?;
@@ -49,6 +57,45 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let report = restore::act(host, &settings, &lock, &set, &arguments.only)?;
     say(&report, arguments.output);
     Ok(Exit::Done)
+}
+
+fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<Exit, Failure> {
+    let host = &context.host;
+    let has_data = |set: &Set| set.is_good() && set.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
+    let chosen = || find(context, settings, arguments.id.as_deref(), has_data);
+    let (report, by_hand) = if arguments.dry_run {
+        match restore_etcd::look(host, settings, &chosen()?)? {
+            Way::Here(plan) => {
+                let aside = format!("{}.kubecertd-TIME", plan.data.display());
+                (
+                    Some(EtcdReport::of(&plan, host.exists(&plan.data), aside.as_ref())),
+                    None,
+                )
+            }
+            by_hand @ Way::ByHand { .. } => (None, Some(by_hand)),
+        }
+    } else {
+        let lock = host.lock("restore --etcd", cycle::PATIENCE)?;
+        cycle::recover(host, &lock)?;
+        match restore_etcd::act(host, settings, &lock, &chosen()?)? {
+            Ok(report) => (Some(report), None),
+            Err(by_hand) => (None, Some(by_hand)),
+        }
+    };
+    if let Some(Way::ByHand { because, procedure }) = by_hand {
+        super::print(&procedure)?;
+        return Err(
+            Failure::new(format!("nothing was changed: {because}")).hint("the commands for this cluster are above")
+        );
+    }
+    let Some(report) = report else { return Ok(Exit::Failed) };
+    if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
+        super::complain(&failure);
+    }
+    for warning in report.warnings.iter().chain(&report.error) {
+        super::say(format_args!("kubecertd: {warning}"));
+    }
+    Ok(report.exit())
 }
 
 fn chosen(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<Set, Failure> {

@@ -20,7 +20,6 @@ use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::cycle::Report;
 use crate::restart::pending;
-use crate::transaction;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
@@ -59,7 +58,7 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
             _ = interrupted.recv() => break,
         }
         notify::watchdog();
-        if transaction::is_unfinished(&host) {
+        if cycle::is_unfinished(&host) {
             // A renewal by hand was killed; while it lives, its lock says so.
             if let Err(failure) = recover(&host) {
                 warn!("{failure}");

@@ -5,6 +5,7 @@
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
 pub mod restore;
+pub mod restore_etcd;
 mod settle;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ use crate::renew::install::replacements;
 use crate::renew::issue::{Issued, issue};
 use crate::report::cycle::{Renewed, Report};
 use crate::restart::pending;
+use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovered, Transaction};
 use settle::Change;
@@ -70,6 +72,10 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
 
 /// Finishes or undoes what an ended process left, before anything else is done under the lock.
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
+    // Before etcd's manifest comes back: it must find its data.
+    if let Some(said) = swap::recover(host)? {
+        warn!("{said}");
+    }
     let recovered = transaction::recover(host, lock)?;
     match &recovered {
         Recovered::Nothing => {}
@@ -81,6 +87,11 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
         ),
     }
     Ok(recovered)
+}
+
+/// Whether something is under way, or was interrupted.
+pub fn is_unfinished(host: &Host) -> bool {
+    transaction::is_unfinished(host) || swap::is_unfinished(host)
 }
 
 /// Takes a set that no renewal asked for, and seals it.

@@ -104,7 +104,7 @@ fn flags(words: &[String]) -> Vec<(String, String)> {
 }
 
 /// `(1, 36)` of `registry.k8s.io/kube-apiserver:v1.36.2`; a digest after the tag is ignored.
-fn version_of(image: &str) -> Option<(u32, u32)> {
+pub fn version_of(image: &str) -> Option<(u32, u32)> {
     let tagged = image.split('@').next()?;
     let (_, tag) = tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
     let mut numbers = tag.trim_start_matches('v').split(['.', '-', '_']);

@@ -50,8 +50,8 @@ pub struct Status {
     pub member: u64,
     /// The cluster's id.
     pub cluster: u64,
-    /// How many members the cluster has; 0 where it does not say.
-    pub members: usize,
+    /// The members' names and peer URLs; empty where it does not say.
+    pub members: Vec<(String, Vec<String>)>,
 }
 
 /// A connection to one member.
@@ -96,9 +96,11 @@ impl Member {
         self.runtime.block_on(async {
             let status = in_time(PATIENCE, client.status()).await?;
             // A member that has lost its quorum says nothing about the others, and its snapshot is worth the more.
-            let members = in_time(PATIENCE, client.member_list())
-                .await
-                .map(|list| list.members().len());
+            let members = in_time(PATIENCE, client.member_list()).await.map(|list| {
+                let urls = |urls: &[String]| urls.iter().map(|url| printable(url)).collect();
+                let of = |member: &etcd_client::Member| (printable(member.name()), urls(member.peer_urls()));
+                list.members().iter().map(of).collect()
+            });
             let header = status.header();
             Ok(Status {
                 version: printable(status.version()),
@@ -106,7 +108,7 @@ impl Member {
                 revision: header.map_or(0, etcd_client::ResponseHeader::revision),
                 member: header.map_or(0, etcd_client::ResponseHeader::member_id),
                 cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
-                members: members.unwrap_or(0),
+                members: members.unwrap_or_default(),
             })
         })
     }

@@ -86,8 +86,8 @@ impl Host {
     }
 }
 
-/// The real path of a program that only root can change.
-fn program(word: &str) -> Result<PathBuf, Failure> {
+/// The real path of a program of this machine, by its path or its name; only root can change it.
+pub fn program(word: &str) -> Result<PathBuf, Failure> {
     let machine = Host::new("/".into(), super::stop::Stop::default());
     let fail = |why: String| Failure::new(format!("cannot run {word}: {why}"));
     let candidates: Vec<PathBuf> = if word.starts_with('/') {

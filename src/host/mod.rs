@@ -52,6 +52,11 @@ impl Host {
         self.root == Path::new("/")
     }
 
+    /// Where `path`, seen from the root, is for other programs of this machine.
+    pub fn outside(&self, path: &Path) -> PathBuf {
+        self.at(path)
+    }
+
     /// Fails when the process was asked to end.
     pub fn go_on(&self) -> Result<(), Failure> {
         if self.stop.requested() {

@@ -118,6 +118,37 @@ impl Host {
         self.sync_folder(parent(folder))
     }
 
+    /// Gives a file its owner, mode and attributes, durably.
+    pub fn dress(&self, real: &Path, like: &Attributes) -> Result<(), Failure> {
+        let path = self.at(real);
+        let done = fs::File::open(&path).and_then(|file| dress(&file, &path, like).and_then(|()| file.sync_all()));
+        done.map_err(|e| failed("set the attributes of", real, &e))
+    }
+
+    /// Gives a folder, and all that is in it, this owner: what another program made belongs to root.
+    pub fn own(&self, real: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
+        let path = self.at(real);
+        std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).map_err(|e| failed("set the owner of", real, &e))?;
+        if !self.is_folder(real) {
+            return Ok(());
+        }
+        let names = self.names(real).unwrap_or_default();
+        names
+            .into_iter()
+            .try_for_each(|name| self.own(&real.join(name), uid, gid))
+    }
+
+    /// Makes the names in a folder and in all folders below it durable.
+    pub fn sync_tree_folders(&self, real: &Path) -> Result<(), Failure> {
+        for name in self.names(real).unwrap_or_default() {
+            let below = real.join(name);
+            if self.is_folder(&below) {
+                self.sync_tree_folders(&below)?;
+            }
+        }
+        self.sync_folder(real)
+    }
+
     /// Removes a folder if nothing is in it; whether it did.
     pub fn remove_empty_folder(&self, folder: &Path) -> bool {
         fs::remove_dir(self.at(folder)).is_ok()

@@ -1,17 +1,18 @@
 //! What a restore changed, or would change.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Format, json, yaml};
 use crate::backup::set::Kind;
 use crate::format::text;
-use crate::model::Failure;
+use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::restart::pending::Pending;
 use crate::restart::{Outcome, Restarted};
 use crate::restore::Restoration;
+use crate::restore::etcd::{EtcdPlan, Source};
 use crate::verify::Proven;
 
 /// A restore. A stable interface.
@@ -133,6 +134,107 @@ impl Report {
             (true, _) => format!("restored {paths} paths from {}\n", self.id),
             (false, _) => format!("{paths} paths would be restored from {}\n", self.id),
         });
+        out
+    }
+}
+
+/// A restore of etcd's data. A stable interface.
+#[derive(Debug, Clone, Serialize)]
+pub struct EtcdReport {
+    /// The set.
+    pub id: String,
+    /// It was carried out, and not only looked at.
+    pub done: bool,
+    /// `snapshot` or `copy`.
+    pub from: &'static str,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where the old one is, or will be; none where none is there.
+    pub aside: Option<PathBuf>,
+    /// The manifests that are taken out meanwhile.
+    pub stopped: Vec<PathBuf>,
+    /// Whether clients learn by the revision that the history is another one.
+    pub bumps_revision: bool,
+    /// Who was restarted.
+    pub restarted: Vec<Restarted>,
+    /// Who still has to be.
+    pub pending: Vec<Pending>,
+    /// What a person should know or do.
+    pub warnings: Vec<String>,
+    /// Why a component did not come up with it.
+    pub error: Option<String>,
+}
+
+impl EtcdReport {
+    /// Before anything is done.
+    pub fn of(plan: &EtcdPlan, has_old: bool, aside: &Path) -> Self {
+        let (from, bumps_revision) = match &plan.source {
+            Source::Snapshot { tool, .. } => ("snapshot", !tool.bump.is_empty()),
+            Source::Copy(_) => ("copy", false),
+        };
+        let mut warnings = Vec::new();
+        if !bumps_revision {
+            let advice = "the revision goes back: restart the kubelets of the other nodes too, and whatever else watches the API";
+            warnings.push(advice.into());
+        }
+        Self {
+            id: plan.id.clone(),
+            done: false,
+            from,
+            data: plan.data.clone(),
+            aside: has_old.then(|| aside.to_owned()),
+            stopped: plan.manifests.clone(),
+            bumps_revision,
+            restarted: Vec::new(),
+            pending: Vec::new(),
+            warnings,
+            error: None,
+        }
+    }
+
+    /// Done; or in part, where a component does not come up with it.
+    pub fn exit(&self) -> Exit {
+        if self.error.is_none() { Exit::Done } else { Exit::Partly }
+    }
+
+    /// Renders it.
+    pub fn render(&self, format: Format) -> Result<String, Failure> {
+        match format {
+            Format::Json => json(self),
+            Format::Yaml => yaml(self),
+            Format::Text | Format::Wide => Ok(self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        if !self.done {
+            for manifest in &self.stopped {
+                out.push_str(&format!("take out {}\n", manifest.display()));
+            }
+            out.push_str(&format!(
+                "make {} of the {} in {}\n",
+                self.data.display(),
+                self.from,
+                self.id
+            ));
+            if let Some(aside) = &self.aside {
+                out.push_str(&format!("keep the old one as {}\n", aside.display()));
+            }
+            out.push_str("put the manifests back, and restart who watches the API\n");
+            return out;
+        }
+        for restarted in &self.restarted {
+            let (reader, method) = (&restarted.reader, restarted.method);
+            out.push_str(&format!("restarted {reader} ({method}, {:.1} s)\n", restarted.seconds));
+        }
+        for pending in &self.pending {
+            out.push_str(&format!("{} still has to be restarted\n", pending.reader));
+        }
+        if let Some(aside) = &self.aside {
+            out.push_str(&format!("the old data is kept: {}\n", aside.display()));
+        }
+        out.push_str(&format!("restored etcd from the {} in {}\n", self.from, self.id));
         out
     }
 }

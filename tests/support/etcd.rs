@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -49,6 +50,13 @@ pub fn node(tree: &str) -> Node {
 impl Etcd {
     /// Starts the member that the node's manifest describes; its paths are below the node's root.
     pub fn start(node: &Node) -> Self {
+        let mut etcd = Self::of(node);
+        etcd.run();
+        etcd.is_healthy(node);
+        etcd
+    }
+
+    fn of(node: &Node) -> Self {
         let root = node.root();
         let below = |path: &str| format!("={}{path}", root.display());
         // What 3.4 does not know yet.
@@ -73,15 +81,12 @@ impl Etcd {
                     .ok()
             })
             .expect("a port");
-        let mut etcd = Self {
+        Self {
             child: None,
             arguments,
             log: node.scratch("etcd.log"),
             client_port,
-        };
-        etcd.run();
-        etcd.is_healthy(node);
-        etcd
+        }
     }
 
     /// Starts it (again), without waiting.
@@ -96,6 +101,33 @@ impl Etcd {
             .spawn()
             .expect("etcd starts");
         self.child = Some(child);
+    }
+
+    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out, starts it when the manifest is there, and
+    /// again when it has ended by itself.
+    pub fn under_a_kubelet<T>(&mut self, node: &Node, run: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let wanted = node.path(&manifest("etcd")).exists();
+                    match (wanted, self.is_running()) {
+                        (true, false) => self.run(),
+                        (false, true) => self.stop(),
+                        _ => {}
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            });
+            let ran = run();
+            done.store(true, Ordering::Relaxed);
+            ran
+        })
+    }
+
+    fn is_running(&mut self) -> bool {
+        let child = self.child.as_mut();
+        child.is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
     }
 
     pub fn pid(&self) -> u32 {
@@ -206,6 +238,51 @@ impl Drop for Etcd {
             let _ = child.wait();
         }
     }
+}
+
+/// Three members that share the node's certificates; the first is the one of its manifest, which names all three afterwards.
+pub fn three(node: &Node) -> Vec<Etcd> {
+    let path = manifest("etcd");
+    let text = node.read(&path);
+    let own = text
+        .lines()
+        .find_map(|line| line.split_once("--initial-cluster="))
+        .expect("the flag")
+        .1;
+    let others = ["master02", "master03"].map(|name| (name, free_port(), free_port()));
+    let cluster: Vec<_> = std::iter::once(own.to_owned())
+        .chain(
+            others
+                .iter()
+                .map(|(name, peer, _)| format!("{name}=https://127.0.0.1:{peer}")),
+        )
+        .collect();
+    node.rewrite(&path, text.replace(own, &cluster.join(",")).as_bytes());
+    let first = Etcd::of(node);
+    let mut all = Vec::new();
+    for (name, peer, client) in others {
+        let flag = |flag: &String| {
+            let (key, _) = flag.split_once('=').unwrap_or((flag, ""));
+            match key {
+                "--name" => format!("{key}={name}"),
+                "--data-dir" => format!("{key}={}", node.scratch(name).display()),
+                "--listen-client-urls" | "--advertise-client-urls" => format!("{key}=https://127.0.0.1:{client}"),
+                "--listen-peer-urls" | "--initial-advertise-peer-urls" => format!("{key}=https://127.0.0.1:{peer}"),
+                "--listen-metrics-urls" => format!("{key}=http://127.0.0.1:{}", free_port()),
+                _ => flag.clone(),
+            }
+        };
+        all.push(Etcd {
+            child: None,
+            arguments: first.arguments.iter().map(flag).collect(),
+            log: node.scratch(&format!("{name}.log")),
+            client_port: client,
+        });
+    }
+    all.insert(0, first);
+    all.iter_mut().for_each(Etcd::run);
+    all.iter_mut().for_each(|member| member.is_healthy(node));
+    all
 }
 
 /// Fills the store with `count` keys below `/filler/` of a mebibyte each.

@@ -1,0 +1,286 @@
+//! Putting etcd's data back, on the only member of a cluster:
+//!
+//! set -> verify -> way -> new folder -> park -> exchange -> unpark -> health -> restart -> report
+//!
+//! The new folder is made while the cluster still runs. From the exchange on, the old folder is aside; an etcd that does not come up with the
+//! new one gets the old one back.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::backup::set::{self, Set};
+use crate::backup::{self, member};
+use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
+use crate::config::Settings;
+use crate::format::text;
+use crate::host::Host;
+use crate::host::lock::Lock;
+use crate::inventory::{self, Inventory};
+use crate::model::{Exit, Failure};
+use crate::plan::readers::ReaderStep;
+use crate::report::restore::EtcdReport;
+use crate::restart::{self, Stakes, park, pending};
+use crate::restore::etcd::{self, EtcdPlan, Source, Way};
+use crate::restore::swap::Swap;
+use crate::scan;
+use crate::verify::{is_well, probes};
+
+/// Whose watches are from the history that is given up.
+const WATCHERS: [&str; 3] = [CONTROLLER_MANAGER, SCHEDULER, KUBELET];
+/// How often it is looked whether etcd has ended, or answers.
+const EVERY: Duration = Duration::from_millis(200);
+/// What the tool makes of a snapshot is at least so fast.
+const SLOWEST: u64 = 5 << 20;
+
+/// How it would be done.
+pub fn look(host: &Host, settings: &Settings, set: &Set) -> Result<Way, Failure> {
+    let inventory = inventory::take(&scan::look(host, settings));
+    way(host, settings, &inventory, set)
+}
+
+fn way(host: &Host, settings: &Settings, inventory: &Inventory, set: &Set) -> Result<Way, Failure> {
+    let asked = backup::reach(host, &member::known(inventory, settings));
+    let asked = asked.map(|(_, status)| backup::members_of(&status)).unwrap_or_default();
+    let others = set::all(host, &settings.backup.directory);
+    etcd::way(host, settings, inventory, set, &asked, &others)
+}
+
+/// Does it. The error says that the old data is in place (exit code 1), or that it is not (3).
+pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<Result<EtcdReport, Way>, Failure> {
+    let inventory = inventory::take(&scan::look(host, settings));
+    let plan = match way(host, settings, &inventory, set)? {
+        Way::Here(plan) => *plan,
+        by_hand @ Way::ByHand { .. } => return Ok(Err(by_hand)),
+    };
+    if host.is_this_machine() && host.processes(&[KUBELET]).is_empty() {
+        return Err(
+            Failure::new("cannot restore etcd: no kubelet runs here that could start it again")
+                .hint("systemctl start kubelet"),
+        );
+    }
+    let work = Work {
+        host,
+        settings,
+        inventory: &inventory,
+        plan: &plan,
+        steps: steps(&inventory),
+    };
+    let before = restart::before(host, &inventory, &work.steps);
+    let swap = Swap::begin(host, &plan.data, &stamp(host))?;
+    let made = work.make_data(set, &swap);
+    if let Err(failure) = made {
+        swap.end(host)?;
+        return Err(failure);
+    }
+    let mut report = EtcdReport::of(&plan, swap.has_old(host) || host.exists(&plan.data), &swap.aside);
+    work.exchange(&swap)?;
+    swap.end(host)?;
+    report.done = true;
+    if let Err(failure) = work.server_is_well() {
+        warn!("{failure}");
+        report.error = Some(failure.message);
+    }
+    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, &before, Stakes::Urgent);
+    report.error = report.error.or(failure.map(|failure| failure.message));
+    report.restarted = outcome.restarted;
+    report.warnings.extend(outcome.warnings);
+    report.pending = outcome.pending;
+    if let Err(failure) = pending::record(host, &report.pending) {
+        report.warnings.push(failure.to_string());
+    }
+    Ok(Ok(report))
+}
+
+/// `20261124-031700`.
+fn stamp(host: &Host) -> String {
+    let now = text::rfc3339(host.now());
+    now.replace(['-', ':', 'Z'], "").replace('T', "-")
+}
+
+fn steps(inventory: &Inventory) -> Vec<ReaderStep> {
+    let watchers = inventory
+        .readers
+        .iter()
+        .filter(|reader| WATCHERS.contains(&reader.name.as_str()));
+    let step = |reader: &inventory::readers::Reader| ReaderStep {
+        reader: reader.name.clone(),
+        means: reader.means.clone(),
+        reads: Vec::new(),
+        holds: vec!["watches from the history before".into()],
+        until: None,
+    };
+    watchers.map(step).collect()
+}
+
+struct Work<'a> {
+    host: &'a Host,
+    settings: &'a Settings,
+    inventory: &'a Inventory,
+    plan: &'a EtcdPlan,
+    steps: Vec<ReaderStep>,
+}
+
+impl Work<'_> {
+    /// Makes the new folder beside the old one. Nothing is stopped for it.
+    fn make_data(&self, set: &Set, swap: &Swap) -> Result<(), Failure> {
+        let host = self.host;
+        let size = match &self.plan.source {
+            // Once for the folder, once more where it lies sealed.
+            Source::Snapshot { size, .. } => size * 2,
+            Source::Copy(_) => set.size(),
+        };
+        let folder = swap.data.parent().unwrap_or(Path::new("/"));
+        if let Some(free) = host.free_space(folder).filter(|free| *free < size) {
+            return Err(Failure::new(format!(
+                "cannot restore etcd to {}: it needs {}, and {} are free",
+                folder.display(),
+                text::bytes(size),
+                text::bytes(free)
+            )));
+        }
+        match &self.plan.source {
+            Source::Copy(from) => {
+                let Ok(list) = &set.manifest else {
+                    return Err(Failure::new(format!("cannot read the list of {}", set.id)));
+                };
+                backup::extract_folder(host, self.settings, set, list, from, &swap.new)
+            }
+            Source::Snapshot { payload, size, tool } => {
+                host.make_folder(folder)?;
+                backup::extract_payload(host, self.settings, set, payload, &swap.plain)?;
+                let [name, cluster, urls] = &self.plan.member;
+                let outside = |path: &PathBuf| host.outside(path).display().to_string();
+                let (plain, new) = (outside(&swap.plain), outside(&swap.new));
+                let mut arguments = vec![
+                    "snapshot",
+                    "restore",
+                    &plain,
+                    "--name",
+                    name,
+                    "--initial-cluster",
+                    cluster,
+                ];
+                arguments.extend(["--initial-advertise-peer-urls", urls, "--data-dir", &new]);
+                arguments.extend(&tool.bump);
+                info!("{} {}", tool.path.display(), arguments.join(" "));
+                let limit = Duration::from_secs(60 + size / SLOWEST);
+                host.run(&tool.path, &arguments, limit).map_err(|reason| {
+                    Failure::new(format!(
+                        "cannot restore the snapshot: {}: {reason}",
+                        tool.path.display()
+                    ))
+                    .hint("run the command by hand, it is in the log, and see what it says")
+                })?;
+                host.unlink(&swap.plain)?;
+                self.own_as_before(swap)
+            }
+        }
+    }
+
+    /// The tool makes everything root's; etcd may run as somebody else.
+    fn own_as_before(&self, swap: &Swap) -> Result<(), Failure> {
+        let host = self.host;
+        if host.exists(&swap.data) {
+            let like = host.attributes(&swap.data)?;
+            host.own(&swap.new, like.uid, like.gid)?;
+        }
+        host.sync_tree_folders(&swap.new)
+    }
+
+    /// Stops both, exchanges the folders, starts etcd and waits until it is well; otherwise the old folder comes back.
+    fn exchange(&self, swap: &Swap) -> Result<(), Failure> {
+        let exchanged = self.stop().and_then(|()| swap.exchange(self.host)).and_then(|()| {
+            info!("{} is the restored one", swap.data.display());
+            self.start_etcd()
+        });
+        let Err(failure) = exchanged else {
+            return self.unpark_all();
+        };
+        if swap.has_old(self.host) {
+            warn!("{failure}; putting the old data back");
+        }
+        let back = self
+            .stop()
+            .and_then(|()| {
+                if swap.has_old(self.host) {
+                    swap.take_back(self.host)
+                } else {
+                    swap.end(self.host)
+                }
+            })
+            .and_then(|()| self.unpark_all());
+        match back {
+            Ok(()) => Err(failure),
+            Err(second) => Err(Failure::new(format!("{failure}; and it cannot be put back: {second}"))
+                .hint("run `kubecertd recover` once the cause is gone")
+                .exit(Exit::NotPutBack)),
+        }
+    }
+
+    fn stop(&self) -> Result<(), Failure> {
+        for manifest in &self.plan.manifests {
+            if self.host.exists(manifest) {
+                park::park(self.host, manifest)?;
+                info!(manifest = %manifest.display(), "took {} out", manifest.display());
+            }
+        }
+        self.wait("end", || match self.answers() {
+            Err(_) if self.processes() == 0 => Ok(()),
+            _ => Err(format!(
+                "it still runs after {} s",
+                self.settings.restart.timeout.as_secs()
+            )),
+        })
+    }
+
+    fn processes(&self) -> usize {
+        let mut all = self.host.processes(&[ETCD]);
+        all.retain(|process| process.in_pod);
+        all.len()
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        backup::reach(self.host, &member::known(self.inventory, self.settings)).map(drop)
+    }
+
+    fn start_etcd(&self) -> Result<(), Failure> {
+        if let Some(manifest) = self.plan.manifests.last() {
+            park::unpark(self.host, manifest)?;
+        }
+        self.wait("start with the restored data", || self.answers())?;
+        info!("etcd answers with the restored data");
+        Ok(())
+    }
+
+    fn unpark_all(&self) -> Result<(), Failure> {
+        let mut manifests = self.plan.manifests.iter().rev();
+        manifests.try_for_each(|manifest| park::unpark(self.host, manifest))
+    }
+
+    fn server_is_well(&self) -> Result<(), Failure> {
+        let server = self.inventory.readers.iter().find(|reader| reader.name == APISERVER);
+        let Some(health) = server.and_then(probes::health) else {
+            return Ok(());
+        };
+        self.until(|| is_well(self.host, &health))
+            .map_err(|reason| Failure::new(format!("etcd is restored, but {APISERVER} is not well: {reason}")))
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn() -> Result<(), String>) -> Result<(), Failure> {
+        self.until(holds)
+            .map_err(|reason| Failure::new(format!("etcd does not {what}: {reason}")))
+    }
+
+    fn until(&self, holds: impl Fn() -> Result<(), String>) -> Result<(), String> {
+        let deadline = Instant::now() + self.settings.restart.timeout;
+        loop {
+            match holds() {
+                Ok(()) => return Ok(()),
+                Err(reason) if Instant::now() >= deadline => return Err(reason),
+                Err(_) => std::thread::sleep(EVERY),
+            }
+        }
+    }
+}

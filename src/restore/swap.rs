@@ -1,0 +1,130 @@
+//! Exchanging etcd's data folder: two renames, written down before, so that there is always one to come back to.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::host::Host;
+use crate::host::write::{beside, parent};
+use crate::model::{Exit, Failure, Unread};
+
+/// The record's name in the state folder.
+const RECORD: &str = "etcd-restore.json";
+
+/// An exchange that was begun.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Swap {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Where the old one goes.
+    pub aside: PathBuf,
+    /// Where the new one is made.
+    pub new: PathBuf,
+    /// Where a snapshot is unpacked for the tool.
+    pub plain: PathBuf,
+}
+
+impl Swap {
+    /// Writes down what is going to happen. `stamp` makes the name of the old folder.
+    pub fn begin(host: &Host, data: &Path, stamp: &str) -> Result<Self, Failure> {
+        let named = |what: &str| {
+            let mut name = data.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".kubecertd-{what}"));
+            data.with_file_name(name)
+        };
+        let swap = Self {
+            data: data.to_owned(),
+            aside: named(stamp),
+            new: named("new"),
+            plain: named("snapshot"),
+        };
+        if host.exists(&swap.aside) {
+            let message = format!("cannot keep the old data: {} is there already", swap.aside.display());
+            return Err(Failure::new(message));
+        }
+        let json =
+            serde_json::to_vec_pretty(&swap).map_err(|e| Failure::new(format!("cannot record the restore: {e}")))?;
+        host.write_state(RECORD, &json)?;
+        // Of an attempt that nobody recovered.
+        host.remove_tree(&swap.new)?;
+        host.unlink(&swap.plain)?;
+        Ok(swap)
+    }
+
+    /// The new folder takes the place of the old one. etcd must not run.
+    pub fn exchange(&self, host: &Host) -> Result<(), Failure> {
+        if host.exists(&self.data) {
+            host.rename(&self.data, &self.aside)?;
+            host.sync_folder(parent(&self.data))?;
+        }
+        host.rename(&self.new, &self.data)?;
+        host.sync_folder(parent(&self.data))
+    }
+
+    /// The old folder comes back, and the new one goes. etcd must not run.
+    pub fn take_back(&self, host: &Host) -> Result<(), Failure> {
+        if host.exists(&self.aside) {
+            if host.exists(&self.data) {
+                host.rename(&self.data, &self.new)?;
+            }
+            host.rename(&self.aside, &self.data)?;
+            host.sync_folder(parent(&self.data))?;
+        }
+        self.end(host)
+    }
+
+    /// Whether there is an old folder to come back to.
+    pub fn has_old(&self, host: &Host) -> bool {
+        host.exists(&self.aside)
+    }
+
+    /// Removes what is left of the work, and the record. The old folder stays aside.
+    pub fn end(&self, host: &Host) -> Result<(), Failure> {
+        host.remove_tree(&self.new)?;
+        host.unlink(&self.plain)?;
+        host.remove_state(RECORD)
+    }
+}
+
+/// Whether an exchange is under way, or was interrupted.
+pub fn is_unfinished(host: &Host) -> bool {
+    host.exists(&host.state(RECORD))
+}
+
+/// Ends an exchange that a killed process left: where the data folder is missing, the old one comes back; where the new one is in its place
+/// already, it stays. To be called before etcd's manifest comes back: without its folder etcd would begin an empty cluster.
+pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
+    let path = host.state(RECORD);
+    host.unlink(&beside(&path, "new"))?;
+    let fail = |reason: String| {
+        Failure::new(format!("cannot read {}: {reason}", path.display()))
+            .hint("see that etcd's data folder is in its place, then remove the record")
+            .exit(Exit::NotPutBack)
+    };
+    let swap: Swap = match host.read(&path) {
+        Err(Unread::Missing) => return Ok(None),
+        Err(Unread::Because(reason)) => return Err(fail(reason)),
+        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string()))?,
+    };
+    if !host.exists(&swap.data) && swap.has_old(host) {
+        swap.take_back(host)?;
+        return Ok(Some(format!(
+            "an interrupted restore of etcd was undone: {} is the old one",
+            swap.data.display()
+        )));
+    }
+    let said = if swap.has_old(host) {
+        format!(
+            "an interrupted restore of etcd was finished: {} is the restored one, the old one is in {}",
+            swap.data.display(),
+            swap.aside.display()
+        )
+    } else {
+        format!(
+            "an interrupted restore of etcd was given up: {} is untouched",
+            swap.data.display()
+        )
+    };
+    swap.end(host)?;
+    Ok(Some(said))
+}
