@@ -92,32 +92,43 @@ pub(super) enum Missed {
 }
 
 impl Attempt<'_> {
-    /// Gives the proofs, and the seconds that it took.
-    pub(super) fn by(&self, by: By) -> Result<(Vec<Proven>, f64), Missed> {
+    /// Gives the proofs, and the seconds that it took. `meanwhile` is done while a parked manifest is away and the old process is gone, or after another change.
+    pub(super) fn around(
+        &self,
+        by: By,
+        meanwhile: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(Vec<Proven>, f64), Missed> {
         let old = self.processes();
         let begun = Instant::now();
-        let deadline = begun + self.rules.timeout;
-        self.change(by, &old, deadline)?;
+        self.change(by, &old, begun + self.rules.timeout, meanwhile)?;
         let is_same_process = by == By::Unit { reload: true };
+        let deadline = Instant::now() + self.rules.timeout;
         let proven = self.wait(if is_same_process { &[] } else { &old }, begun, deadline)?;
         Ok((proven, begun.elapsed().as_secs_f64()))
     }
 
-    fn change(&self, by: By, old: &[Process], deadline: Instant) -> Result<(), Missed> {
+    fn change(
+        &self,
+        by: By,
+        old: &[Process],
+        deadline: Instant,
+        meanwhile: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Missed> {
         let (host, limit) = (self.host, self.rules.timeout);
         let done = match (&self.reader.means, by) {
             (Means::Pod { manifest }, By::Manifest(Method::Park)) => {
                 park::park(host, manifest).map_err(Missed::Failed)?;
                 let gone = self.wait_until_gone(old, deadline);
+                let done = if gone.is_ok() { meanwhile() } else { Ok(()) };
                 // Whatever happened meanwhile: it comes back.
                 park::unpark(host, manifest).map_err(Missed::Failed)?;
-                return gone;
+                return gone.and(done.map_err(Missed::Failed));
             }
             (Means::Pod { manifest }, _) => static_pod::touch(host, manifest),
             (Means::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
             (Means::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
         };
-        done.map_err(Missed::Failed)
+        done.and_then(|()| meanwhile()).map_err(Missed::Failed)
     }
 
     fn processes(&self) -> Vec<Process> {

@@ -15,9 +15,9 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::info;
 
-use crate::catalog::readers::{KUBELET, Means};
+use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
 use crate::config::Settings;
-use crate::config::settings::Scope;
+use crate::config::settings::{Method, Scope};
 use crate::config::window;
 use crate::host::Host;
 use crate::inventory::Inventory;
@@ -157,8 +157,10 @@ pub fn bring(
         before,
         stakes,
     };
-    for step in steps {
-        if let Err(failure) = bringing.one(step, &mut outcome) {
+    let inner = bringing.taken_out_together(steps);
+    for step in steps.iter().filter(|step| Some(*step) != inner) {
+        let around = inner.filter(|_| step.reader == APISERVER);
+        if let Err(failure) = bringing.one(step, around, &mut outcome) {
             return (outcome, Some(failure));
         }
     }
@@ -174,7 +176,22 @@ struct Bringing<'a> {
 }
 
 impl Bringing<'_> {
-    fn one(&self, step: &ReaderStep, outcome: &mut Outcome) -> Result<(), Failure> {
+    /// etcd's step, where it is parked while the API server is: a kubelet that tells an API server without etcd about etcd's new pod waits for
+    /// the answer, half a minute (measured on 1.20), and is told at once that nobody is there where there is none.
+    fn taken_out_together<'s>(&self, steps: &'s [ReaderStep]) -> Option<&'s ReaderStep> {
+        let parks = |name: &str| {
+            let step = steps.iter().find(|step| step.reader == name && step.restarts())?;
+            let is_pod = matches!(step.means, Means::Pod { .. });
+            let reader = reader(self.inventory, step)?;
+            (is_pod && self.waits(step).is_none() && self.cannot(reader).is_none()).then_some(step)
+        };
+        let rules = &self.settings.restart;
+        let both = parks(ETCD).filter(|_| parks(APISERVER).is_some());
+        both.filter(|_| rules.method == Method::Park && rules.scope != Scope::Never)
+    }
+
+    /// Brings one reader to its credentials; `around` is the step that is taken while it is away.
+    fn one(&self, step: &ReaderStep, around: Option<&ReaderStep>, outcome: &mut Outcome) -> Result<(), Failure> {
         // A manifest that was restored, or taken away, by somebody else.
         let Some(reader) = reader(self.inventory, step) else {
             return self.later(step, format!("{} is no longer known here", step.reader), outcome);
@@ -222,7 +239,7 @@ impl Bringing<'_> {
             }
             return self.later(step, reason, outcome);
         }
-        self.restart(step, reader, &questions, outcome)
+        self.restart(step, reader, &questions, around, outcome)
     }
 
     /// Why the restart is put off though it could be done now.
@@ -262,6 +279,7 @@ impl Bringing<'_> {
         step: &ReaderStep,
         reader: &Reader,
         questions: &[probes::Probe],
+        mut around: Option<&ReaderStep>,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let mut last = String::new();
@@ -274,8 +292,14 @@ impl Bringing<'_> {
                 questions,
                 may_kill: kubelet_answers,
             };
-            let done = attempt.by(method);
-            if !matches!(done, Err(Missed::Failed(_))) {
+            let inner = around.take();
+            let done = attempt.around(method, || match inner {
+                Some(inner) => self.one(inner, None, outcome),
+                None => Ok(()),
+            });
+            // Nothing has happened to a pod whose manifest could not be changed; of a command nobody knows.
+            let is_pod = matches!(step.means, Means::Pod { .. });
+            if inner.is_some() || !is_pod || !matches!(done, Err(Missed::Failed(_))) {
                 outcome.attempted.push(step.reader.clone());
             }
             match done {
