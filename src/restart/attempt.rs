@@ -78,7 +78,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reader: &'a Reader,
     pub(super) questions: &'a [Probe],
     /// Whether a process that is killed now would be started again.
-    pub(super) may_kill: fn(&Host) -> bool,
+    pub(super) may_kill: &'a dyn Fn() -> bool,
 }
 
 /// Why an attempt came to nothing.
@@ -150,7 +150,7 @@ impl Attempt<'_> {
     fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, Missed> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
         let is_pod = matches!(self.reader.means, Means::Pod { .. });
-        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)(self.host) {
+        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)() {
             for process in &left {
                 if self.host.kill(process).map_err(Missed::Failed)? {
                     info!(

@@ -24,7 +24,7 @@ use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
-use crate::verify::probes::{self, KUBELET_HEALTH};
+use crate::verify::probes;
 use crate::verify::{Proof, Proven, is_well, prove};
 use attempt::{Attempt, Missed};
 use pending::Pending;
@@ -126,13 +126,19 @@ pub fn before(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Befor
     });
     Before {
         readers: readers.collect(),
-        kubelet: kubelet_answers(host),
+        kubelet: kubelet_answers(host, inventory),
     }
 }
 
-/// A stopped or frozen kubelet makes no pod anew, and a process that is ended then stays away.
-fn kubelet_answers(host: &Host) -> bool {
-    !host.processes(&[KUBELET]).is_empty() && is_well(host, &KUBELET_HEALTH).is_ok()
+/// A stopped or frozen kubelet makes no pod anew, and a process that is ended then stays away. One that does not say whether it is well is
+/// taken to be when it runs.
+fn kubelet_answers(host: &Host, inventory: &Inventory) -> bool {
+    let health = inventory
+        .readers
+        .iter()
+        .find(|reader| reader.name == KUBELET)
+        .and_then(probes::health);
+    !host.processes(&[KUBELET]).is_empty() && health.is_none_or(|health| is_well(host, &health).is_ok())
 }
 
 fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader> {
@@ -290,7 +296,7 @@ impl Bringing<'_> {
                 rules: &self.settings.restart,
                 reader,
                 questions,
-                may_kill: kubelet_answers,
+                may_kill: &|| kubelet_answers(self.host, self.inventory),
             };
             let inner = around.take();
             let done = attempt.around(method, || match inner {
