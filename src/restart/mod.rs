@@ -299,7 +299,11 @@ impl Bringing<'_> {
                 may_kill: &|| kubelet_answers(self.host, self.inventory),
             };
             let inner = around.take();
-            let done = attempt.around(method, || match inner {
+            let with = inner.and_then(|inner| match &inner.means {
+                Means::Pod { manifest } => Some(manifest.as_path()),
+                Means::Unit { .. } | Means::Exec { .. } => None,
+            });
+            let done = attempt.around(method, with, || match inner {
                 Some(inner) => self.one(inner, None, outcome),
                 None => Ok(()),
             });
