@@ -386,3 +386,41 @@ fn the_daemon_takes_sets_on_their_own_schedule_and_keeps_the_watchdog_fed_meanwh
         "{row:#}"
     );
 }
+
+/// What a server sends is judged by its own checksum, whatever it says about itself.
+#[test]
+fn a_server_that_sends_a_cut_flipped_or_unsigned_snapshot_gets_no_set() {
+    let node = Node::of(ECDSA);
+    let database: Vec<u8> = (0..40_960_u32).map(|i| (i % 251) as u8).collect();
+    let whole = [database.clone(), support::openssl::digest("sha256", &database)].concat();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let answers = [
+        (whole[..20_480].to_vec(), "it is cut short, or has no checksum"),
+        (
+            whole[..whole.len() - 4096].to_vec(),
+            "it is damaged: the SHA-256 at its end",
+        ),
+        (database.clone(), "it is cut short, or has no checksum"),
+        (flipped(30_000), "it is damaged: the SHA-256 at its end"),
+        (flipped(whole.len() - 1), "it is damaged: the SHA-256 at its end"),
+        (Vec::new(), "it is cut short, or has no checksum"),
+    ];
+    let ask = |snapshot: Vec<u8>| {
+        let port = support::fake_etcd::serve(snapshot);
+        node.configure(&format!("[etcd]\nendpoints = [\"http://127.0.0.1:{port}\"]\n"));
+        create(&node)
+    };
+    ask(whole.clone()).exits(0).says("etcd's snapshot is whole");
+    let first = names(&node.path(SETS));
+    for (answer, what) in answers {
+        ask(answer)
+            .exits(1)
+            .complains("cannot use the snapshot from http://127.0.0.1:")
+            .complains(what);
+        assert_eq!(names(&node.path(SETS)), first, "{what}");
+    }
+}

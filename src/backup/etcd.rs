@@ -85,10 +85,10 @@ pub fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
                 Ok(found) => return Ok(found),
                 Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
             }
-            if reasons
-                .last()
-                .is_some_and(|reason| reason.ends_with("connection refused"))
-            {
+            // Another certificate makes nobody answer who does not listen.
+            let is_deaf =
+                |reason: &String| reason.ends_with("connection refused") || reason.contains("no answer within");
+            if reasons.last().is_some_and(is_deaf) {
                 break;
             }
         }

@@ -9,6 +9,7 @@ pub mod credential;
 pub mod daemon;
 pub mod der;
 pub mod etcd;
+pub mod fake_etcd;
 pub mod mount;
 pub mod openssl;
 pub mod renewal;
