@@ -149,6 +149,10 @@ fn what_is_as_in_the_set_is_not_touched_and_the_holders_of_the_rest_are_restarte
         &node.read(&manifest),
         std::str::from_utf8(set.bytes(&manifest)).expect("text"),
     );
+    // The annotation of that restart is no difference that would restart the pod once more.
+    node.run(&later(), &["restore", FIRST])
+        .exits(0)
+        .says(&format!("everything is as in {FIRST}"));
 }
 
 #[test]
@@ -427,4 +431,14 @@ fn a_program_that_fails_is_missing_or_not_roots_is_named_and_the_set_stays_plain
             ["files.tar.enc", "manifest.json"]
         );
     }
+}
+
+#[test]
+fn the_set_that_is_restored_is_not_rotated_away_by_the_backup_before_it() {
+    let node = Node::of(ECDSA);
+    node.configure("[backup]\nkeep = 1\n");
+    node.run(FRESH, &["backup", "create"]).exits(0);
+    node.rewrite("etc/kubernetes/admin.conf", b"damaged");
+    node.run(&later(), &["restore", FIRST]).exits(0);
+    assert_eq!(names(&node.path(SETS)), [FIRST, "20261124T001000Z"]);
 }
