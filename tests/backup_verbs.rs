@@ -143,3 +143,22 @@ fn a_thousand_sets_are_listed_and_pruned_within_a_second() {
     }
     assert_eq!(ids(&node).len(), 5);
 }
+
+#[test]
+fn a_set_or_a_backup_folder_that_others_could_read_is_warned_about_on_every_run() {
+    for path in [SETS.to_owned(), format!("{SETS}/20261124T000000Z")] {
+        let node = Node::of(ECDSA);
+        node.run(FRESH, &["backup", "create"]).exits(0);
+        assert!(
+            !node
+                .run(FRESH, &["backup", "list"])
+                .exits(0)
+                .stderr
+                .contains("others than root")
+        );
+        support::set_mode(&node.path(&path), 0o750);
+        let what = format!("others than root could read backups: /{path} is 0750");
+        node.run(FRESH, &["backup", "list"]).exits(0).complains(&what);
+        node.run(FRESH, &["renew", "etcd-peer"]).exits(0).complains(&what);
+    }
+}

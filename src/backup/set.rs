@@ -83,6 +83,22 @@ pub fn all(host: &Host, directory: &Path) -> Vec<Set> {
     ids.map(|id| read(host, directory, id)).collect()
 }
 
+/// What others than root could look into of the backup folder and its sets, in one sentence; nothing that is in them is secret then.
+pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
+    let names = host.names(directory).unwrap_or_default();
+    let sets = names.into_iter().filter(|name| name.to_str().is_some_and(is_set));
+    let all = std::iter::once(directory.to_owned()).chain(sets.map(|name| directory.join(name)));
+    let mut open = all.filter_map(|folder| host.wider_than_root(&folder));
+    let first = open.next()?;
+    let others = match open.count() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Some(format!(
+        "others than root could read backups: {first}{others}; they hold keys, give them to root with mode 0700"
+    ))
+}
+
 /// One set by its name.
 pub fn read(host: &Host, directory: &Path, id: String) -> Set {
     let folder = directory.join(&id);

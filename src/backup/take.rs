@@ -128,7 +128,11 @@ pub fn take(
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let mut backup = Backup {
         folder: directory.join(&name),
-        warnings: unsealed.iter().map(Failure::to_string).collect(),
+        warnings: unsealed
+            .iter()
+            .map(Failure::to_string)
+            .chain(set::open_to_others(host, &directory))
+            .collect(),
         unsealed: Vec::new(),
         digests: BTreeMap::new(),
     };

@@ -43,6 +43,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         Arguments::List { output } => {
             let sets = set::all(&context.host, &settings.backup.directory);
             super::print(&backups::render(&sets, *output)?)?;
+            if let Some(warning) = set::open_to_others(&context.host, &settings.backup.directory) {
+                super::say(format_args!("kubecertd: {warning}"));
+            }
             Ok(Exit::Done)
         }
         Arguments::Verify { id } => check(context, &settings, id.as_deref()),

@@ -21,7 +21,8 @@ use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
-use crate::restart::{self, Stakes, park, pending};
+use crate::restart::pending::{self, Pending};
+use crate::restart::{self, Stakes, park};
 use crate::restore::etcd::{self, EtcdPlan, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
@@ -74,8 +75,24 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
         swap.end(host)?;
         return Err(failure);
     }
-    let mut report = EtcdReport::of(&plan, swap.has_old(host) || host.exists(&plan.data), &swap.aside);
-    work.exchange(&swap)?;
+    let mut report = EtcdReport::of(&plan, host.exists(&plan.data), &swap.aside);
+    // Should this process die: the watchers are restarted by the next cycle.
+    let earlier = pending::read(host);
+    let mut all: Vec<_> = earlier
+        .iter()
+        .filter(|old| !work.restarts(&old.reader))
+        .cloned()
+        .collect();
+    all.extend(
+        work.steps
+            .iter()
+            .map(|step| Pending::new(host, step, before.processes(&step.reader))),
+    );
+    pending::record(host, &all)?;
+    if let Err(failure) = work.exchange(&swap) {
+        pending::record(host, &earlier)?;
+        return Err(failure);
+    }
     swap.end(host)?;
     report.done = true;
     if let Err(failure) = work.server_is_well() {
@@ -86,8 +103,9 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
     report.error = report.error.or(failure.map(|failure| failure.message));
     report.restarted = outcome.restarted;
     report.warnings.extend(outcome.warnings);
-    report.pending = outcome.pending;
-    if let Err(failure) = pending::record(host, &report.pending) {
+    all.retain(|left| report.restarted.iter().all(|done| done.reader != left.reader));
+    report.pending = all.iter().filter(|left| work.restarts(&left.reader)).cloned().collect();
+    if let Err(failure) = pending::record(host, &all) {
         report.warnings.push(failure.to_string());
     }
     Ok(Ok(report))
@@ -201,22 +219,22 @@ impl Work<'_> {
         if swap.has_old(self.host) {
             warn!("{failure}; putting the old data back");
         }
-        let back = self
-            .stop()
-            .and_then(|()| {
-                if swap.has_old(self.host) {
-                    swap.take_back(self.host)
-                } else {
-                    swap.end(self.host)
-                }
-            })
-            .and_then(|()| self.unpark_all());
+        let back = if swap.has_old(self.host) {
+            self.stop().and_then(|()| swap.take_back(self.host))
+        } else {
+            swap.end(self.host)
+        };
+        let back = back.and_then(|()| self.unpark_all());
         match back {
             Ok(()) => Err(failure),
             Err(second) => Err(Failure::new(format!("{failure}; and it cannot be put back: {second}"))
                 .hint("run `kubecertd recover` once the cause is gone")
                 .exit(Exit::NotPutBack)),
         }
+    }
+
+    fn restarts(&self, reader: &str) -> bool {
+        self.steps.iter().any(|step| step.reader == reader)
     }
 
     fn stop(&self) -> Result<(), Failure> {
