@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::clock::now;
@@ -125,10 +126,10 @@ fn start_when_free(node: &Node) -> Etcd {
         .nth(1)
         .expect("a port");
     let port: u16 = port.lines().next().expect("a line").parse().expect("a number");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(("127.0.0.1", port)).is_ok() {
         assert!(std::time::Instant::now() < deadline, "it does not end");
-        thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     Etcd::start(node)
 }
@@ -410,7 +411,7 @@ fn a_server_that_sends_a_cut_flipped_or_unsigned_snapshot_gets_no_set() {
         (Vec::new(), "it is cut short, or has no checksum"),
     ];
     let ask = |snapshot: Vec<u8>| {
-        let port = support::fake_etcd::serve(snapshot);
+        let port = support::fake_etcd::serve(snapshot, Duration::ZERO);
         node.configure(&format!("[etcd]\nendpoints = [\"http://127.0.0.1:{port}\"]\n"));
         create(&node)
     };
@@ -423,4 +424,34 @@ fn a_server_that_sends_a_cut_flipped_or_unsigned_snapshot_gets_no_set() {
             .complains(what);
         assert_eq!(names(&node.path(SETS)), first, "{what}");
     }
+}
+
+/// On a terminal there is a bar for what takes longer than a second; in a log there is none, and size and rate are in both.
+#[test]
+fn a_slow_snapshot_shows_a_bar_on_a_terminal_and_plain_lines_elsewhere() {
+    let node = Node::of(ECDSA);
+    let database = vec![7; 256 << 10];
+    let whole = [database.clone(), support::openssl::digest("sha256", &database)].concat();
+    let port = support::fake_etcd::serve(whole, Duration::from_millis(60));
+    node.configure(&format!("[etcd]\nendpoints = [\"http://127.0.0.1:{port}\"]\n"));
+    let line = format!(
+        "{} --root {} backup create",
+        env!("CARGO_BIN_EXE_kubecertd"),
+        node.root().display()
+    );
+    let terminal = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .output()
+        .expect("script starts");
+    let terminal = String::from_utf8_lossy(&terminal.stdout).into_owned();
+    assert!(
+        terminal.contains("snapshot of etcd [") && terminal.contains("/256.03 KiB"),
+        "{terminal}"
+    );
+    assert!(terminal.contains("snapshot of etcd: 256.0 KiB in"), "{terminal}");
+    let log = create(&node).exits(0);
+    assert!(
+        log.stderr.contains("snapshot of etcd: 256.0 KiB in") && !log.stderr.contains('['),
+        "{log}"
+    );
 }

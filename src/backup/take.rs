@@ -193,8 +193,8 @@ fn build(
         apart(unfinished, &path)?;
         host.copy(&path, &files, &mut copied, &mut progress)?;
     }
-    folders_above(host, &mut copied)?;
     let taken = take_etcd(host, settings, inventory, purpose, unfinished, &mut copied)?;
+    folders_above(host, &files, &mut copied)?;
     backup.warnings.extend(taken.warning);
     let list = Manifest {
         format: 1,
@@ -221,13 +221,13 @@ fn build(
 }
 
 /// The folders above what was copied: a restore to a disk where they are gone makes them as they were.
-fn folders_above(host: &Host, copied: &mut Vec<Copied>) -> Result<(), Failure> {
+fn folders_above(host: &Host, files: &Path, copied: &mut Vec<Copied>) -> Result<(), Failure> {
     let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
     let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
     above.remove(Path::new("/"));
     copied.iter().for_each(|copied| _ = above.remove(&copied.path));
     for folder in above.into_iter().rev() {
-        copied.push(host.folder_as_copied(&folder)?);
+        copied.push(host.copy_folder(&folder, files)?);
     }
     Ok(())
 }

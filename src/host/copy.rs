@@ -109,9 +109,13 @@ impl Host {
         Ok(())
     }
 
-    /// A folder as [`Host::copy`] would list it, without what is in it.
-    pub fn folder_as_copied(&self, path: &Path) -> Result<Copied, Failure> {
+    /// Copies a folder without what is in it, to where [`Host::copy`] has made its place.
+    pub fn copy_folder(&self, path: &Path, to: &Path) -> Result<Copied, Failure> {
         let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
+        let target = to.join(path.strip_prefix("/").unwrap_or(path));
+        fs::File::open(self.at(&target))
+            .and_then(|folder| dress(&folder, &found))
+            .map_err(|e| failed("write", &target, &e))?;
         Ok(Copied {
             path: path.to_owned(),
             mode: found.mode() & 0o7777,

@@ -44,7 +44,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(self.done);
         } else if self.begun.elapsed() > SHORT && std::io::stderr().is_terminal() {
-            self.bar = bar(self.what, self.total.max(self.done));
+            self.bar = bar(self.what, self.total.max(self.done), self.done, self.begun.elapsed());
         } else if self.said.elapsed() > LINE_EVERY {
             self.said = Instant::now();
             info!(
@@ -74,11 +74,11 @@ impl Progress {
     }
 }
 
-fn bar(what: &'static str, total: u64) -> Option<ProgressBar> {
+fn bar(what: &'static str, total: u64, done: u64, elapsed: Duration) -> Option<ProgressBar> {
     let template = "{msg} [{wide_bar}] {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
     let style = ProgressStyle::with_template(template).ok()?;
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
     bar.set_style(style);
     bar.set_message(what);
-    Some(bar)
+    Some(bar.with_position(done).with_elapsed(elapsed))
 }

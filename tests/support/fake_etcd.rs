@@ -6,6 +6,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -15,21 +16,21 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
-/// Serves `snapshot` to everybody, for as long as the test runs. Gives the port on 127.0.0.1.
-pub fn serve(snapshot: Vec<u8>) -> u16 {
+/// Serves `snapshot` to everybody, for as long as the test runs, with a pause before each 8 KiB. Gives the port on 127.0.0.1.
+pub fn serve(snapshot: Vec<u8>, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let snapshot = snapshot.clone();
             // A client that goes away, as one does that only looks whether somebody listens, ends its thread.
-            thread::spawn(move || answer(client, &snapshot));
+            thread::spawn(move || answer(client, &snapshot, pause));
         }
     });
     port
 }
 
-fn answer(mut client: TcpStream, snapshot: &[u8]) -> std::io::Result<()> {
+fn answer(mut client: TcpStream, snapshot: &[u8], pause: Duration) -> std::io::Result<()> {
     let mut preface = [0; 24];
     client.read_exact(&mut preface)?;
     frame(&mut client, SETTINGS, 0, 0, &[])?;
@@ -46,11 +47,11 @@ fn answer(mut client: TcpStream, snapshot: &[u8]) -> std::io::Result<()> {
             PING if flags & ACK == 0 => frame(&mut client, PING, ACK, 0, &payload)?,
             // The question is whole.
             DATA if flags & END_STREAM != 0 => match stream {
-                1 => reply(&mut client, stream, &[status(snapshot.len())])?,
-                3 => reply(&mut client, stream, &[Vec::new()])?,
+                1 => reply(&mut client, stream, &[status(snapshot.len())], Duration::ZERO)?,
+                3 => reply(&mut client, stream, &[Vec::new()], Duration::ZERO)?,
                 _ => {
                     let pieces: Vec<_> = snapshot.chunks(8192).map(|piece| field(3, piece)).collect();
-                    reply(&mut client, stream, &pieces)?;
+                    reply(&mut client, stream, &pieces, pause)?;
                 }
             },
             _ => {}
@@ -58,12 +59,13 @@ fn answer(mut client: TcpStream, snapshot: &[u8]) -> std::io::Result<()> {
     }
 }
 
-fn reply(client: &mut TcpStream, stream: u32, messages: &[Vec<u8>]) -> std::io::Result<()> {
+fn reply(client: &mut TcpStream, stream: u32, messages: &[Vec<u8>], pause: Duration) -> std::io::Result<()> {
     // HPACK (RFC 7541): `:status: 200` is entry 8 of the static table.
     let mut head = vec![0x88];
     head.extend(literal("content-type", "application/grpc"));
     frame(client, HEADERS, END_HEADERS, stream, &head)?;
     for message in messages {
+        thread::sleep(pause);
         let mut data = vec![0];
         data.extend(u32::try_from(message.len()).expect("a short message").to_be_bytes());
         data.extend(message);
