@@ -299,6 +299,56 @@ fn a_unit_that_does_not_exist_is_refused() {
 }
 
 #[test]
+fn a_reader_needs_one_way_to_be_restarted_or_a_probe() {
+    let reader = |more: &str| format!("[[reader]]\nname = \"x\"\n{more}");
+    for (more, line, key, allowed) in [
+        ("", 2, "reader", "neither `unit`, `exec` nor `probe`"),
+        (
+            "unit = \"x.service\"\nexec = [\"/x\"]\n",
+            2,
+            "reader",
+            "give one of them",
+        ),
+        ("exec = [\"x\"]\n", 2, "reader", "absolute"),
+        ("exec = [\"/x\"]\nreload = true\n", 2, "reader", "goes with `unit`"),
+        ("unit = \"--user\"\n", 2, "reader", "no unit"),
+        ("unit = \"x\"\n", 2, "reader", "etcd.service"),
+        ("probe = \"localhost\"\n", 3, "reader.probe", "127.0.0.1:2379"),
+    ] {
+        is_refused(&reader(more), line, key, allowed);
+    }
+}
+
+#[test]
+fn a_window_needs_a_start_and_a_length_of_a_day_at_most() {
+    for (window, line, key, allowed) in [
+        ("start = \"2\"\nlength = \"1h\"\n", 2, "window.start", "02:30"),
+        ("start = \"02:00\"\nlength = \"25h\"\n", 3, "window.length", "a day"),
+        (
+            "start = \"02:00\"\nlength = \"1h\"\ndays = [\"Monday\"]\n",
+            4,
+            "window.days",
+            "mon, tue",
+        ),
+        (
+            "start = \"02:00\"\nlength = \"1h\"\ntimezone = \"Mars\"\n",
+            4,
+            "window.timezone",
+            "Mars",
+        ),
+    ] {
+        is_refused(&format!("[[window]]\n{window}"), line, key, allowed);
+    }
+    is_refused("[restart]\ngrace = \"0s\"\n", 2, "restart.grace", "between 1s and 10m");
+    is_refused(
+        "[restart]\ntimeout = \"2h\"\n",
+        2,
+        "restart.timeout",
+        "between 5s and 1h",
+    );
+}
+
+#[test]
 fn zero_backups_are_refused() {
     is_refused("[backup]\nkeep = 0\n", 2, "backup.keep", "1");
 }
