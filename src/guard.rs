@@ -91,11 +91,7 @@ pub fn check(
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
     if let Attended::Unattended { .. } = attended {
         let wait = |reason| Deferred { reason, doubtful_clock };
-        let urgent = plan.at + settings.urgent_before;
-        let is_urgent = plan
-            .renewals()
-            .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
-        if !others.is_empty() && !is_urgent {
+        if !others.is_empty() && !plan.is_urgent(settings.urgent_before) {
             return Err(wait(others.join("; ")));
         }
         let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));

@@ -23,7 +23,7 @@ restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
 report: backup catalog format inventory model plan restart restore verify
-agenda: config model
+agenda: config format model plan
 cycle: backup catalog config format guard host inventory model plan renew report restart restore scan transaction verify
 cli: agenda backup config cycle format guard host inventory memory model plan report restart restore scan
 lib:

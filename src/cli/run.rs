@@ -7,9 +7,10 @@ use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use super::context::Context;
-use crate::agenda::{Agenda, Wake};
+use crate::agenda::{self, Agenda, Moment, Wake};
 use crate::backup::Purpose;
 use crate::config::Settings;
+use crate::config::settings::Schedule;
 use crate::cycle::{self, Look, NotNow};
 use crate::format::text;
 use crate::guard::Attended;
@@ -44,11 +45,16 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
     let started = Instant::now();
     recover(&host)?;
     look(&host, &settings, started);
-    let mut agenda = Agenda::new(settings.schedule.clone(), host.now());
+    let offset = |schedule: &Schedule| {
+        let (machine, node) = (host.machine_id(), host.node_name());
+        agenda::offset(settings.spread, schedule, &machine, &node, host.now())
+    };
+    let new = |schedule: &Schedule, last| Agenda::new(schedule.clone(), offset(schedule), last, moment(&host));
+    let mut agenda = new(&settings.schedule, None);
     if let Some(wait) = pending::next_try(&pending::read(&host), &settings.windows, host.now()) {
         agenda.retry(host.now(), wait);
     }
-    let mut sets = settings.backup.schedule.clone().map(|it| Agenda::new(it, host.now()));
+    let mut sets = settings.backup.schedule.as_ref().map(|it| new(it, None));
     notify::ready();
     idle(&agenda);
     loop {
@@ -64,12 +70,12 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
                 warn!("{failure}");
             }
         }
-        if let Some(Wake::Cycle) = sets.as_mut().and_then(|sets| sets.wake(host.now())) {
+        if let Some(Wake::Cycle) = sets.as_mut().and_then(|sets| sets.wake(moment(&host))) {
             notify::status("Taking a backup");
             in_background(&host, &settings, &mut ticker, take_set).await;
             idle(&agenda);
         }
-        match agenda.wake(host.now()) {
+        match agenda.wake(moment(&host)) {
             None => continue,
             Some(Wake::Look) => look(&host, &settings, started),
             Some(Wake::Cycle) => {
@@ -88,6 +94,13 @@ async fn daemon(host: Host, settings: Settings) -> Result<(), Failure> {
     notify::stopping();
     info!("ends");
     Ok(())
+}
+
+fn moment(host: &Host) -> Moment {
+    Moment {
+        now: host.now(),
+        uptime: host.uptime(),
+    }
 }
 
 /// What an earlier process left. While another one is at work, that one takes care of it.
