@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::Settings;
 use crate::config::settings::Schedule;
-use crate::config::window;
+use crate::config::window::{self, Window};
 use crate::format::digest::sha256;
 use crate::model::Timestamp;
-use crate::plan::Plan;
 
 /// At least this often the node is looked at, whatever the schedule says and however the clock moves.
 const LOOK_EVERY: time::Duration = time::Duration::DAY;
@@ -43,7 +41,10 @@ pub struct Agenda {
     schedule: Schedule,
     offset: Duration,
     next: Option<Timestamp>,
-    last_look: Moment,
+    /// When it was looked at last, by the clock that nobody can set.
+    last_look: i64,
+    /// When it is looked at next.
+    look_at: Timestamp,
     last_tick: Timestamp,
 }
 
@@ -61,7 +62,8 @@ impl Agenda {
             next: missed.into_iter().chain(regular).min(),
             schedule,
             offset,
-            last_look: moment,
+            last_look: moment.uptime,
+            look_at: now + LOOK_EVERY,
             last_tick: now,
         }
     }
@@ -73,8 +75,12 @@ impl Agenda {
 
     /// When the node is looked at next, at the latest.
     pub fn next_look(&self) -> Timestamp {
-        let daily = self.last_look.now + LOOK_EVERY;
-        self.next.map_or(daily, |next| next.min(daily))
+        self.next.map_or(self.look_at, |next| next.min(self.look_at))
+    }
+
+    /// A look could not be finished: it is taken again after `wait` at the latest.
+    pub fn look_again(&mut self, now: Timestamp, wait: time::Duration) {
+        self.look_at = self.look_at.min(now + wait);
     }
 
     /// A cycle was deferred: it is tried again after `wait` at the latest.
@@ -88,19 +94,20 @@ impl Agenda {
         let now = moment.now;
         if now < self.last_tick - STEP {
             self.next = after(&self.schedule, self.offset, now);
-            self.last_look.now = self.last_look.now.min(now);
+            self.look_at = self.look_at.min(now + LOOK_EVERY);
         }
         self.last_tick = now;
-        let since = time::Duration::seconds(moment.uptime.saturating_sub(self.last_look.uptime));
+        let since = time::Duration::seconds(moment.uptime.saturating_sub(self.last_look));
         let wake = if self.next.is_some_and(|next| now >= next) {
             self.next = after(&self.schedule, self.offset, now);
             Wake::Cycle
-        } else if (now - self.last_look.now).max(since) >= LOOK_EVERY {
+        } else if now >= self.look_at || since >= LOOK_EVERY {
             Wake::Look
         } else {
             return None;
         };
-        self.last_look = moment;
+        self.last_look = moment.uptime;
+        self.look_at = now + LOOK_EVERY;
         Some(wake)
     }
 }
@@ -123,19 +130,19 @@ pub fn offset(spread: Duration, schedule: &Schedule, machine_id: &str, node: &st
     Duration::from_secs(number.checked_rem(within).unwrap_or(0))
 }
 
-/// Until when the renewals of a plan wait for a maintenance window; none: they may be done now.
-pub fn waits_until(plan: &Plan, settings: &Settings) -> Option<Timestamp> {
-    let may_wait = plan.renewals().next().is_some() && !plan.is_urgent(settings.urgent_before);
-    if may_wait && !window::is_open(&settings.windows, plan.at) {
-        window::next(&settings.windows, plan.at)
-    } else {
+/// Until when what is not urgent waits for a maintenance window; none: it need not.
+pub fn waits_until(windows: &[Window], now: Timestamp) -> Option<Timestamp> {
+    if window::is_open(windows, now) {
         None
+    } else {
+        window::next(windows, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
     use crate::config::file::Source;
     use time::macros::datetime;
 
