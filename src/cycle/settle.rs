@@ -122,6 +122,7 @@ pub(super) fn settle(host: &Host, settings: &Settings, transaction: Transaction<
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => restart::bring(host, settings, &inventory, &change.steps, &change.before, change.stakes),
     };
+    outcome.proven.extend(unknown_readers(&inventory, change));
     let failure = failure.or_else(|| people(host, &inventory, change, &mut outcome).err());
     let Some(failure) = failure else {
         close(transaction, &mut outcome);
@@ -154,6 +155,25 @@ fn broken(inventory: &Inventory, name: &str) -> Option<String> {
             .map(|reason| format!("cannot use the renewed {name}: {reason}")),
         None => Some(format!("cannot use the renewed {name}: it cannot be read back")),
     }
+}
+
+/// Readers that should be here and are not: their manifests are missing, broken, or there twice.
+fn unknown_readers(inventory: &Inventory, change: &Change) -> Vec<Proven> {
+    let is_known = |reader: &String| change.steps.iter().any(|step| step.reader == *reader);
+    let credentials = inventory
+        .credentials
+        .iter()
+        .filter(|c| change.names.contains(&c.spec.name));
+    let unknown = credentials.flat_map(|credential| {
+        let readers = credential.spec.readers.iter().filter(|reader| !is_known(reader));
+        readers.map(|reader| Proven {
+            reader: Some(reader.clone()),
+            credential: credential.spec.name.clone(),
+            proof: Proof::Pending,
+            note: Some(format!("there is no manifest of {reader} that can be used")),
+        })
+    });
+    unknown.collect()
 }
 
 /// What people and tools log in with: kubecertd logs in itself, where an API server runs.

@@ -23,6 +23,8 @@ pub struct Reader {
     pub manifest: Option<Manifest>,
     /// Where the configuration says that it serves.
     pub probe: Option<SocketAddr>,
+    /// Where it says by plain HTTP whether it is well, if its manifest does not tell: the kubelet's.
+    pub health: Option<SocketAddr>,
 }
 
 /// All readers, in the order in which they are restarted. A pod whose name is there twice is none: nobody knows which of the manifests the
@@ -41,6 +43,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
         },
         manifest: Some(pod.manifest.clone()),
         probe: None,
+        health: None,
     });
     let kubelet = Reader {
         name: KUBELET.into(),
@@ -50,6 +53,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
         },
         manifest: None,
         probe: None,
+        health: scan.kubelet_health,
     };
     let mut all: Vec<Reader> = pods.chain([kubelet]).collect();
     for spec in &scan.readers {
@@ -65,6 +69,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
                 means: means.clone(),
                 manifest: None,
                 probe: spec.probe,
+                health: None,
             });
         }
     }

@@ -124,6 +124,7 @@ mod tests {
             means: means.clone(),
             manifest: Some(Manifest::parse(&text).unwrap()),
             probe: None,
+            health: None,
         };
         let mut step = ReaderStep {
             reader: component.into(),

@@ -1,6 +1,7 @@
 //! One attempt to restart one reader: the change, the end of the old process, the new one, its health, its proofs; each wait with a deadline.
 
 use std::fmt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -78,7 +79,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reader: &'a Reader,
     pub(super) questions: &'a [Probe],
     /// Whether a process that is killed now would be started again.
-    pub(super) may_kill: fn(&Host) -> bool,
+    pub(super) may_kill: &'a dyn Fn() -> bool,
 }
 
 /// Why an attempt came to nothing.
@@ -92,32 +93,52 @@ pub(super) enum Missed {
 }
 
 impl Attempt<'_> {
-    /// Gives the proofs, and the seconds that it took.
-    pub(super) fn by(&self, by: By) -> Result<(Vec<Proven>, f64), Missed> {
+    /// Gives the proofs, and the seconds that it took. `with` is parked along with a manifest that is parked; `meanwhile` is done once the old
+    /// process is gone, and before the manifest comes back.
+    pub(super) fn around(
+        &self,
+        by: By,
+        with: Option<&Path>,
+        meanwhile: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(Vec<Proven>, f64), Missed> {
         let old = self.processes();
         let begun = Instant::now();
-        let deadline = begun + self.rules.timeout;
-        self.change(by, &old, deadline)?;
-        let is_same_process = by == By::Unit { reload: true };
-        let proven = self.wait(if is_same_process { &[] } else { &old }, begun, deadline)?;
-        Ok((proven, begun.elapsed().as_secs_f64()))
-    }
-
-    fn change(&self, by: By, old: &[Process], deadline: Instant) -> Result<(), Missed> {
-        let (host, limit) = (self.host, self.rules.timeout);
+        let limit = self.rules.timeout;
+        let host = self.host;
         let done = match (&self.reader.means, by) {
             (Means::Pod { manifest }, By::Manifest(Method::Park)) => {
-                park::park(host, manifest).map_err(Missed::Failed)?;
-                let gone = self.wait_until_gone(old, deadline);
-                // Whatever happened meanwhile: it comes back.
-                park::unpark(host, manifest).map_err(Missed::Failed)?;
-                return gone;
+                self.parked(manifest, with, &old, begun + limit, meanwhile)?;
+                Ok(())
             }
             (Means::Pod { manifest }, _) => static_pod::touch(host, manifest),
             (Means::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
             (Means::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
         };
-        done.map_err(Missed::Failed)
+        done.map_err(Missed::Failed)?;
+        let is_same_process = by == By::Unit { reload: true };
+        let deadline = Instant::now() + self.rules.timeout;
+        let proven = self.wait(if is_same_process { &[] } else { &old }, begun, deadline)?;
+        Ok((proven, begun.elapsed().as_secs_f64()))
+    }
+
+    fn parked(
+        &self,
+        manifest: &Path,
+        with: Option<&Path>,
+        old: &[Process],
+        deadline: Instant,
+        meanwhile: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Missed> {
+        let all = || std::iter::once(manifest).chain(with);
+        let gone = all()
+            .try_for_each(|one| park::park(self.host, one))
+            .map_err(Missed::Failed)
+            .and_then(|()| self.wait_until_gone(old, deadline));
+        let done = gone.and_then(|()| meanwhile().map_err(Missed::Failed));
+        // Whatever happened meanwhile: they come back, what others need first, and one that does not come back keeps no other.
+        let back = all().collect::<Vec<_>>().into_iter().rev();
+        let back = back.map(|one| park::unpark(self.host, one).map_err(Missed::Failed));
+        back.fold(done, |done, one| done.and(one))
     }
 
     fn processes(&self) -> Vec<Process> {
@@ -139,7 +160,7 @@ impl Attempt<'_> {
     fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, Missed> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
         let is_pod = matches!(self.reader.means, Means::Pod { .. });
-        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)(self.host) {
+        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)() {
             for process in &left {
                 if self.host.kill(process).map_err(Missed::Failed)? {
                     info!(

@@ -15,16 +15,16 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::info;
 
-use crate::catalog::readers::{KUBELET, Means};
+use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
 use crate::config::Settings;
-use crate::config::settings::Scope;
+use crate::config::settings::{Method, Scope};
 use crate::config::window;
 use crate::host::Host;
 use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
-use crate::verify::probes::{self, KUBELET_HEALTH};
+use crate::verify::probes;
 use crate::verify::{Proof, Proven, is_well, prove};
 use attempt::{Attempt, Missed};
 use pending::Pending;
@@ -126,13 +126,19 @@ pub fn before(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Befor
     });
     Before {
         readers: readers.collect(),
-        kubelet: kubelet_answers(host),
+        kubelet: kubelet_answers(host, inventory),
     }
 }
 
-/// A stopped or frozen kubelet makes no pod anew, and a process that is ended then stays away.
-fn kubelet_answers(host: &Host) -> bool {
-    !host.processes(&[KUBELET]).is_empty() && is_well(host, &KUBELET_HEALTH).is_ok()
+/// A stopped or frozen kubelet makes no pod anew, and a process that is ended then stays away. One that does not say whether it is well is
+/// taken to be when it runs.
+fn kubelet_answers(host: &Host, inventory: &Inventory) -> bool {
+    let health = inventory
+        .readers
+        .iter()
+        .find(|reader| reader.name == KUBELET)
+        .and_then(probes::health);
+    !host.processes(&[KUBELET]).is_empty() && health.is_none_or(|health| is_well(host, &health).is_ok())
 }
 
 fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader> {
@@ -157,8 +163,10 @@ pub fn bring(
         before,
         stakes,
     };
-    for step in steps {
-        if let Err(failure) = bringing.one(step, &mut outcome) {
+    let inner = bringing.taken_out_together(steps);
+    for step in steps.iter().filter(|step| Some(*step) != inner) {
+        let around = inner.filter(|_| step.reader == APISERVER);
+        if let Err(failure) = bringing.one(step, around, &mut outcome) {
             return (outcome, Some(failure));
         }
     }
@@ -174,7 +182,22 @@ struct Bringing<'a> {
 }
 
 impl Bringing<'_> {
-    fn one(&self, step: &ReaderStep, outcome: &mut Outcome) -> Result<(), Failure> {
+    /// etcd's step, where it is parked while the API server is: a kubelet that tells an API server without etcd about etcd's new pod waits for
+    /// the answer, half a minute (measured on 1.20), and is told at once that nobody is there where there is none.
+    fn taken_out_together<'s>(&self, steps: &'s [ReaderStep]) -> Option<&'s ReaderStep> {
+        let parks = |name: &str| {
+            let step = steps.iter().find(|step| step.reader == name && step.restarts())?;
+            let is_pod = matches!(step.means, Means::Pod { .. });
+            let reader = reader(self.inventory, step)?;
+            (is_pod && self.waits(step).is_none() && self.cannot(reader).is_none()).then_some(step)
+        };
+        let rules = &self.settings.restart;
+        let both = parks(ETCD).filter(|_| parks(APISERVER).is_some());
+        both.filter(|_| rules.method == Method::Park && rules.scope != Scope::Never)
+    }
+
+    /// Brings one reader to its credentials; `around` is the step that is taken while it is away.
+    fn one(&self, step: &ReaderStep, around: Option<&ReaderStep>, outcome: &mut Outcome) -> Result<(), Failure> {
         // A manifest that was restored, or taken away, by somebody else.
         let Some(reader) = reader(self.inventory, step) else {
             return self.later(step, format!("{} is no longer known here", step.reader), outcome);
@@ -222,7 +245,7 @@ impl Bringing<'_> {
             }
             return self.later(step, reason, outcome);
         }
-        self.restart(step, reader, &questions, outcome)
+        self.restart(step, reader, &questions, around, outcome)
     }
 
     /// Why the restart is put off though it could be done now.
@@ -262,6 +285,7 @@ impl Bringing<'_> {
         step: &ReaderStep,
         reader: &Reader,
         questions: &[probes::Probe],
+        mut around: Option<&ReaderStep>,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let mut last = String::new();
@@ -272,10 +296,20 @@ impl Bringing<'_> {
                 rules: &self.settings.restart,
                 reader,
                 questions,
-                may_kill: kubelet_answers,
+                may_kill: &|| kubelet_answers(self.host, self.inventory),
             };
-            let done = attempt.by(method);
-            if !matches!(done, Err(Missed::Failed(_))) {
+            let inner = around.take();
+            let with = inner.and_then(|inner| match &inner.means {
+                Means::Pod { manifest } => Some(manifest.as_path()),
+                Means::Unit { .. } | Means::Exec { .. } => None,
+            });
+            let done = attempt.around(method, with, || match inner {
+                Some(inner) => self.one(inner, None, outcome),
+                None => Ok(()),
+            });
+            // Nothing has happened to a pod whose manifest could not be changed; of a command nobody knows.
+            let is_pod = matches!(step.means, Means::Pod { .. });
+            if inner.is_some() || !is_pod || !matches!(done, Err(Missed::Failed(_))) {
                 outcome.attempted.push(step.reader.clone());
             }
             match done {

@@ -13,8 +13,11 @@ use crate::model::{Failure, Unread};
 /// The record's name in the state folder: the manifests that are parked.
 const RECORD: &str = "parked.json";
 
-/// Takes a manifest out. It must be one that can come back with its annotation.
+/// Takes a manifest out. It must be one that can come back with its annotation. One that is out already stays so.
 pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
+    if !host.exists(manifest) && host.exists(&beside(manifest, "parked")) {
+        return Ok(());
+    }
     annotated(host, manifest, manifest)?;
     let mut all = read(host)?;
     if !all.iter().any(|parked| parked == manifest) {

@@ -76,13 +76,6 @@ pub struct Health {
     pub tls: bool,
 }
 
-/// The kubelet's `healthzPort` (default of kubelet.config.k8s.io/v1beta1).
-pub const KUBELET_HEALTH: Health = Health {
-    address: local(10_248),
-    path: "/healthz",
-    tls: false,
-};
-
 const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
@@ -96,7 +89,11 @@ pub fn health(reader: &Reader) -> Option<Health> {
     };
     let manifest = reader.manifest.as_ref();
     match reader.name.as_str() {
-        KUBELET => Some(KUBELET_HEALTH),
+        KUBELET => reader.health.map(|address| Health {
+            address: reachable(address),
+            path: "/healthz",
+            tls: false,
+        }),
         APISERVER => served_at(manifest?, 6443).map(|address| secure("/readyz", address)),
         CONTROLLER_MANAGER => served_at(manifest?, 10_257).map(|address| secure("/healthz", address)),
         SCHEDULER => served_at(manifest?, 10_259).map(|address| secure("/healthz", address)),
@@ -288,6 +285,7 @@ mod tests {
             means: crate::catalog::readers::Means::Pod { manifest: "/m".into() },
             manifest: Some(manifest(name, flags)),
             probe: None,
+            health: None,
         };
         let etcd = health(&reader(ETCD, "--listen-metrics-urls=http://127.0.0.1:2381")).unwrap();
         assert_eq!((etcd.address.port(), etcd.path, etcd.tls), (2381, "/health", false));

@@ -80,7 +80,8 @@ fn does_not_come_up(node: &Node) {
 fn refuses_the_new_clients(node: &Node) {
     another_ca(node, "ca", "old-ca.crt");
     change_flag(node, "client-ca-file", &format!("{PKI}/old-ca.crt"));
-    let renewal = Renewal::of(node, "[restart]\nscope = \"needed\"\ntimeout = \"30s\"\n");
+    let names = ["admin.conf", "controller-manager.conf"];
+    let renewal = Renewal::of_these(node, "[restart]\nscope = \"needed\"\ntimeout = \"30s\"\n", &names);
     is_put_back(node, &renewal);
     change_flag(node, "client-ca-file", &format!("{PKI}/ca.crt"));
 }

@@ -1,6 +1,9 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
+mod signs;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::catalog::readers::ReaderSpec;
@@ -9,8 +12,8 @@ use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::yaml;
 use crate::host::{Host, write};
-use crate::memory::{self, LastLook};
-use crate::model::{File, Process, Read, Timestamp, Unread};
+use crate::model::{File, Read, Timestamp, Unread};
+pub use signs::{Running, Signs, running, signs};
 
 /// Bytes of a file with certificates or keys. Real ones are a hundred times smaller.
 const LARGEST_PEM: u64 = 1 << 20;
@@ -38,6 +41,8 @@ pub struct Scan {
     pub authorities: Vec<AuthoritySpec>,
     /// The kubelet's `staticPodPath`, or the configured folder.
     pub manifests_folder: PathBuf,
+    /// Where the kubelet says whether it is well; none where it does not.
+    pub kubelet_health: Option<SocketAddr>,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
@@ -47,25 +52,6 @@ pub struct Scan {
     files: BTreeMap<PathBuf, Read>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
-}
-
-/// Signs that somebody else is at work, and what is known of the clock.
-#[derive(Debug, Clone, Default)]
-pub struct Signs {
-    /// The process id of a running kubeadm.
-    pub kubeadm: Option<u32>,
-    /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
-    pub staged: Vec<PathBuf>,
-    /// Files of credentials and CAs that changed less than a minute ago, and not by us.
-    pub fresh: Vec<PathBuf>,
-    /// Whether systemd says that the clock is synchronised; none where it does not say.
-    pub synchronised: Option<bool>,
-    /// The last look that the daemon recorded.
-    pub last_look: Option<LastLook>,
-    /// This boot.
-    pub boot_id: String,
-    /// Seconds since boot.
-    pub uptime: i64,
 }
 
 impl Scan {
@@ -109,12 +95,16 @@ fn look_at(
     let mut files = BTreeMap::new();
     let extra = settings.extra.iter().flat_map(|extra| expand(host, extra, &mut files));
     let extra: Vec<_> = extra.collect();
+    let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet_config(host, settings));
     let mut scan = Scan {
         at: host.now(),
         specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
         authorities: catalog::authorities(&settings.paths.pki, &settings.authorities),
         manifests: Vec::new(),
-        manifests_folder: manifests_folder(host, settings),
+        manifests_folder: configured
+            .or(kubelet.static_pods)
+            .unwrap_or_else(|| settings.paths.kubernetes.join("manifests")),
+        kubelet_health: kubelet.health,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
         files,
@@ -151,18 +141,39 @@ fn too_many(what: &str, number: usize) -> Unread {
     Unread::Because(format!("{what} {number} files, and no more than {MOST_FILES} are read"))
 }
 
-/// `staticPodPath` of the kubelet's configuration (kubelet.config.k8s.io/v1beta1); kubeadm's folder where it says nothing.
-fn manifests_folder(host: &Host, settings: &Settings) -> PathBuf {
-    let from_kubelet = || {
+/// What the kubelet's configuration says (kubelet.config.k8s.io/v1beta1).
+struct KubeletConfig {
+    static_pods: Option<PathBuf>,
+    health: Option<SocketAddr>,
+}
+
+/// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
+/// 0 means none.
+fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
+    let read = || {
         let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
-        let value = yaml::parse(config.ok()?.bytes.text().ok()?).ok()?;
-        let path = PathBuf::from(value.get("staticPodPath")?.as_str()?);
-        path.is_absolute().then_some(path)
+        yaml::parse(config.ok()?.bytes.text().ok()?).ok()
     };
-    let configured = settings.paths.manifests.clone();
-    configured
-        .or_else(from_kubelet)
-        .unwrap_or_else(|| settings.paths.kubernetes.join("manifests"))
+    let config = read().unwrap_or_default();
+    let static_pods = config
+        .get("staticPodPath")
+        .and_then(|path| path.as_str())
+        .map(PathBuf::from);
+    let port = config
+        .get("healthzPort")
+        .and_then(|port| port.as_u64())
+        .unwrap_or(10_248);
+    let address = config
+        .get("healthzBindAddress")
+        .and_then(|address| address.as_str()?.parse().ok());
+    let address: IpAddr = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    KubeletConfig {
+        static_pods: static_pods.filter(|path| path.is_absolute()),
+        health: u16::try_from(port)
+            .ok()
+            .filter(|port| *port != 0)
+            .map(|port| SocketAddr::new(address, port)),
+    }
 }
 
 /// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
@@ -322,57 +333,5 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         let others = of_file.into_iter().flatten();
         let others = others.filter(|name| **name != file.real).take(MOST_NAMES).cloned();
         file.names = std::iter::once(file.real.clone()).chain(others).collect();
-    }
-}
-
-/// A reader's process.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
-    /// The reader.
-    pub reader: String,
-    /// When it started, by the wall clock of now.
-    pub started: Timestamp,
-}
-
-/// Which of these programs run.
-pub fn running(host: &Host, programs: &[&str]) -> Vec<Running> {
-    let processes = host.processes(programs).into_iter();
-    let started = |process: Process| {
-        Some(Running {
-            started: host.started(&process)?,
-            reader: process.program,
-        })
-    };
-    processes.filter_map(started).collect()
-}
-
-/// Gathers what the guard wants to know, after a look.
-pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
-    let staging = settings.paths.kubernetes.join("tmp");
-    let hour_ago = scan.at - time::Duration::HOUR;
-    let staged = host
-        .names(&staging)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|name| staging.join(name));
-    let ours = memory::wrote(host);
-    let is_fresh = |file: &&File| {
-        let age = scan.at - file.identity.modified;
-        age.abs() < time::Duration::MINUTE && !ours(file)
-    };
-    Signs {
-        kubeadm: host.running("kubeadm"),
-        staged: staged.filter(|path| host.changed_since(path, hour_ago)).collect(),
-        fresh: scan
-            .files
-            .values()
-            .flatten()
-            .filter(is_fresh)
-            .map(|file| file.real.clone())
-            .collect(),
-        synchronised: host.synchronised(),
-        last_look: memory::last_look(host),
-        boot_id: host.boot_id(),
-        uptime: host.uptime(),
     }
 }

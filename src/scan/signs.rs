@@ -1,0 +1,80 @@
+//! What else is to be known before something is done: who runs, who else is at work, and whether the clock can be trusted.
+
+use std::path::PathBuf;
+
+use super::Scan;
+use crate::config::Settings;
+use crate::host::Host;
+use crate::memory::{self, LastLook};
+use crate::model::{File, Process, Timestamp};
+
+/// Signs that somebody else is at work, and what is known of the clock.
+#[derive(Debug, Clone, Default)]
+pub struct Signs {
+    /// The process id of a running kubeadm.
+    pub kubeadm: Option<u32>,
+    /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
+    pub staged: Vec<PathBuf>,
+    /// Files of credentials and CAs that changed less than a minute ago, and not by us.
+    pub fresh: Vec<PathBuf>,
+    /// Whether systemd says that the clock is synchronised; none where it does not say.
+    pub synchronised: Option<bool>,
+    /// The last look that the daemon recorded.
+    pub last_look: Option<LastLook>,
+    /// This boot.
+    pub boot_id: String,
+    /// Seconds since boot.
+    pub uptime: i64,
+}
+
+/// A reader's process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    /// The reader.
+    pub reader: String,
+    /// When it started, by the wall clock of now.
+    pub started: Timestamp,
+}
+
+/// Which of these programs run.
+pub fn running(host: &Host, programs: &[&str]) -> Vec<Running> {
+    let processes = host.processes(programs).into_iter();
+    let started = |process: Process| {
+        Some(Running {
+            started: host.started(&process)?,
+            reader: process.program,
+        })
+    };
+    processes.filter_map(started).collect()
+}
+
+/// Gathers what the guard wants to know, after a look.
+pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
+    let staging = settings.paths.kubernetes.join("tmp");
+    let hour_ago = scan.at - time::Duration::HOUR;
+    let staged = host
+        .names(&staging)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|name| staging.join(name));
+    let ours = memory::wrote(host);
+    let is_fresh = |file: &&File| {
+        let age = scan.at - file.identity.modified;
+        age.abs() < time::Duration::MINUTE && !ours(file)
+    };
+    Signs {
+        kubeadm: host.running("kubeadm"),
+        staged: staged.filter(|path| host.changed_since(path, hour_ago)).collect(),
+        fresh: scan
+            .files
+            .values()
+            .flatten()
+            .filter(is_fresh)
+            .map(|file| file.real.clone())
+            .collect(),
+        synchronised: host.synchronised(),
+        last_look: memory::last_look(host),
+        boot_id: host.boot_id(),
+        uptime: host.uptime(),
+    }
+}
