@@ -140,3 +140,14 @@ fn a_damaged_status_is_none_and_does_not_keep_the_daemon_from_starting() {
     daemon.says("STATUS=Waiting");
     assert_eq!(status(&node)["daemon"]["running"], true);
 }
+
+#[test]
+fn a_look_that_was_put_off_is_a_problem_until_the_next_one() {
+    let node = Node::of(support::ECDSA);
+    node.write("proc/4711/comm", b"kubeadm\n", 0o444);
+    node.configure(RARELY);
+    let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
+    daemon.says("STATUS=Waiting");
+    let problem = "nothing is decided yet: not now: kubeadm is running (pid 4711)";
+    assert_eq!(status(&node)["problems"], Value::from(vec![problem]));
+}

@@ -36,7 +36,8 @@ pub fn start(level: LevelFilter) {
             .without_time()
             .fmt_fields(debug_fn(|out, field, value| match field.name() {
                 "message" => write!(out, "{value:?}"),
-                "message_id" => Ok(()),
+                // The message says what the reason is.
+                "message_id" | "reason" => Ok(()),
                 name => write!(out, " {name}={value:?}"),
             }))
             // A log that cannot be written must not stop the work.

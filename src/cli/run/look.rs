@@ -29,7 +29,7 @@ impl Daemon {
                 if matches!(&not_now, NotNow::Deferred(deferred) if deferred.doubtful_clock) {
                     self.agenda.look_again(self.host.now(), self.wait(&not_now));
                 }
-                tell::deferred("nothing is decided yet", not_now);
+                self.problems = vec![tell::deferred("nothing is decided yet", not_now)];
             }
         }
     }

@@ -90,10 +90,12 @@ pub(super) fn not_writable(folder: &Path, reason: &str, known: &[String]) -> Str
     line
 }
 
-/// Why there is none now.
-pub(super) fn deferred(what: &str, not_now: NotNow) {
+/// Why there is none now. Gives the line that it says.
+pub(super) fn deferred(what: &str, not_now: NotNow) -> String {
     let failure = not_now.failure();
-    warn!(message_id = events::DEFERRED, reason = %failure, "{what}: {failure}");
+    let line = format!("{what}: {failure}");
+    warn!(message_id = events::DEFERRED, reason = %failure, "{line}");
+    line
 }
 
 /// What a cycle did: an event for each credential and each reader, and one line for all of it.

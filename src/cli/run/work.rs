@@ -172,7 +172,8 @@ impl Daemon {
             Ok(look) => look,
             Err(not_now) => {
                 self.again(extent, self.wait(&not_now));
-                return tell::deferred("no cycle now", not_now);
+                tell::deferred("no cycle now", not_now);
+                return;
             }
         };
         let opens = agenda::waits_until(&settings.windows, host.now());
