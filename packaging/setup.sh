@@ -33,6 +33,8 @@ need faketime libfaketime
 need etcd-server has etcd
 need etcd-client has etcdctl
 need strace has strace
+# journalctl reads the catalog.
+need systemd has journalctl
 need attr has setfattr
 need acl has setfacl
 need mount has mount

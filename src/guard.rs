@@ -42,6 +42,26 @@ impl Cleared {
         &self.plan
     }
 
+    /// Leaves alone what has more than `urgent_before` left, for this reason. True if there was something.
+    pub fn put_off(&mut self, urgent_before: Duration, reason: &str) -> bool {
+        let urgent = self.plan.at + urgent_before;
+        let mut waiting = Vec::new();
+        for item in &mut self.plan.items {
+            let is_urgent = item.expires.is_some_and(|ends| ends < urgent);
+            if matches!(item.decision, Decision::Renew { .. }) && !is_urgent {
+                item.decision = Decision::Leave(reason.to_owned());
+                waiting.push(item.name.clone());
+            }
+        }
+        for item in &mut self.plan.items {
+            if matches!(&item.decision, Decision::With(other) if waiting.contains(other)) {
+                item.decision = Decision::Leave(reason.to_owned());
+            }
+        }
+        self.plan.forget_idle_readers();
+        !waiting.is_empty()
+    }
+
     /// Takes a credential out of it that turned out not to be replaceable. False if it was not to be renewed.
     pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
         let mut items = self.plan.items.iter_mut();
@@ -91,11 +111,7 @@ pub fn check(
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
     if let Attended::Unattended { .. } = attended {
         let wait = |reason| Deferred { reason, doubtful_clock };
-        let urgent = plan.at + settings.urgent_before;
-        let is_urgent = plan
-            .renewals()
-            .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent));
-        if !others.is_empty() && !is_urgent {
+        if !others.is_empty() && !plan.is_urgent(settings.urgent_before) {
             return Err(wait(others.join("; ")));
         }
         let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));

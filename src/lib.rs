@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod events;
 pub mod model;
 
 pub mod catalog;

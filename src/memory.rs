@@ -1,15 +1,17 @@
 //! What is remembered between runs: the last look (to notice a jump of the clock) and the files that we wrote ourselves (so that
 //! we do not take our own work for somebody else's).
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, File, Timestamp};
+use crate::model::{Failure, File, Timestamp, Unread};
 
 const LAST_LOOK: &str = "last-look.json";
 const WRITTEN: &str = "written.json";
+const DAEMON: &str = "daemon.json";
 
 /// When the daemon last looked, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +33,30 @@ struct Written {
     inode: u64,
     /// When it was written, seconds since 1970.
     modified: i64,
+}
+
+/// What the daemon knows from its earlier runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Daemon {
+    /// When the last cycle of the schedule ended, seconds since 1970.
+    pub last_cycle: Option<i64>,
+    /// What was warned about last, and when (seconds since 1970), by the credential's name.
+    pub told: BTreeMap<String, (String, i64)>,
+}
+
+/// What the daemon recorded; none on a node where it never ran. A record that does not parse says that it did.
+pub fn daemon(host: &Host) -> Option<Daemon> {
+    match host.read_own(&host.state(DAEMON)) {
+        Ok(file) => Some(serde_json::from_slice(&file.bytes).unwrap_or_default()),
+        Err(Unread::Missing) => None,
+        Err(Unread::Because(_)) => Some(Daemon::default()),
+    }
+}
+
+/// Records what the daemon is to know when it runs again.
+pub fn record_daemon(host: &Host, daemon: &Daemon) -> Result<(), Failure> {
+    write(host, DAEMON, daemon)
 }
 
 /// The last look, if one was recorded.

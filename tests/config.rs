@@ -109,6 +109,8 @@ fn every_key_of_the_shipped_file_takes_effect() {
     let changed = "\
 schedule = \"30 4 * * 1\"
 timezone = \"Europe/Dublin\"
+spread = \"30m\"
+first_look = \"act\"
 renew_before = \"40d\"
 urgent_before = \"10d\"
 validity = \"200d\"

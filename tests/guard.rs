@@ -128,14 +128,14 @@ fn a_forward_jump_of_the_clock_is_waited_out_for_one_look() {
 #[test]
 fn what_has_expired_on_every_plausible_clock_is_renewed_on_a_doubtful_one() {
     let node = Node::of(support::ECDSA);
-    // It ended before the other certificates began.
-    let leaf = credential::named("etcd-server");
-    leaf.set_validity(&node, &clock::later(clock::FRESH, -40 * clock::DAY), 10);
-    credential::named("apiserver").make_due(&node);
     node.configure("schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\n");
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("READY=1");
     drop(daemon);
+    // It ended before the other certificates began.
+    let leaf = credential::named("etcd-server");
+    leaf.set_validity(&node, &clock::later(clock::FRESH, -40 * clock::DAY), 10);
+    credential::named("apiserver").make_due(&node);
     node.configure(OFTEN);
     let old = leaf.material(&node);
     let mut daemon = Daemon::start(&node, &clock::later(clock::FRESH, 5 * clock::DAY), &[]);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Every module and the modules that it uses, in the order of the data. A new arrow is a decision, and is written here.
 const MAY_USE: &str = "
 model:
+events:
 format: model
 catalog:
 config: catalog format model
@@ -22,17 +23,18 @@ verify: catalog format host inventory
 restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
-report: backup catalog format inventory model plan restart restore verify
-agenda: config model
-cycle: backup catalog config format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle format guard host inventory memory model plan report restart restore scan
+report: backup catalog config format inventory model plan restart restore verify
+agenda: config format model
+cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
+cli: agenda backup config cycle events format guard host inventory memory model plan report restart restore scan
 lib:
 main:
 ";
 
 /// Rooms without effects.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "model",
+    "events",
     "format",
     "catalog",
     "config",

@@ -22,13 +22,13 @@ pub struct Context {
 }
 
 impl Context {
-    /// Fails only when signals cannot be caught or the root is no folder.
-    pub fn new(root: &Path, config: &Path) -> Result<Self, Failure> {
+    /// Fails only when signals cannot be caught or the root is no folder. SIGHUP ends what runs `on_terminal`.
+    pub fn new(root: &Path, config: &Path, on_terminal: bool) -> Result<Self, Failure> {
         let root = root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
             Failure::new(format!("cannot use --root {}: it is no folder", root.display()))
                 .exit(crate::model::Exit::Usage)
         })?;
-        let stop = Stop::on_signals().map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
+        let stop = Stop::on_signals(on_terminal).map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
         Ok(Self {
             host: Host::new(root, stop),
             config: config.to_owned(),

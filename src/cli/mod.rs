@@ -9,6 +9,7 @@ mod recover;
 mod renew;
 mod restore;
 mod run;
+mod status;
 
 use std::path::PathBuf;
 
@@ -44,6 +45,8 @@ enum Verb {
     Renew(renew::Arguments),
     /// Run as the daemon
     Run,
+    /// Show what the daemon did last, will do next, and what is wrong
+    Status(status::Arguments),
     /// Finish or undo what an interrupted renewal left
     Recover,
     /// Take, list, verify and remove backups
@@ -60,12 +63,13 @@ enum Verb {
 pub fn main() -> Exit {
     host::no_core_dumps();
     let arguments = Arguments::parse();
-    let context = context::Context::new(&arguments.root, &arguments.config);
+    let context = context::Context::new(&arguments.root, &arguments.config, !matches!(arguments.verb, Verb::Run));
     let done = match arguments.verb {
         Verb::CheckExpiration(a) => context.and_then(|c| check_expiration::run(&c, &a)),
         Verb::Plan(a) => context.and_then(|c| plan::run(&c, &a)),
         Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
         Verb::Run => context.and_then(run::run),
+        Verb::Status(a) => context.and_then(|c| status::run(&c, &a)),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
         Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
         Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),

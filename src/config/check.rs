@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
-use std::time::Duration;
 
 use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
-use super::settings::{Method, Paths, Restart, Schedule, Scope, Settings};
-use super::values::{cron, duration, one_of, path, path_or_auto, seconds};
+use super::settings::{FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
+use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds};
 use crate::catalog;
 
 impl Settings {
@@ -27,17 +26,18 @@ impl Settings {
         let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
         let urgent_before = c.text("urgent_before", |f| &f.urgent_before, "7d", duration);
         let validity = c.text("validity", |f| &f.validity, "365d", duration);
-        let clock_wait = c.text(
-            "clock_wait",
-            |f| &f.clock_wait,
-            "15m",
-            |s| match s {
-                "0s" => Ok(Duration::ZERO),
-                _ => duration(s),
-            },
+        let clock_wait = c.text("clock_wait", |f| &f.clock_wait, "15m", duration_or_none);
+        let spread = c.text("spread", |f| &f.spread, "1h", duration_or_none);
+        let first_look = c.text(
+            "first_look",
+            |f| &f.first_look,
+            "report",
+            |s| one_of(s, FirstLook::ALL, FirstLook::word),
         );
         let settings = Self {
             schedule: Schedule { cron, text, zone },
+            spread,
+            first_look,
             backup: c.backup(zone),
             etcd: c.etcd(),
             renew_before,

@@ -31,6 +31,8 @@ pub type Number = Option<Spanned<i64>>;
 pub struct File {
     pub schedule: Text,
     pub timezone: Text,
+    pub spread: Text,
+    pub first_look: Text,
     pub renew_before: Text,
     pub urgent_before: Text,
     pub validity: Text,

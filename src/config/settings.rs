@@ -15,6 +15,11 @@ use crate::catalog::{AuthoritySpec, Extra};
 pub struct Settings {
     /// When a cycle acts.
     pub schedule: Schedule,
+    /// Within which time after an instant of the schedule this node acts; the agenda cuts it to half of the shortest time between two
+    /// cycles. Default an hour.
+    pub spread: Duration,
+    /// What the first look after the installation does. Default: it only reports.
+    pub first_look: FirstLook,
     /// A credential is due when less than this is left. Default 30 days.
     pub renew_before: Duration,
     /// Below this, guards alert instead of blocking. Default 7 days.
@@ -39,6 +44,28 @@ pub struct Settings {
     pub readers: Vec<ReaderSpec>,
     /// When restarts that may wait are carried out. Default: at once.
     pub windows: Vec<Window>,
+}
+
+/// `first_look`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstLook {
+    /// It says what would be done and when; the next cycle of the schedule does it.
+    Report,
+    /// It is followed by a cycle at once.
+    Act,
+}
+
+impl FirstLook {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Report, Self::Act];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Act => "act",
+        }
+    }
 }
 
 /// A cron schedule in a time zone.

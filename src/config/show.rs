@@ -40,6 +40,8 @@ fn values(s: &Settings, out: &mut String) {
     let lines = [
         format!("schedule = {}", quoted(&s.schedule.text)),
         format!("timezone = {}", quoted(s.schedule.zone.name())),
+        format!("spread = {}", quoted(&duration(s.spread))),
+        format!("first_look = {}", quoted(s.first_look.word())),
         format!("renew_before = {}", quoted(&duration(s.renew_before))),
         format!("urgent_before = {}", quoted(&duration(s.urgent_before))),
         format!("validity = {}", quoted(&duration(s.validity))),

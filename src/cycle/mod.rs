@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::events;
 use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
 use crate::host::Host;
@@ -74,14 +75,21 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
     // Before etcd's manifest comes back: it must find its data.
     if let Some(said) = swap::recover(host)? {
-        warn!("{said}");
+        warn!(message_id = events::RECOVERED, "{said}");
     }
     let recovered = transaction::recover(host, lock)?;
     match &recovered {
         Recovered::Nothing => {}
-        Recovered::Finished => warn!("an interrupted cycle was finished: all its files were in place"),
-        Recovered::Undone(left) if left.is_empty() => warn!("an interrupted cycle was undone: the old files are back"),
+        Recovered::Finished => warn!(
+            message_id = events::RECOVERED,
+            "an interrupted cycle was finished: all its files were in place"
+        ),
+        Recovered::Undone(left) if left.is_empty() => warn!(
+            message_id = events::RECOVERED,
+            "an interrupted cycle was undone: the old files are back"
+        ),
         Recovered::Undone(left) => warn!(
+            message_id = events::RECOVERED,
             "an interrupted cycle was undone, but for files that somebody else changed: {}",
             left.join(", ")
         ),
@@ -156,7 +164,7 @@ fn renew(
     }
     let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
     drop(scan);
-    info!(backup = %backup.folder.display(), "backed up");
+    info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
     let (transaction, change) = loop {

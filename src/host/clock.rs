@@ -40,6 +40,13 @@ impl Host {
         text.map(|text| text.trim().to_owned()).unwrap_or_default()
     }
 
+    /// The id of this machine (machine-id(5)); empty where there is none. Clones of one image may share it.
+    pub fn machine_id(&self) -> String {
+        let file = self.read(Path::new("/etc/machine-id")).ok();
+        file.and_then(|file| Some(file.bytes.text().ok()?.trim().to_owned()))
+            .unwrap_or_default()
+    }
+
     /// Whether systemd says that the clock is synchronised; none where it does not say.
     ///
     /// timedatectl asks over D-Bus; adjtimex(2) would need a hole in the service's sandbox.

@@ -130,7 +130,7 @@ impl Host {
     /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
     pub fn digest_of(&self, real: &Path, progress: &mut Progress) -> Result<String, String> {
         let mut read = || -> io::Result<String> {
-            let file = Forgetful::new(open_file(&self.at(real))?);
+            let file = Forgetful::new(open_file(&self.at(real))?, self.stop.clone());
             let mut digest = Sha256::default();
             pieces(file, |piece| {
                 digest.update(piece);

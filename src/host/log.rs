@@ -2,7 +2,8 @@
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -33,9 +34,16 @@ pub fn start(level: LevelFilter) {
             .with_target(false)
             .with_ansi(false)
             .without_time()
+            .fmt_fields(debug_fn(|out, field, value| match field.name() {
+                "message" => write!(out, "{value:?}"),
+                // The message says what the reason is.
+                "message_id" | "reason" => Ok(()),
+                name => write!(out, " {name}={value:?}"),
+            }))
             // A log that cannot be written must not stop the work.
             .log_internal_errors(false)
-            .with_filter(ours)
+            // A cycle's span is there for its field in the journal.
+            .with_filter(ours.and(filter_fn(|metadata| metadata.is_event())))
     });
     // Fails only when logging was started before, which is fine.
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();

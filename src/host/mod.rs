@@ -13,6 +13,7 @@ pub mod log;
 pub mod notify;
 pub mod processes;
 pub mod progress;
+pub mod publish;
 pub mod schedule;
 pub mod stop;
 pub mod stream;
@@ -44,6 +45,7 @@ impl Host {
 
     /// Where `path`, seen from the root, is for this process.
     fn at(&self, path: &Path) -> PathBuf {
+        self.stop.beat();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 

@@ -19,6 +19,22 @@ pub fn status(text: &str) {
     send(&[NotifyState::Status(&text.replace('\n', " "))]);
 }
 
+/// A new configuration is read; [`ready`] says that this is over. `MONOTONIC_USEC` belongs to it for `Type=notify-reload` (systemd 253), and
+/// means nothing to older ones.
+pub fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(_) => send(&[NotifyState::Reloading]),
+    }
+}
+
+/// Starting or ending takes longer, and goes on: systemd waits so long from now on.
+pub fn extend(by: Duration) {
+    send(&[NotifyState::ExtendTimeoutUsec(
+        u32::try_from(by.as_micros()).unwrap_or(u32::MAX),
+    )]);
+}
+
 /// It is alive.
 pub fn watchdog() {
     send(&[NotifyState::Watchdog]);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::Host;
 use super::files::distrust;
+use super::stop::Stop;
 use crate::model::{Failure, Process, Timestamp};
 
 /// Numbers of fields in proc_pid_stat(5).
@@ -111,7 +112,7 @@ impl Host {
     /// What a program of this machine prints, if it ends well within `limit`: no shell, no environment, no input.
     pub fn output(&self, program: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
         let mut child = spawn(program, arguments, Stdio::piped()).ok()?;
-        wait(&mut child, limit).ok()?;
+        wait(&mut child, limit, &self.stop).ok()?;
         let mut text = String::new();
         child.stdout.take()?.take(4096).read_to_string(&mut text).ok()?;
         Some(text)
@@ -120,7 +121,7 @@ impl Host {
     /// Runs a program of this machine until it ends well, within `limit`: no shell, no environment but a plain PATH, no input.
     /// What it prints goes where our own log goes.
     pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
-        wait(&mut spawn(program, arguments, Stdio::null())?, limit)
+        wait(&mut spawn(program, arguments, Stdio::null())?, limit, &self.stop)
     }
 
     /// Why others than root could change what this program does.
@@ -151,9 +152,10 @@ fn spawn(program: &Path, arguments: &[&str], stdout: Stdio) -> Result<Child, Str
 }
 
 /// Waits for a child of ours; one that takes longer is killed with all that it started.
-fn wait(child: &mut Child, limit: Duration) -> Result<(), String> {
+fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     loop {
+        stop.beat();
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
             Ok(Some(status)) => return Err(format!("it ended with {status}")),

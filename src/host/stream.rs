@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use rustix::fs::{Advice, fadvise};
 
+use super::stop::Stop;
 use super::{Host, failed};
 use crate::format::digest::Sha256;
 use crate::model::Failure;
@@ -44,7 +45,7 @@ impl Host {
     /// Opens a file of any size for reading.
     pub fn open(&self, real: &Path) -> Result<impl Read + use<>, Failure> {
         open_file(&self.at(real))
-            .map(Forgetful::new)
+            .map(|file| Forgetful::new(file, self.stop.clone()))
             .map_err(|e| failed("read", real, &e))
     }
 
@@ -99,16 +100,18 @@ impl Write for NewFile {
 pub(super) struct Forgetful {
     file: fs::File,
     read: u64,
+    stop: Stop,
 }
 
 impl Forgetful {
-    pub(super) fn new(file: fs::File) -> Self {
-        Self { file, read: 0 }
+    pub(super) fn new(file: fs::File, stop: Stop) -> Self {
+        Self { file, read: 0, stop }
     }
 }
 
 impl Read for Forgetful {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        self.stop.beat();
         let count = self.file.read(piece)?;
         let before = self.read;
         self.read += count as u64;

@@ -132,6 +132,13 @@ impl Plan {
         })
     }
 
+    /// Whether what is renewed has expired, or ends within `before`.
+    pub fn is_urgent(&self, before: std::time::Duration) -> bool {
+        let urgent = self.at + before;
+        self.renewals()
+            .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent))
+    }
+
     /// The readers that are restarted.
     pub fn restarts(&self) -> impl Iterator<Item = &ReaderStep> {
         self.readers.iter().filter(|step| step.restarts())

@@ -3,8 +3,10 @@
 pub mod backups;
 pub mod cycle;
 pub mod expiration;
+pub mod notices;
 pub mod plan;
 pub mod restore;
+pub mod status;
 
 use serde::Serialize;
 

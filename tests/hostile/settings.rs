@@ -192,7 +192,7 @@ fn restart() -> impl Strategy<Value = Restart> {
 }
 
 fn file() -> impl Strategy<Value = File> {
-    let top = [text(), text(), text(), text(), text(), text()];
+    let top = [text(), text(), text(), text(), text(), text(), text(), text()];
     let tables = (paths(), backup(), etcd(), restart());
     let lists = (
         vec(ca(), 0..3),
@@ -203,10 +203,21 @@ fn file() -> impl Strategy<Value = File> {
     );
     (top, tables, lists).prop_map(
         |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
-            let [schedule, timezone, renew_before, urgent_before, validity, clock_wait] = top;
+            let [
+                schedule,
+                timezone,
+                spread,
+                first_look,
+                renew_before,
+                urgent_before,
+                validity,
+                clock_wait,
+            ] = top;
             File {
                 schedule,
                 timezone,
+                spread,
+                first_look,
                 renew_before,
                 urgent_before,
                 validity,

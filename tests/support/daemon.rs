@@ -25,7 +25,7 @@ impl Daemon {
         // A second daemon on the same node takes the place of the first.
         let _ = std::fs::remove_file(&socket);
         let notes = UnixDatagram::bind(&socket).unwrap();
-        notes.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        notes.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let log = node.scratch("log");
         let line = [wrapper, &["env"]].concat();
         let mut command = Command::new(line[0]);
@@ -72,13 +72,36 @@ impl Daemon {
         panic!("never said {text:?}, but {:?}; log:\n{}", self.heard, self.log());
     }
 
+    /// Takes in what it says for so long.
+    pub fn listen(&mut self, time: Duration) {
+        let mut buffer = [0; 4096];
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            if let Ok(n) = self.notes.recv(&mut buffer) {
+                self.heard.push(String::from_utf8_lossy(&buffer[..n]).into_owned());
+            }
+        }
+    }
+
+    /// What was heard so far no longer counts.
+    pub fn forget(&mut self) {
+        self.listen(Duration::from_millis(200));
+        self.heard.clear();
+    }
+
+    /// How many of the messages that were heard hold this text.
+    pub fn count(&self, text: &str) -> usize {
+        self.heard.iter().filter(|note| note.contains(text)).count()
+    }
+
     /// Waits until its log holds this text.
     #[track_caller]
     pub fn logs(&mut self, text: &str) {
         let deadline = Instant::now() + DEADLINE;
         while !self.log().contains(text) {
             assert!(Instant::now() < deadline, "never logged {text:?}:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
+            // A socket that nobody reads would hold the daemon up after ten messages (unix(7), max_dgram_qlen).
+            self.listen(Duration::from_millis(20));
         }
     }
 
@@ -88,8 +111,17 @@ impl Daemon {
 
     /// Sends SIGTERM to the daemon itself (`pid` differs from the child's under a wrapper).
     pub fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends SIGHUP, as `systemctl reload` does.
+    pub fn hang_up(&self) {
+        self.signal("-HUP");
+    }
+
+    fn signal(&self, signal: &str) {
         let done = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args([signal, &self.child.id().to_string()])
             .status()
             .unwrap();
         assert!(done.success());

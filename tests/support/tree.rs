@@ -10,6 +10,8 @@ const LARGEST_READ: u64 = 16 << 20;
 
 /// Where kubecertd keeps its own state; not part of the node it looks after.
 pub const STATE: &str = "var/lib/kubecertd";
+/// Where it leaves its status for everybody.
+pub const PUBLIC: &str = "run/kubecertd";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -82,7 +84,9 @@ impl Snapshot {
         changes.retain(|path, change| {
             let folder = after.0.get(path).is_some_and(|entry| entry.kind == Kind::Folder);
             !(is_state(path)
-                || folder && (change == "modified" || change == "added" && STATE.starts_with(path.as_str())))
+                || folder
+                    && (change == "modified"
+                        || change == "added" && [STATE, PUBLIC].iter().any(|own| own.starts_with(path.as_str()))))
         });
         changes
     }
@@ -103,8 +107,11 @@ impl Snapshot {
 }
 
 fn is_state(path: &str) -> bool {
-    path.strip_prefix(STATE)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let is_in = |own| {
+        path.strip_prefix(own)
+            .is_some_and(|rest: &str| rest.is_empty() || rest.starts_with('/'))
+    };
+    is_in(STATE) || is_in(PUBLIC)
 }
 
 impl Entry {

@@ -1,0 +1,56 @@
+//! The public copy of the status: the one thing that every user of the node may read.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use super::{Host, failed, reason};
+use crate::model::{Attributes, Failure};
+
+/// What systemd makes as RuntimeDirectory.
+const RUN: &str = "/run/kubecertd";
+
+impl Host {
+    /// Writes a file that everybody may read, mode 0644, in a folder that everybody may enter.
+    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let run = Path::new(RUN);
+        if !self.is_folder(run) {
+            self.make_folder(run)?;
+            std::fs::set_permissions(self.at(run), std::fs::Permissions::from_mode(0o755))
+                .map_err(|e| failed("open to everybody", run, &e))?;
+        }
+        self.replace(&self.published(name), bytes, &Attributes::plain(0o644))
+    }
+
+    /// Where [`Self::publish`] writes.
+    pub fn published(&self, name: &str) -> PathBuf {
+        Path::new(RUN).join(name)
+    }
+
+    /// Why nothing can be written into this folder, or into the nearest one above it that exists. Asks the kernel, and writes nothing.
+    pub fn cannot_write(&self, folder: &Path) -> Option<String> {
+        let real = self
+            .resolve(folder)
+            .map_or_else(|_| folder.to_owned(), |found| found.real);
+        let existing = real.ancestors().find(|folder| self.exists(folder))?;
+        let refused = access(&self.at(existing), AccessFlags::W_OK).err()?;
+        Some(reason(&io::Error::from(refused)))
+    }
+
+    /// When a process of this machine started, in clock ticks since boot; none for one that has ended. Also for another root: it is where this
+    /// program runs that counts.
+    pub fn started_ticks(&self, pid: u32) -> Option<u64> {
+        Self::new("/".into(), super::stop::Stop::default())
+            .process(i32::try_from(pid).ok()?)
+            .map(|process| process.ticks)
+    }
+
+    /// Who holds the lock now, as they wrote it; none where they have ended. It is not tried: that would keep others from taking it.
+    pub fn lock_holder_now(&self) -> Option<String> {
+        let holder = self.lock_holder()?;
+        let pid = holder.strip_prefix("pid ")?.split(',').next()?.parse().ok()?;
+        self.started_ticks(pid).map(|_| holder)
+    }
+}

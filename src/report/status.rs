@@ -1,0 +1,190 @@
+//! What the daemon knows: a document that it leaves in the state folder and, for every user of the node, in /run. A stable interface; keys are
+//! added, and never change their meaning within one `version`. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Format, json, yaml};
+use crate::format::text;
+use crate::model::{Failure, Timestamp};
+use crate::plan::Plan;
+use crate::restart::pending::Pending;
+
+/// The version of the document.
+pub const VERSION: u32 = 1;
+
+/// The document. Instants are RFC 3339, UTC. Nothing in it is private: no key, no serial number, no content of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// [`VERSION`].
+    pub version: u32,
+    /// When it was written.
+    pub written: String,
+    /// The node's name.
+    pub node: String,
+    /// Who wrote it.
+    pub daemon: Daemon,
+    /// When the node was looked at last.
+    pub last_look: Option<String>,
+    /// The last cycle that was carried out.
+    pub last_cycle: Option<Cycle>,
+    /// When it is looked at next, at the latest.
+    pub next_look: Option<String>,
+    /// When the next cycle acts.
+    pub next_cycle: Option<String>,
+    /// Every credential, as the last look found it.
+    pub credentials: Vec<Credential>,
+    /// Readers that still have to be restarted.
+    pub pending_restarts: Vec<Restart>,
+    /// What a person should know or do, one sentence each.
+    pub problems: Vec<String>,
+    /// Who is at work now; none when nobody is, or where that cannot be seen.
+    pub at_work: Option<String>,
+}
+
+/// The process that wrote it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Daemon {
+    /// It runs.
+    pub running: bool,
+    /// Its process id.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot: with the id it names one process.
+    pub started_ticks: u64,
+}
+
+/// A cycle.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cycle {
+    /// When it ended.
+    pub at: String,
+    /// `CYCLE_ID` of its events in the journal.
+    pub id: String,
+    /// What became of it, in words.
+    pub outcome: String,
+    /// As the exit code of `kubecertd renew`.
+    pub exit: u8,
+    /// The same in one line, with names.
+    pub summary: String,
+}
+
+/// A credential.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Credential {
+    /// Its name.
+    pub name: String,
+    /// `renew`, `leave`, `blocked`, `missing` or `unreadable`.
+    pub decision: String,
+    /// Why.
+    pub reason: String,
+    /// When it ends.
+    pub expires: Option<String>,
+    /// From when on it is due.
+    pub due: Option<String>,
+}
+
+/// A reader that still has to be restarted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restart {
+    /// The program.
+    pub reader: String,
+    /// What it holds in memory.
+    pub because: Vec<String>,
+    /// It may wait for a maintenance window until then.
+    pub until: Option<String>,
+}
+
+impl Status {
+    /// What a look has found.
+    pub fn looked(&mut self, plan: &Plan) {
+        self.last_look = Some(text::rfc3339(plan.at));
+        let credentials = plan.items.iter().map(|item| {
+            let (decision, reason) = item.decision.words();
+            Credential {
+                name: item.name.clone(),
+                decision: decision.to_owned(),
+                reason,
+                expires: item.expires.map(text::rfc3339),
+                due: item.due.map(text::rfc3339),
+            }
+        });
+        self.credentials = credentials.collect();
+    }
+
+    /// What is still to be restarted.
+    pub fn waits_for(&mut self, pending: &[Pending]) {
+        let until = |pending: &Pending| Timestamp::from_unix_timestamp(pending.until?).ok();
+        let rows = pending.iter().map(|pending| Restart {
+            reader: pending.reader.clone(),
+            because: pending.because.clone(),
+            until: until(pending).map(text::rfc3339),
+        });
+        self.pending_restarts = rows.collect();
+    }
+
+    /// Renders it.
+    pub fn render(&self, format: Format) -> Result<String, Failure> {
+        match format {
+            Format::Json => json(self),
+            Format::Yaml => yaml(self),
+            Format::Text | Format::Wide => Ok(self.text()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let date = |at: &Option<String>| {
+            let at = at.as_deref().and_then(text::parse_rfc3339);
+            at.map_or_else(|| "never".to_owned(), text::date)
+        };
+        let cycle = self.last_cycle.as_ref().map_or_else(
+            || "never".to_owned(),
+            |cycle| format!("{}, {}", date(&Some(cycle.at.clone())), cycle.summary),
+        );
+        let daemon = if self.daemon.running {
+            format!("running (pid {})", self.daemon.pid)
+        } else {
+            "not running; what follows is what it knew".to_owned()
+        };
+        let mut lines = vec![
+            ("daemon", daemon),
+            ("last look", date(&self.last_look)),
+            ("last cycle", cycle),
+        ];
+        if self.daemon.running {
+            lines.push(("next look", date(&self.next_look)));
+            lines.push(("next cycle", date(&self.next_cycle)));
+        }
+        lines.extend(self.at_work.iter().map(|holder| ("at work", holder.clone())));
+        let mut out: String = lines.iter().map(|(what, is)| format!("{what:<12}{is}\n")).collect();
+        if !self.credentials.is_empty() {
+            let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"].map(str::to_owned);
+            let rows = self.credentials.iter().map(|row| {
+                let dates = [&row.expires, &row.due].map(|at| at.as_ref().map_or_else(String::new, |_| date(at)));
+                let [expires, due] = dates;
+                vec![row.name.clone(), row.decision.clone(), expires, due, row.reason.clone()]
+            });
+            out.push('\n');
+            out.push_str(&text::table(
+                &std::iter::once(head.to_vec()).chain(rows).collect::<Vec<_>>(),
+            ));
+        }
+        let restarts = self.pending_restarts.iter().map(|restart| {
+            let because = restart.because.join(", ");
+            format!(
+                "{} still has to be restarted: it holds {because} in memory",
+                restart.reader
+            )
+        });
+        let problems = self.problems.iter().map(|problem| format!("problem: {problem}"));
+        for (n, line) in restarts.chain(problems).enumerate() {
+            out.push_str(if n == 0 { "\n" } else { "" });
+            out.push_str(&line);
+            out.push('\n');
+        }
+        out
+    }
+}
