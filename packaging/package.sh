@@ -63,23 +63,25 @@ docs() {
 # debian_changelog VERSION
 debian_changelog() {
   printf 'kubecertd (%s) unstable; urgency=medium\n\n  * The changes are in changelog.gz.\n\n -- %s  %s\n' "$1" \
-    "$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)" "$(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")" >"$work/docs/changelog.Debian"
+    "$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)" "$(LC_ALL=C date -u -R -d "@$epoch")" >"$work/docs/changelog.Debian"
 }
 
 deb() {
   debian_changelog "$version-1"
   packaging/stage.sh deb "$program" "$work/docs" "$work/root/deb"
-  "$work/tools/bin/cargo-deb" deb --quiet --no-build --no-strip --target "$target" --deb-version "$version-1" --output "$out/kubecertd_$version-1_amd64.deb"
+  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-deb" deb --quiet --no-build --no-strip --target "$target" --deb-version "$version-1" \
+    --output "$out/kubecertd_$version-1_amd64.deb"
 }
 
 rpm_package() {
   packaging/stage.sh rpm "$program" "$work/docs" "$work/root/rpm"
-  "$work/tools/bin/cargo-generate-rpm" generate-rpm --target "$target" --payload-compress xz --set-metadata "version = \"$version\"" \
+  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-generate-rpm" generate-rpm --target "$target" --payload-compress xz --set-metadata "version = \"$version\"" \
     --output "$out/kubecertd-$version-1.x86_64.rpm"
 }
 
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
-export SOURCE_DATE_EPOCH
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+# For the packagers alone: a compiler that is told of another time builds all C code again.
+unset SOURCE_DATE_EPOCH
 # A package knows no locale, and its files no umask of who built it.
 export LC_ALL=C.UTF-8
 umask 022
