@@ -7,8 +7,8 @@ use crate::support::{clock, credential};
 
 const LEAF: &str = "front-proxy-client";
 
-/// Renews every minute, and does not wait for a clock that nothing keeps on this node.
-const EVERY_MINUTE: &str = "schedule = \"0 * * * * *\"\nclock_wait = \"0s\"\nspread = \"0s\"\n";
+/// Renews every minute.
+const EVERY_MINUTE: &str = "schedule = \"0 * * * * *\"\nspread = \"0s\"\n";
 
 /// The commands of the README's section on installing, line by line.
 fn commands() -> Vec<String> {

@@ -8,7 +8,6 @@ const LEAF: &str = "etcd-server";
 /// A reader whose restart takes as long as a test wants to look: the renewal is installed, and not proven.
 const SLOW: &str = r#"
 schedule = "0 * * * * *"
-clock_wait = "0s"
 spread = "0s"
 
 [[certificate]]
@@ -181,7 +180,7 @@ fn the_sandbox_gives_what_a_renewal_needs_and_the_state_to_root_alone() {
     let node = Node::with_one_due(LEAF);
     node.write(
         "etc/kubecertd/config.d/often.toml",
-        "schedule = \"*/10 * * * * *\"\nclock_wait = \"0s\"\nspread = \"0s\"\n",
+        "schedule = \"*/10 * * * * *\"\nspread = \"0s\"\n",
     );
     // Owners, as where etcd runs as a user of its own.
     node.sh("chown -R 996:996 /var/lib/etcd && chown 996:996 /etc/kubernetes/pki/etcd/server.*")
