@@ -30,7 +30,8 @@ fn in_the_middle() -> Node {
     node.write("etc/kubecertd/config.d/slow.toml", SLOW);
     node.install();
     node.wait("the reader is being restarted", || {
-        node.run(&["pgrep", "-x", "sleep"]).code == 0 && node.path("var/lib/kubecertd/transaction.json").exists()
+        node.sh("grep -qsx sleep /proc/[0-9]*/comm").code == 0
+            && node.path("var/lib/kubecertd/transaction.json").exists()
     });
     node
 }
@@ -40,7 +41,7 @@ fn is_settled(node: &Node) {
     node.wait("the journal of the renewal is gone", || {
         !node.path("var/lib/kubecertd/transaction.json").exists()
     });
-    node.sh("openssl version >/dev/null 2>&1; kubecertd plan").exits(0);
+    node.sh("kubecertd plan").exits(0);
     let leaf = credential::named(LEAF);
     let pair = node.material(&leaf);
     assert_eq!(
