@@ -3,11 +3,11 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build release demo test faults e2e fuzz bench lint setup
+.PHONY: help build release demo test faults e2e packages e2e-systemd fuzz bench lint setup
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: setup ## the debug program, target/debug/kubecertd
 	$(CARGO) build --locked
@@ -19,9 +19,9 @@ demo: setup ## one renewal on a throw-away node with a real etcd (KEEP=1 keeps i
 	@packaging/demo/run.sh
 
 # The fault injection and the end-to-end tests are not among them: they take minutes.
-TESTS = --lib --bins $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,--test %,$(filter-out tests/faults/% tests/e2e/%,$(wildcard tests/*/main.rs)))
+TESTS = --lib --bins $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,--test %,$(filter-out tests/faults/% tests/e2e/% tests/systemd/%,$(wildcard tests/*/main.rs)))
 
-test: setup ## all tests but `make faults` and `make e2e`, with cargo-nextest where it is installed
+test: setup ## all tests but `make faults`, `make e2e` and `make e2e-systemd`, with cargo-nextest where it is installed
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then echo "$(CARGO) nextest run --locked --no-fail-fast"; $(CARGO) nextest run --locked --no-fail-fast; \
 	else echo "$(CARGO) test --locked --no-fail-fast"; $(CARGO) test --locked --no-fail-fast $(TESTS); fi
@@ -40,6 +40,18 @@ e2e: setup ## renews on a real Kubernetes node (Debian 12; the first time builds
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --locked --profile e2e; \
 	else $(CARGO) test --locked --test e2e -- --test-threads=1 --nocapture; fi
+
+packages: setup ## the deb and the rpm, in target/packages/out
+	@packaging/package.sh
+
+e2e-systemd: packages ## installs, runs, upgrades and removes the packages under a real systemd (Debian, booted in a container)
+	@rm -rf target/packages/previous
+	@PREVIOUS=0.0.9 packaging/package.sh $(CURDIR)/target/packages/previous
+	@packaging/systemd/base.sh
+	@packaging/setup.sh systemd-nspawn systemd-analyze rpm
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --locked --profile systemd --test systemd; \
+	else $(CARGO) test --locked --test systemd -- --test-threads=2 --nocapture; fi
 
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)

@@ -40,7 +40,12 @@ need acl has setfacl
 need mount has mount
 need util-linux has unshare
 for tool in "$@"; do
-  need "$tool" has "$tool"
+  case $tool in
+    python3-venv) need python3-venv python3 -c 'import ensurepip' ;;
+    objdump) need binutils has objdump ;;
+    systemd-nspawn) need systemd-container has systemd-nspawn ;;
+    *) need "$tool" has "$tool" ;;
+  esac
 done
 
 if ! has "${CARGO:-cargo}"; then

@@ -13,7 +13,7 @@ mod status;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::host;
 use crate::model::{Exit, Failure};
@@ -57,6 +57,11 @@ enum Verb {
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Arguments),
+}
+
+/// The grammar of the command line, from which manual page and completions are made.
+pub fn grammar() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command line of this process.

@@ -1,0 +1,106 @@
+#!/bin/bash
+# package.sh [FOLDER]: builds the deb and the rpm of this tree into FOLDER (target/packages/out), and prints their sizes and sums.
+#
+# The program is linked with glibc 2.28, so that it runs on RHEL 8, Debian 11, Ubuntu 20.04 and later: cargo-zigbuild does that, with the
+# zig of PyPI. All tools are fetched into target/packages. The same commit gives the same bytes: SOURCE_DATE_EPOCH is its
+# time, and paths of this machine are left out of the program (packaging/reproducible.sh tries it).
+#
+# PREVIOUS=VERSION builds packages of that version from the program that is there, to upgrade from.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+exec </dev/null
+
+work=$PWD/target/packages
+out=${1:-$work/out}
+target=x86_64-unknown-linux-gnu
+glibc=2.28
+# One pin for each tool: a new release is tried before it is relied on.
+cargo_deb=3.8.0
+cargo_generate_rpm=0.21.1
+cargo_zigbuild=0.24.1
+ziglang=0.17.1
+
+# step TEXT COMMAND...: runs it and prints how long it took
+step() {
+  local text=$1 begin=$SECONDS
+  shift
+  "$@"
+  echo "packages: $text: $((SECONDS - begin)) s"
+}
+
+tool() {
+  local name=$1 version=$2
+  if [ "$("$work/tools/bin/$name" --version 2>/dev/null | awk '{ print $NF }')" != "$version" ]; then
+    # They run for a second: fast to build is better than fast.
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+      timeout 30m "${CARGO:-cargo}" install --locked --quiet --force --root "$work/tools" --target-dir "$work/build" "$name@$version"
+  fi
+}
+
+zig() {
+  [ -x "$work/venv/bin/pip" ] || python3 -m venv "$work/venv"
+  timeout 10m "$work/venv/bin/pip" install --quiet "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang"
+}
+
+# No tables for unwinding: a panic aborts, and the program is stripped, so nobody reads them; they are a twentieth of its size.
+program() {
+  PATH=$work/venv/bin:$PATH CFLAGS="-fno-asynchronous-unwind-tables -fno-unwind-tables" \
+    RUSTFLAGS="-Cforce-unwind-tables=no --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/kubecertd" \
+    "${CARGO:-cargo}" zigbuild --release --locked --target "$target.$glibc"
+}
+
+# The newest symbol of glibc that the program wants must be of a version that all those systems have.
+glibc_is_old_enough() {
+  local newest
+  newest=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)
+  echo "packages: newest symbol of the program: $newest"
+  [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -1)" = "GLIBC_$glibc" ]
+}
+
+docs() {
+  "${CARGO:-cargo}" run --quiet --locked --example docs -- "$work/docs"
+  packaging/sbom.py "$target" >"$work/docs/kubecertd.cdx.json"
+}
+
+# debian_changelog VERSION
+debian_changelog() {
+  printf 'kubecertd (%s) unstable; urgency=medium\n\n  * The changes are in changelog.gz.\n\n -- %s  %s\n' "$1" \
+    "$(sed -n 's/^maintainer = "\(.*\)"$/\1/p' Cargo.toml)" "$(LC_ALL=C date -u -R -d "@$epoch")" >"$work/docs/changelog.Debian"
+}
+
+deb() {
+  debian_changelog "$version-1"
+  packaging/stage.sh deb "$program" "$work/docs" "$work/root/deb"
+  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-deb" deb --quiet --no-build --no-strip --target "$target" --deb-version "$version-1" \
+    --output "$out/kubecertd_$version-1_amd64.deb"
+}
+
+rpm_package() {
+  packaging/stage.sh rpm "$program" "$work/docs" "$work/root/rpm"
+  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-generate-rpm" generate-rpm --target "$target" --payload-compress xz --set-metadata "version = \"$version\"" \
+    --output "$out/kubecertd-$version-1.x86_64.rpm"
+}
+
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+# For the packagers alone: a compiler that is told of another time builds all C code again.
+unset SOURCE_DATE_EPOCH
+# A package knows no locale, and its files no umask of who built it.
+export LC_ALL=C.UTF-8
+umask 022
+program=${CARGO_TARGET_DIR:-$PWD/target}/$target/release/kubecertd
+# The first version in the file is the package's own; ~ sorts before the release in both formats.
+version=${PREVIOUS:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1 | sed 's/-/~/')}
+
+packaging/setup.sh python3-venv objdump
+mkdir -p "$out"
+step "cargo-deb" tool cargo-deb "$cargo_deb"
+step "cargo-generate-rpm" tool cargo-generate-rpm "$cargo_generate_rpm"
+if [ -z "${PREVIOUS:-}" ] || [ ! -x "$program" ]; then
+  step "zig" zig
+  step "program, glibc $glibc" program
+  glibc_is_old_enough
+fi
+step "manual pages, completions, list of libraries" docs
+step "deb" deb
+step "rpm" rpm_package
+(cd "$out" && sha256sum ./*"$version"* && du -b ./*"$version"* "$program")

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""sbom.py TARGET: prints, as CycloneDX 1.5, every library that is linked into the program for this target.
+
+From what cargo itself knows: `cargo tree` says what is linked, Cargo.lock has the checksums of the sources. It holds neither a time nor a
+serial number, so that the same sources give the same bytes.
+"""
+
+import json
+import subprocess
+import sys
+import tomllib
+
+FORMAT = "{p}|{l}"
+
+
+def linked(target):
+    """(name, version, licence) of every package, the program itself first."""
+    tree = subprocess.run(
+        ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none", "--format", FORMAT],
+        check=True, capture_output=True, text=True, timeout=120,
+    )
+    for line in dict.fromkeys(tree.stdout.splitlines()):
+        package, licence = line.removesuffix(" (*)").split("|")
+        name, version = package.split()[:2]
+        yield name, version.removeprefix("v"), licence.replace("/", " OR ")
+
+
+def component(name, version, licence, checksum=None):
+    kind = "library" if checksum else "application"
+    purl = f"pkg:cargo/{name}@{version}"
+    it = {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl, "licenses": [{"expression": licence}]}
+    if checksum:
+        it["hashes"] = [{"alg": "SHA-256", "content": checksum}]
+    return it
+
+
+def main():
+    with open("Cargo.lock", "rb") as file:
+        checksums = {(p["name"], p["version"]): p.get("checksum") for p in tomllib.load(file)["package"]}
+    (program, *libraries) = dict.fromkeys(linked(sys.argv[1]))
+    bom = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.5",
+        "version": 1,
+        "metadata": {"component": component(*program)},
+        "components": sorted((component(*it, checksums[it[:2]]) for it in libraries), key=lambda it: it["purl"]),
+    }
+    json.dump(bom, sys.stdout, indent=1)
+    print()
+
+
+main()
