@@ -25,7 +25,7 @@ pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path])
     if let Some(first) = going.first() {
         host.sync_folder(parent(first))?;
     }
-    going.iter().try_for_each(|set| host.remove_tree(set))?;
+    host.remove_trees(&going)?;
     Ok(doomed)
 }
 

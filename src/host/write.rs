@@ -166,10 +166,21 @@ impl Host {
 
     /// Removes a folder with all that is in it.
     pub fn remove_tree(&self, folder: &Path) -> Result<(), Failure> {
-        match fs::remove_dir_all(self.at(folder)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", folder, &e)),
-            _ => self.sync_folder(parent(folder)),
+        self.remove_trees(&[folder])
+    }
+
+    /// Removes folders that stand in one folder, each with all that is in it; that one is synced once for all of them.
+    pub fn remove_trees(&self, folders: &[impl AsRef<Path>]) -> Result<(), Failure> {
+        for folder in folders {
+            let folder = folder.as_ref();
+            match fs::remove_dir_all(self.at(folder)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", folder, &e)),
+                _ => {}
+            }
         }
+        folders
+            .first()
+            .map_or(Ok(()), |first| self.sync_folder(parent(first.as_ref())))
     }
 
     /// Writes one of our own state files, durably.
