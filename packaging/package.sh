@@ -42,7 +42,7 @@ zig() {
   timeout 10m "$work/venv/bin/pip" install --quiet "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang"
 }
 
-# No tables for unwinding: a panic aborts, and the program is stripped, so nobody reads them; they are a twentieth of its size.
+# No tables for unwinding: a panic aborts, and the program is stripped, so nobody reads them; they are a hundredth of its size.
 program() {
   PATH=$work/venv/bin:$PATH CFLAGS="-fno-asynchronous-unwind-tables -fno-unwind-tables" \
     RUSTFLAGS="-Cforce-unwind-tables=no --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/kubecertd" \
