@@ -285,7 +285,9 @@ pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pen
             info!("{} was restarted meanwhile", step.reader);
             continue;
         }
-        if let Some(recorded) = recorded.as_ref().filter(|old| !before.has_means(&old.means)) {
+        // Nobody could do more about a manifest that was changed already.
+        let is_changed = |old: &&Pending| old.touched && !before.has_means(&old.means);
+        if let Some(recorded) = recorded.as_ref().filter(is_changed) {
             report.pending.push(recorded.clone());
             continue;
         }
@@ -294,9 +296,9 @@ pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pen
             report.warnings.push(failure.to_string());
             outcome.pending = vec![Pending::new(host, &step, before.processes(&step.reader))];
         }
-        if let (Some(recorded), false) = (recorded, outcome.pending.is_empty()) {
+        if let (Some(recorded), Some(left)) = (recorded, outcome.pending.first_mut()) {
             // What it is measured by is what ran when it was first recorded.
-            outcome.pending = vec![recorded];
+            (left.before, left.boot_id) = (recorded.before, recorded.boot_id);
         }
         report.add(outcome);
     }

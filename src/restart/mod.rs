@@ -242,6 +242,10 @@ impl Bringing<'_> {
                 // The kubelet makes the pod anew when it comes back.
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
+                self.later(step, reason, outcome)?;
+                let left = outcome.pending.iter_mut().filter(|left| left.reader == step.reader);
+                left.for_each(|left| left.touched = true);
+                return Ok(());
             }
             return self.later(step, reason, outcome);
         }

@@ -24,6 +24,9 @@ pub struct Pending {
     pub because: Vec<String>,
     /// It may wait for a maintenance window until then, seconds since 1970; none: it may not.
     pub until: Option<i64>,
+    /// Its manifest was changed already: a kubelet that comes back makes the pod anew by itself.
+    #[serde(default)]
+    pub touched: bool,
     /// Its processes when it was recorded: once they are gone and another one runs, it has been restarted.
     pub before: Vec<Process>,
     /// The boot that they belong to.
@@ -38,6 +41,7 @@ impl Pending {
             means: step.means.clone(),
             because: step.holds.clone(),
             until: step.until.map(Timestamp::unix_timestamp),
+            touched: false,
             before: before.to_vec(),
             boot_id: host.boot_id(),
         }
@@ -131,6 +135,7 @@ mod tests {
             means: Means::Pod { manifest: "/m".into() },
             because: vec!["scheduler.conf".into()],
             until: until.map(Timestamp::unix_timestamp),
+            touched: false,
             before: Vec::new(),
             boot_id: "b".into(),
         }

@@ -216,14 +216,15 @@ fn without_annotation(text: &str) -> Vec<&str> {
     lines
 }
 
-/// The restarts that are recorded, by manifest.
+/// The restarts that are recorded, by manifest, but for those whose manifest was changed already: no kubelet runs here that could do more.
 fn recorded(image: &Image, wrong: &mut Vec<String>) -> BTreeSet<String> {
     let Some(bytes) = image.bytes(&format!("{STATE}/pending-restarts.json")) else {
         return BTreeSet::new();
     };
     let record: Value = serde_json::from_slice(bytes).unwrap_or_default();
     let manifests = record.as_array().filter(|all| !all.is_empty()).map(|all| {
-        let paths = all.iter().filter_map(|one| one["manifest"].as_str());
+        let left = all.iter().filter(|one| one["touched"] != true);
+        let paths = left.filter_map(|one| one["manifest"].as_str());
         paths.map(|path| path.trim_start_matches('/').to_owned()).collect()
     });
     manifests.unwrap_or_else(|| {
