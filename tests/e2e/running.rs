@@ -141,8 +141,8 @@ fn a_third_of_the_outage(node: &Node) {
     println!("all four restarted                        API server unreachable");
     for (how, polls) in [
         ("moved out, 20 s, moved back", documented),
-        ("kubecertd, touch, grace 2 s", touch),
-        ("kubecertd, park, grace 2 s", park),
+        ("kubecertd, touch, grace 1 s", touch),
+        ("kubecertd, park, grace 1 s", park),
     ] {
         let ratio = polls.outage.as_secs_f64() / documented.outage.as_secs_f64();
         println!("{how:<40} {polls}, {ratio:.2} of the first");
