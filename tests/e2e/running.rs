@@ -130,7 +130,7 @@ fn a_third_of_the_outage(node: &Node) {
         node.settle();
         let renewal = Renewal::of(
             node,
-            &format!("[restart]\nscope = \"all\"\nmethod = \"{method}\"\ngrace = \"2s\"\n"),
+            &format!("[restart]\nscope = \"all\"\nmethod = \"{method}\"\ngrace = \"1s\"\n"),
         );
         assert_eq!(renewal.ran.code, 0, "{}", renewal.ran);
         assert_eq!(renewal.renewed(node), all_names());
