@@ -27,7 +27,7 @@ pub enum Arguments {
         /// The set, as `list` names it; the newest without one
         id: Option<String>,
     },
-    /// Remove what [backup] keep, keep_within and max_size do not keep
+    /// Remove what keep, keep_within and max_size of the configuration do not keep
     Prune {
         /// Show what would be removed and change nothing
         #[arg(long)]
