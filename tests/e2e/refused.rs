@@ -17,7 +17,7 @@ fn what_the_node_refuses_is_put_back() {
         ),
         ("an API server that refuses the new clients", refuses_the_new_clients),
         ("a reader that never comes back", never_comes_back),
-        ("a command that never ends", never_ends),
+        ("a command, and a unit, that never ends", never_ends),
     ]);
 }
 
@@ -107,17 +107,23 @@ fn never_comes_back(node: &Node) {
 fn never_ends(node: &Node) {
     node.run(&["cp", "-a", "/etc/kubernetes/admin.conf", "/etc/kubernetes/tool.conf"])
         .exits(0);
+    // A unit that never comes back is a `systemctl` that never ends. No systemd runs on this node, so a file of its own stands for it.
+    node.write("/usr/bin/systemctl", "#!/bin/sh\nexec sleep 1000\n");
+    node.run(&["chmod", "0755", "/usr/bin/systemctl"]).exits(0);
     let before = node.serial("/etc/kubernetes/tool.conf");
-    node.configure(
-        "[restart]\ntimeout = \"10s\"\n\
-         [[kubeconfig]]\nname = \"tool.conf\"\npath = \"/etc/kubernetes/tool.conf\"\nca = \"ca\"\nreaders = [\"tool\"]\n\
-         [[reader]]\nname = \"tool\"\nexec = [\"/bin/sleep\", \"1000\"]\n",
-    );
-    let ran = node.kubecertd(&["renew", "tool.conf"]);
-    assert!(ran.took < Duration::from_secs(90), "{ran}");
-    println!("exec: exit code {} after {:.1} s", ran.code, ran.took.as_secs_f64());
-    // The command does not end for the old credential either.
-    let _ = ran.exits(3).says("tool");
-    assert_eq!(node.serial("/etc/kubernetes/tool.conf"), before);
-    node.run(&["rm", "/etc/kubernetes/tool.conf"]).exits(0);
+    for means in ["exec = [\"/bin/sleep\", \"1000\"]", "unit = \"tool.service\""] {
+        node.configure(&format!(
+            "[restart]\ntimeout = \"10s\"\n\
+             [[kubeconfig]]\nname = \"tool.conf\"\npath = \"/etc/kubernetes/tool.conf\"\nca = \"ca\"\nreaders = [\"tool\"]\n\
+             [[reader]]\nname = \"tool\"\n{means}\n"
+        ));
+        let ran = node.kubecertd(&["renew", "tool.conf"]);
+        assert!(ran.took < Duration::from_secs(120), "{ran}");
+        println!("{means}: exit code {} after {:.1} s", ran.code, ran.took.as_secs_f64());
+        // It does not end for the old credential either.
+        let _ = ran.exits(3).says("tool");
+        assert_eq!(node.serial("/etc/kubernetes/tool.conf"), before);
+    }
+    node.run(&["rm", "/etc/kubernetes/tool.conf", "/usr/bin/systemctl"])
+        .exits(0);
 }
