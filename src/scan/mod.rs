@@ -22,7 +22,7 @@ const LARGEST_PEM: u64 = 1 << 20;
 const LARGEST_YAML: u64 = yaml::LONGEST as u64;
 
 /// Bytes that a look holds, of all files. What is made of them is several times larger, and kubecertd stays within 64 MiB.
-const MOST_BYTES: u64 = 6 << 20;
+const MOST_BYTES: u64 = 5 << 20;
 
 /// Files that one pattern stands for, and manifests.
 const MOST_FILES: usize = 1000;
