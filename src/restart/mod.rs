@@ -26,7 +26,7 @@ use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
 use crate::verify::probes;
 use crate::verify::{Proof, Proven, is_well, prove};
-use attempt::{Attempt, Missed};
+use attempt::{Attempt, By, Missed};
 use pending::Pending;
 
 /// Older kube-apiservers poll their files once a minute; a reader that shows the old certificate for longer than this is stale.
@@ -327,7 +327,7 @@ impl Bringing<'_> {
                     });
                     outcome
                         .proven
-                        .extend(proven.into_iter().map(|proven| as_restarted(step, proven)));
+                        .extend(proven.into_iter().map(|proven| as_restarted(step, method, proven)));
                     return Ok(());
                 }
                 Err(Missed::Stopped) => return self.later(step, "the process was asked to end".into(), outcome),
@@ -367,9 +367,9 @@ impl Bringing<'_> {
     }
 }
 
-/// A new process is the better proof for what nobody can be asked about.
-fn as_restarted(step: &ReaderStep, proven: Proven) -> Proven {
-    let held = step.holds.contains(&proven.credential);
+/// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
+fn as_restarted(step: &ReaderStep, method: By, proven: Proven) -> Proven {
+    let held = step.holds.contains(&proven.credential) && method != By::Unit { reload: true };
     match proven.proof {
         Proof::Assumed | Proof::Accepted if held => Proven {
             proof: Proof::Restarted,

@@ -11,3 +11,4 @@ mod install;
 mod node;
 mod rpm;
 mod service;
+mod units;
