@@ -262,7 +262,7 @@ for _ in {1..100}; do
   [ -d "/proc/$pid" ] || exit 0
   sleep 0.1
 done
-kill -KILL "$pid"
+kill -KILL "$pid" 2>/dev/null || true
 END
   cat >/run/e2e/restart-kubelet <<'END'
 #!/bin/bash
