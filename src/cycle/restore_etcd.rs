@@ -245,18 +245,12 @@ impl Work<'_> {
             }
         }
         self.wait("end", || match self.answers() {
-            Err(_) if self.processes() == 0 => Ok(()),
+            Err(_) if self.host.processes_in_pods(ETCD).is_empty() => Ok(()),
             _ => Err(format!(
                 "it still runs after {} s",
                 self.settings.restart.timeout.as_secs()
             )),
         })
-    }
-
-    fn processes(&self) -> usize {
-        let mut all = self.host.processes(&[ETCD]);
-        all.retain(|process| process.in_pod);
-        all.len()
     }
 
     fn answers(&self) -> Result<(), String> {

@@ -40,6 +40,13 @@ impl Host {
             .collect()
     }
 
+    /// Those of them that run in a pod's container.
+    pub fn processes_in_pods(&self, program: &str) -> Vec<Process> {
+        let mut all = self.processes(&[program]);
+        all.retain(|process| process.in_pod);
+        all
+    }
+
     /// The process with this id; none for one that has ended, or a thread of the kernel.
     pub fn process(&self, pid: i32) -> Option<Process> {
         let folder = self.at(Path::new("/proc")).join(pid.to_string());

@@ -62,11 +62,7 @@ pub(super) fn methods(means: &Means, configured: Method) -> Vec<By> {
 /// The processes of a reader, as its means tells them apart. On another root a unit's are not looked for: they would be this machine's.
 pub(super) fn processes(host: &Host, reader: &str, means: &Means) -> Vec<Process> {
     match means {
-        Means::Pod { .. } => {
-            let mut all = host.processes(&[reader]);
-            all.retain(|process| process.in_pod);
-            all
-        }
+        Means::Pod { .. } => host.processes_in_pods(reader),
         Means::Unit { unit, .. } if host.is_this_machine() => unit::main_process(host, unit).into_iter().collect(),
         Means::Unit { .. } => Vec::new(),
         Means::Exec { .. } => host.processes(&[reader]),

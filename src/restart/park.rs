@@ -49,7 +49,8 @@ pub fn unpark(host: &Host, manifest: &Path) -> Result<(), Failure> {
     record(host, &all)
 }
 
-/// Brings back every manifest that an ended process left parked; one that fails does not keep the others. Gives those that came back.
+/// Brings back every manifest that an ended process left parked; one that fails does not keep the others. Gives those that are there again:
+/// one that somebody removed meanwhile, parked file and all, is not.
 pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     let all = read(host)?;
     let mut failed = None;
@@ -60,7 +61,8 @@ pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
             failed = failed.or(Some(failure.hint(advice).exit(crate::model::Exit::NotPutBack)));
         }
     }
-    failed.map_or(Ok(all), Err)
+    let there = all.into_iter().filter(|manifest| host.exists(manifest));
+    failed.map_or_else(|| Ok(there.collect()), Err)
 }
 
 fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
