@@ -9,6 +9,7 @@ pub mod pending;
 pub mod static_pod;
 pub mod unit;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -162,6 +163,7 @@ pub fn bring(
         inventory,
         before,
         stakes,
+        kubelet: Cell::new(before.kubelet),
     };
     let inner = bringing.taken_out_together(steps);
     for step in steps.iter().filter(|step| Some(*step) != inner) {
@@ -179,6 +181,8 @@ struct Bringing<'a> {
     inventory: &'a Inventory,
     before: &'a Before,
     stakes: Stakes,
+    /// As [`Before::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
+    kubelet: Cell<bool>,
 }
 
 impl Bringing<'_> {
@@ -238,7 +242,7 @@ impl Bringing<'_> {
             return self.later_quietly(step, "[restart] scope is never".into(), outcome);
         }
         if let Some(reason) = self.cannot(reader) {
-            if let (Means::Pod { manifest }, false) = (&step.means, self.before.kubelet) {
+            if let (Means::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
                 // The kubelet makes the pod anew when it comes back.
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
@@ -268,7 +272,7 @@ impl Bringing<'_> {
     fn cannot(&self, reader: &Reader) -> Option<String> {
         let name = &reader.name;
         match &reader.means {
-            Means::Pod { .. } if !self.before.kubelet => {
+            Means::Pod { .. } if !self.kubelet.get() => {
                 return Some(format!("{name} cannot be restarted: no kubelet runs here that answers"));
             }
             Means::Unit { .. } | Means::Exec { .. } if !self.host.is_this_machine() => {
@@ -318,6 +322,7 @@ impl Bringing<'_> {
             }
             match done {
                 Ok((proven, seconds)) => {
+                    self.kubelet.set(self.kubelet.get() || step.reader == KUBELET);
                     info!(reader = %step.reader, "restarted {} ({method}, {seconds:.1} s)", step.reader);
                     outcome.restarted.push(Restarted {
                         reader: step.reader.clone(),
