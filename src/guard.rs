@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
+use crate::plan::copies::CopyItem;
 use crate::plan::{Decision, Plan};
 use crate::scan::Signs;
 
@@ -62,8 +63,13 @@ impl Cleared {
         !waiting.is_empty()
     }
 
-    /// Takes a credential out of it that turned out not to be replaceable. False if it was not to be renewed.
+    /// Takes a credential, or a copy of a kubeconfig by its path, out of it that turned out not to be replaceable. False if it was not to change.
     pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
+        let is_copy = |copy: &&mut CopyItem| copy.left.is_none() && copy.path.to_str() == Some(name);
+        if let Some(copy) = self.plan.copies.iter_mut().find(is_copy) {
+            (copy.left, copy.fault) = (Some(because.to_owned()), true);
+            return true;
+        }
         let mut items = self.plan.items.iter_mut();
         let Some(item) = items.find(|item| item.name == name && matches!(item.decision, Decision::Renew { .. })) else {
             return false;

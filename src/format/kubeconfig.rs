@@ -72,6 +72,24 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
     })
 }
 
+/// Every user of a kubeconfig that has a client certificate, with its name; of two with one name the first, which counts.
+pub fn users(text: &str) -> Result<Vec<(String, Credential)>, String> {
+    let config = yaml::parse(text)?;
+    let mut found: Vec<(String, Credential)> = Vec::new();
+    for entry in config.get("users").and_then(Value::as_sequence).into_iter().flatten() {
+        let (Some(name), Some(user)) = (text_of(entry, "name"), entry.get("user")) else {
+            continue;
+        };
+        if found.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        if let Ok(credential) = credential(user, name) {
+            found.push((name.to_owned(), credential));
+        }
+    }
+    Ok(found)
+}
+
 fn credential(entry: &Value, user: &str) -> Result<Credential, String> {
     if let Some(data) = text_of(entry, CERTIFICATE) {
         let key = match text_of(entry, KEY) {
@@ -115,10 +133,19 @@ fn decode(data: &str, key: &str) -> Result<String, String> {
 /// Only the two base64 values change. The result is parsed again and must differ from the original in these two values alone;
 /// a value that an anchor shares with another place, or that is folded over several lines, is refused.
 pub fn replace_credential(text: &str, certificate: &str, key: &str) -> Result<Zeroizing<String>, String> {
-    let user = parse(text)?.user;
+    replace_credential_of(text, &parse(text)?.user, certificate, key)
+}
+
+/// The same for the user with this name.
+pub fn replace_credential_of(
+    text: &str,
+    user: &str,
+    certificate: &str,
+    key: &str,
+) -> Result<Zeroizing<String>, String> {
     let mut out = Zeroizing::new(text.to_owned());
     for (name, pem) in [(CERTIFICATE, certificate), (KEY, key)] {
-        out = replace_value(&out, &user, name, &BASE64.encode(pem))?;
+        out = replace_value(&out, user, name, &BASE64.encode(pem))?;
     }
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
 
 mod authority;
+pub mod copies;
 mod credential;
 pub mod readers;
 
@@ -14,6 +15,7 @@ use crate::format::manifest::{self, Manifest};
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::Scan;
+use copies::Copy;
 use readers::Reader;
 
 /// The node's credentials, CAs and static pods.
@@ -33,6 +35,8 @@ pub struct Inventory {
     pub readers: Vec<Reader>,
     /// Whether sa.key and sa.pub belong together.
     pub service_account: Result<(), String>,
+    /// The copies of kubeconfigs that the configuration names.
+    pub copies: Vec<Copy>,
     /// No etcd member runs on this node.
     pub etcd_is_external: bool,
     /// Names of the files that are never written: CAs, their keys, and the service account keys.
@@ -183,7 +187,7 @@ pub fn take(scan: &Scan) -> Inventory {
     }
     bad_manifests.extend(readers::suspicious(scan, &pods));
     let etcd_is_external = etcd_is_external(scan, &pods);
-    let credentials = scan
+    let credentials: Vec<_> = scan
         .specs
         .iter()
         .map(|spec| Credential {
@@ -200,6 +204,7 @@ pub fn take(scan: &Scan) -> Inventory {
         .collect();
     Inventory {
         at: scan.at,
+        copies: copies::all(scan, &credentials),
         credentials,
         authorities,
         readers: readers::all(scan, &pods),

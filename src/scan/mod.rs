@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, Extra, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::yaml;
@@ -49,9 +49,22 @@ pub struct Scan {
     pub service_account: (PathBuf, PathBuf),
     /// The readers that the configuration names.
     pub readers: Vec<ReaderSpec>,
+    /// The copies of kubeconfigs that the configuration names.
+    pub copies: Vec<CopySeen>,
     files: BTreeMap<PathBuf, Read>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
+}
+
+/// A copy of a kubeconfig.
+#[derive(Debug)]
+pub struct CopySeen {
+    /// Where it is, and of what.
+    pub spec: CopySpec,
+    /// What was read there.
+    pub read: Read,
+    /// The path itself is a symlink.
+    pub is_symlink: bool,
 }
 
 impl Scan {
@@ -75,13 +88,13 @@ impl Scan {
 
 /// Looks at the node.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
-    look_at(host, settings, |_| true, |_| true)
+    look_at(host, settings, &settings.copies, |_| true, |_| true)
 }
 
 /// Looks at these credentials and at the pods of these manifests only: what else is there was seen before, and may be a lot.
 pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: &[PathBuf]) -> Scan {
     let is_meant = |spec: &Spec| credentials.contains(&spec.name);
-    look_at(host, settings, is_meant, |path| {
+    look_at(host, settings, &[], is_meant, |path| {
         manifests.iter().any(|known| known == path)
     })
 }
@@ -89,6 +102,7 @@ pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], mani
 fn look_at(
     host: &Host,
     settings: &Settings,
+    copies: &[CopySpec],
     credential: impl Fn(&Spec) -> bool,
     manifest: impl Fn(&Path) -> bool,
 ) -> Scan {
@@ -107,11 +121,12 @@ fn look_at(
         kubelet_health: kubelet.health,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
+        copies: Vec::new(),
         files,
         places: BTreeMap::new(),
     };
     scan.specs.retain(credential);
-    read_all(host, &extra, manifest, &mut scan);
+    read_all(host, &extra, copies, manifest, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
@@ -192,7 +207,7 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 }
 
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
-fn read_all(host: &Host, extra: &[Extra], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
+fn read_all(host: &Host, extra: &[Extra], copies: &[CopySpec], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
     let mut reader = Reader { host, left: MOST_BYTES };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
@@ -224,6 +239,10 @@ fn read_all(host: &Host, extra: &[Extra], is_meant: impl Fn(&Path) -> bool, scan
         scan.manifests.push((name, read));
     }
     reader.read(further, scan);
+    for spec in copies {
+        let copy = reader.copy(spec, scan);
+        scan.copies.push(copy);
+    }
 }
 
 /// Keeps what it reads within [`MOST_BYTES`].
@@ -260,6 +279,22 @@ impl Reader<'_> {
         }
         if !referred.is_empty() {
             self.read(referred, scan);
+        }
+    }
+
+    /// It is no file of the look's own: nothing that it refers to is read, and it is backed up only where it is brought along.
+    fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> CopySeen {
+        let path = &spec.path;
+        let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
+        let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
+        let read = match scan.files.contains_key(path) {
+            true => Err(Unread::Because("is a file that is looked at for itself".into())),
+            false => self.host.read_at_most(path, LARGEST_YAML),
+        };
+        CopySeen {
+            spec: spec.clone(),
+            read: read.and_then(|file| self.hold(file)),
+            is_symlink: itself.is_some_and(|itself| self.host.is_symlink(&itself)),
         }
     }
 
@@ -308,7 +343,9 @@ fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
 
 /// Finds all names of files that have more than one, in the folders that are looked at.
 fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
-    if !scan.files.values().flatten().any(|file| file.identity.links > 1) {
+    let copies = scan.copies.iter().filter_map(|copy| copy.read.as_ref().ok());
+    let mut read = scan.files.values().flatten().chain(copies);
+    if !read.any(|file| file.identity.links > 1) {
         return;
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
@@ -317,7 +354,13 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         settings.paths.pki.clone(),
         settings.paths.pki.join("etcd"),
     ]);
-    folders.extend(scan.files.keys().map(|path| write::parent(path).to_owned()));
+    let copies = scan.copies.iter().map(|copy| &copy.spec.path);
+    folders.extend(
+        scan.files
+            .keys()
+            .chain(copies)
+            .map(|path| write::parent(path).to_owned()),
+    );
     let mut names: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
     for folder in folders {
         let Ok(folder) = host.resolve(&folder) else { continue };
@@ -328,7 +371,8 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
             }
         }
     }
-    for file in scan.files.values_mut().flatten() {
+    let copies = scan.copies.iter_mut().filter_map(|copy| copy.read.as_mut().ok());
+    for file in scan.files.values_mut().flatten().chain(copies) {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
         let others = of_file.into_iter().flatten();
         let others = others.filter(|name| **name != file.real).take(MOST_NAMES).cloned();

@@ -112,7 +112,7 @@ impl Transaction<'_> {
         for replacement in replacements {
             self.host.go_on()?;
             self.stage_one(replacement)
-                .map_err(|failure| failure.about(&replacement.credential))?;
+                .map_err(|failure| replacement.concerning(failure))?;
         }
         self.journal.sync_folders(self.host)
     }
@@ -151,9 +151,9 @@ impl Transaction<'_> {
                 self.host.go_on()?;
             }
             for name in &replacement.names {
-                unchanged(self.host, name, replacement)?;
-                let renamed = self.host.rename(&beside(name, "new"), name);
-                renamed.map_err(|failure| failure.about(&replacement.credential))?;
+                let renamed =
+                    unchanged(self.host, name, replacement).and_then(|()| self.host.rename(&beside(name, "new"), name));
+                renamed.map_err(|failure| replacement.concerning(failure))?;
             }
         }
         for link in &self.journal.links {
