@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use support::clock::{self, FRESH};
 use support::credential::{self, Material};
-use support::{ECDSA, Node, RSA, der};
+use support::{ECDSA, Node, RSA, Ran, der};
 use support::{mount, tree};
 
 const COPY: &str = "root/.kube/config";
@@ -204,6 +204,55 @@ fn a_copy_is_backed_up_and_restored_with_its_original() {
     assert_eq!((node.read(COPY), node.read(ADMIN)), (copy, admin));
     let found = fs::metadata(node.path(COPY)).expect("a copy");
     assert_eq!((found.permissions().mode() & 0o7777, found.gid()), (0o640, 1000));
+}
+
+/// Fails a call that names this path, the so manieth time.
+fn renew_with_error(node: &Node, call: &str, path: &str, time: usize) -> Ran {
+    let path = node.path(path);
+    let (path, trace, inject) = (
+        path.to_str().expect("a path in UTF-8"),
+        format!("trace={call}"),
+        format!("inject={call}:error=EIO:when={time}"),
+    );
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        path,
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ];
+    node.run_under(&strace, FRESH, &["renew", "admin.conf"])
+}
+
+/// The journal cannot say that all is in place: everything goes back.
+#[test]
+fn what_is_put_back_is_put_back_with_its_copy() {
+    let node = node(ECDSA);
+    let before = node.snapshot();
+    let ran = renew_with_error(&node, "rename", "var/lib/kubecertd/.transaction.json.kubecertd-new", 2).exits(1);
+    ran.complains("I/O error");
+    assert_eq!(before.changes(&node.snapshot()), Default::default());
+}
+
+/// A copy is people's: that it is gone does not undo what was installed.
+#[test]
+fn a_copy_that_was_removed_since_does_not_undo_a_renewal() {
+    let node = node(ECDSA);
+    let before = node.snapshot();
+    renew_with_error(&node, "unlink", "etc/kubernetes/.admin.conf.kubecertd-old", 1)
+        .exits(0)
+        .complains("`kubecertd recover` will clear it away");
+    node.remove(COPY);
+    node.run(FRESH, &["recover"]).exits(0).says("was finished");
+    let changes = before.changes(&node.snapshot());
+    assert_eq!(tree::paths(&changes), [ADMIN, COPY]);
+    assert_eq!(changes[COPY], "removed");
 }
 
 #[test]

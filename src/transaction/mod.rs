@@ -101,6 +101,7 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
                 old: kept.as_ref().map(|(_, digest)| (*digest).to_owned()),
                 new: sha256(&replacement.new),
                 kept: kept.map(|(path, _)| path),
+                alone: replacement.alone,
             });
         }
     }
@@ -161,7 +162,7 @@ impl Transaction<'_> {
         }
         self.journal.sync_folders(self.host)?;
         self.host.go_on()?;
-        for entry in &self.journal.files {
+        for entry in self.journal.files.iter().filter(|entry| !entry.alone) {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {
                 return Err(changed(&entry.path));
             }
