@@ -136,7 +136,8 @@ pub fn check(
     })
 }
 
-fn others_at_work(signs: &Signs) -> Vec<String> {
+/// Who else is at work, one sentence each.
+pub fn others_at_work(signs: &Signs) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(pid) = signs.kubeadm {
         reasons.push(format!("kubeadm is running (pid {pid})"));
@@ -158,7 +159,7 @@ fn others_at_work(signs: &Signs) -> Vec<String> {
 
 /// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
 /// that was not doubted.
-fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
+pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
         _ => None,
@@ -185,7 +186,7 @@ fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
 /// | no | no | no | yes | yes |
 /// | no | no | no | no | no: many nodes never say that they are synchronised |
 /// | not known | no | no | any | no |
-fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
+pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
     if signs.synchronised == Some(true) {
         return None;
     }

@@ -30,6 +30,8 @@ pub mod verify;
 
 pub mod restart;
 
+pub mod doctor;
+
 pub mod report;
 
 pub mod agenda;

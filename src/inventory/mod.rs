@@ -16,7 +16,7 @@ use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::Scan;
 use copies::Copy;
-use readers::Reader;
+use readers::{BadManifest, Reader};
 
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Inventory {
     pub authorities: Vec<Authority>,
     /// The static pods whose manifests parse.
     pub pods: Vec<Pod>,
-    /// What is wrong in the manifests folder, one sentence each.
-    pub bad_manifests: Vec<String>,
+    /// What is wrong in the manifests folder.
+    pub bad_manifests: Vec<BadManifest>,
     /// Every reader that is known here, in the order of restarts.
     pub readers: Vec<Reader>,
     /// Whether sa.key and sa.pub belong together.
@@ -182,7 +182,7 @@ pub fn take(scan: &Scan) -> Inventory {
         let path = scan.manifests_folder.join(name);
         match pod(read) {
             Ok(pod) => pods.push(pod),
-            Err(reason) => bad_manifests.push(format!("{} {}", path.display(), printable(&reason))),
+            Err(reason) => bad_manifests.push(BadManifest::Unusable(path, printable(&reason))),
         }
     }
     bad_manifests.extend(readers::suspicious(scan, &pods));

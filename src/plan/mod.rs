@@ -1,6 +1,7 @@
 //! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
 
 pub mod copies;
+pub mod folders;
 pub mod readers;
 mod refusal;
 
@@ -17,6 +18,7 @@ use crate::model::{Exit, Failure, Timestamp, Validity};
 use crate::scan::Running;
 use copies::CopyItem;
 use readers::ReaderStep;
+pub use refusal::refusal;
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -282,7 +284,7 @@ fn decide(
         Ok(end) => end,
         Err(blocked) => return blocked,
     };
-    if let Some(reason) = refusal::refusal(inventory, present) {
+    if let Some(reason) = refusal(inventory, present) {
         return fault(reason);
     }
     // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).

@@ -1,5 +1,6 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
+pub mod around;
 mod signs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,10 +40,12 @@ pub struct Scan {
     pub specs: Vec<Spec>,
     /// The CAs, sorted by name.
     pub authorities: Vec<AuthoritySpec>,
-    /// The kubelet's `staticPodPath`, or the configured folder.
-    pub manifests_folder: PathBuf,
     /// Where the kubelet says whether it is well; none where it does not.
     pub kubelet_health: Option<SocketAddr>,
+    /// Whether the kubelet renews its client certificate (`rotateCertificates`); none where its configuration cannot be read.
+    pub kubelet_rotates: Option<bool>,
+    /// The kubelet's `staticPodPath`, or the configured folder.
+    pub manifests_folder: PathBuf,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
@@ -119,6 +122,7 @@ fn look_at(
             .or(kubelet.static_pods)
             .unwrap_or_else(|| settings.paths.kubernetes.join("manifests")),
         kubelet_health: kubelet.health,
+        kubelet_rotates: kubelet.rotates,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
         copies: Vec::new(),
@@ -160,6 +164,7 @@ fn too_many(what: &str, number: usize) -> Unread {
 struct KubeletConfig {
     static_pods: Option<PathBuf>,
     health: Option<SocketAddr>,
+    rotates: Option<bool>,
 }
 
 /// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
@@ -169,7 +174,12 @@ fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
         let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
         yaml::parse(config.ok()?.bytes.text().ok()?).ok()
     };
-    let config = read().unwrap_or_default();
+    let found = read();
+    // The API's default is not to; kubeadm writes it.
+    let rotates =
+        |config: &yaml_serde::Value| config.get("rotateCertificates").and_then(|it| it.as_bool()) == Some(true);
+    let rotates = found.as_ref().map(rotates);
+    let config = found.unwrap_or_default();
     let static_pods = config
         .get("staticPodPath")
         .and_then(|path| path.as_str())
@@ -188,6 +198,7 @@ fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
             .ok()
             .filter(|port| *port != 0)
             .map(|port| SocketAddr::new(address, port)),
+        rotates,
     }
 }
 
