@@ -18,6 +18,7 @@ pub mod scan;
 pub mod inventory;
 pub mod plan;
 
+pub mod doctor;
 pub mod guard;
 
 pub mod backup;
@@ -29,8 +30,6 @@ pub mod restore;
 pub mod verify;
 
 pub mod restart;
-
-pub mod doctor;
 
 pub mod report;
 
