@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
+use crate::plan::copies::CopyItem;
 use crate::plan::{Decision, Plan};
 use crate::scan::Signs;
 
@@ -62,8 +63,13 @@ impl Cleared {
         !waiting.is_empty()
     }
 
-    /// Takes a credential out of it that turned out not to be replaceable. False if it was not to be renewed.
+    /// Takes a credential, or a copy of a kubeconfig by its path, out of it that turned out not to be replaceable. False if it was not to change.
     pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
+        let is_copy = |copy: &&mut CopyItem| copy.left.is_none() && copy.path.to_str() == Some(name);
+        if let Some(copy) = self.plan.copies.iter_mut().find(is_copy) {
+            (copy.left, copy.fault) = (Some(because.to_owned()), true);
+            return true;
+        }
         let mut items = self.plan.items.iter_mut();
         let Some(item) = items.find(|item| item.name == name && matches!(item.decision, Decision::Renew { .. })) else {
             return false;
@@ -130,7 +136,8 @@ pub fn check(
     })
 }
 
-fn others_at_work(signs: &Signs) -> Vec<String> {
+/// Who else is at work, one sentence each.
+pub fn others_at_work(signs: &Signs) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(pid) = signs.kubeadm {
         reasons.push(format!("kubeadm is running (pid {pid})"));
@@ -152,7 +159,7 @@ fn others_at_work(signs: &Signs) -> Vec<String> {
 
 /// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
 /// that was not doubted.
-fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
+pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
         _ => None,
@@ -179,7 +186,7 @@ fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
 /// | no | no | no | yes | yes |
 /// | no | no | no | no | no: many nodes never say that they are synchronised |
 /// | not known | no | no | any | no |
-fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
+pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
     if signs.synchronised == Some(true) {
         return None;
     }

@@ -18,6 +18,7 @@ pub mod scan;
 pub mod inventory;
 pub mod plan;
 
+pub mod doctor;
 pub mod guard;
 
 pub mod backup;

@@ -23,16 +23,17 @@ verify: catalog format host inventory
 restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
-report: backup catalog config format inventory model plan restart restore verify
+doctor: catalog config format guard inventory model plan scan
+report: backup catalog config doctor format inventory model plan restart restore verify
 agenda: config format model
 cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle events format guard host inventory memory model plan report restart restore scan
+cli: agenda backup config cycle doctor events format guard host inventory memory model plan report restart restore scan
 lib:
 main:
 ";
 
 /// Rooms without effects.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "model",
     "events",
     "format",
@@ -42,6 +43,7 @@ const PURE: [&str; 11] = [
     "plan",
     "guard",
     "renew",
+    "doctor",
     "report",
     "agenda",
 ];

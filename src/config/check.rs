@@ -48,6 +48,7 @@ impl Settings {
             restart: c.restart(),
             authorities: c.authorities(),
             extra: c.extra(),
+            copies: c.copies(),
             readers: c.readers(),
             windows: c.windows(zone),
         };
@@ -206,6 +207,7 @@ impl Checker<'_> {
             self.wrong("backup.schedule", |f| &f.backup.schedule, "never fires".into());
         }
         self.known_authorities(s);
+        self.known_originals(s);
     }
 
     pub(super) fn wrong(&mut self, key: &str, get: fn(&File) -> &Text, message: String) {

@@ -44,6 +44,7 @@ pub struct File {
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
+    pub kubeconfig_copy: Vec<KubeconfigCopy>,
     pub reader: Vec<Reader>,
     pub window: Vec<Window>,
 }
@@ -152,6 +153,15 @@ pub struct Kubeconfig {
     pub path: Text,
     pub ca: Text,
     pub readers: Vec<Spanned<String>>,
+}
+
+/// `[[kubeconfig_copy]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct KubeconfigCopy {
+    pub path: Text,
+    pub of: Text,
 }
 
 /// One configuration file, parsed, with its text for line numbers.

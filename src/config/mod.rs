@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod copies;
 pub mod file;
 pub mod settings;
 mod show;

@@ -8,7 +8,7 @@ use croner::Cron;
 
 use super::window::Window;
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{AuthoritySpec, Extra};
+use crate::catalog::{AuthoritySpec, CopySpec, Extra};
 
 /// Everything that can be set, with all defaults applied.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub authorities: Vec<AuthoritySpec>,
     /// Further credentials, or other places for the known ones.
     pub extra: Vec<Extra>,
+    /// Copies of kubeconfigs, which change with their originals. Default none.
+    pub copies: Vec<CopySpec>,
     /// Readers that are no static pods, or whose address the manifests do not say.
     pub readers: Vec<ReaderSpec>,
     /// When restarts that may wait are carried out. Default: at once.

@@ -14,6 +14,10 @@ pub fn show(s: &Settings) -> String {
     let mut out = String::new();
     values(s, &mut out);
     credentials(s, &mut out);
+    for copy in &s.copies {
+        let (path, of) = (path(&copy.path), quoted(&copy.of));
+        let _ = writeln!(out, "\n[[kubeconfig_copy]]\npath = {path}\nof = {of}");
+    }
     readers(s, &mut out);
     windows(s, &mut out);
     out

@@ -73,7 +73,7 @@ impl Checker<'_> {
         found
     }
 
-    fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
+    pub(super) fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
         match value {
             Some(value) if !value.get_ref().is_empty() => Some(value.get_ref().clone()),
             _ => {
@@ -86,7 +86,7 @@ impl Checker<'_> {
         }
     }
 
-    fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
+    pub(super) fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
         path(text).unwrap_or_else(|e| {
             let span = value.as_ref().map_or(0..0, Spanned::span);
             self.problems.push(source.problem(span, key, e));

@@ -141,6 +141,11 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     } else {
         report.pending.extend(earlier);
     }
+    let left = report.plan.copies_left_behind();
+    let left: Vec<_> = left
+        .map(|(copy, reason)| format!("{} stays as it is: {reason}", copy.path.display()))
+        .collect();
+    report.warnings.extend(left);
     if !transaction::is_unfinished(host) {
         let unsealed = backup::seal(host, settings);
         report.warnings.extend(unsealed.iter().map(Failure::to_string));
@@ -213,7 +218,7 @@ fn carry_out<'a>(
     host.go_on()?;
 
     let change = Change::of(host, settings, inventory, cleared.plan());
-    let replacements = replacements(inventory, &issued)?;
+    let replacements = replacements(inventory, cleared, &issued)?;
     let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();

@@ -39,6 +39,13 @@ impl Host {
         Some(reason(&io::Error::from(refused)))
     }
 
+    /// As [`Self::cannot_write`], as another process of this machine sees its file systems: a service's sandbox is its own.
+    pub fn cannot_write_as(&self, pid: u32, folder: &Path) -> Option<String> {
+        let root = self.outside(Path::new("/"));
+        let seen = Path::new("/proc").join(pid.to_string()).join("root");
+        Self::new(seen.join(root.strip_prefix("/").unwrap_or(&root)), self.stop.clone()).cannot_write(folder)
+    }
+
     /// When a process of this machine started, in clock ticks since boot; none for one that has ended. Also for another root: it is where this
     /// program runs that counts.
     pub fn started_ticks(&self, pid: u32) -> Option<u64> {

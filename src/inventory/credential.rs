@@ -96,7 +96,7 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
 }
 
 /// The first certificate is the leaf; what follows is its chain (RFC 8446, 4.4.2).
-fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
+pub(super) fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
     let mut all = x509::parse_pem(text)?;
     Ok(all.swap_remove(0))
 }

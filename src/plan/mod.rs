@@ -1,5 +1,7 @@
 //! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
 
+pub mod copies;
+pub mod folders;
 pub mod readers;
 mod refusal;
 
@@ -14,7 +16,9 @@ use crate::format::text;
 use crate::inventory::{Credential, Inventory, Present, Signer, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
 use crate::scan::Running;
+use copies::CopyItem;
 use readers::ReaderStep;
+pub use refusal::refusal;
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -59,6 +63,8 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// The readers of what is renewed, in the order in which they are restarted or proven.
     pub readers: Vec<ReaderStep>,
+    /// The copies of kubeconfigs, in the order of the configuration.
+    pub copies: Vec<CopyItem>,
 }
 
 /// What is to be done with one credential.
@@ -194,6 +200,7 @@ pub fn make(
         at: inventory.at,
         items,
         readers: Vec::new(),
+        copies: copies::items(inventory),
     };
     plan.readers = readers::steps(inventory, settings, running, &plan);
     Ok(plan)
@@ -277,7 +284,7 @@ fn decide(
         Ok(end) => end,
         Err(blocked) => return blocked,
     };
-    if let Some(reason) = refusal::refusal(inventory, present) {
+    if let Some(reason) = refusal(inventory, present) {
         return fault(reason);
     }
     // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).

@@ -76,6 +76,7 @@ struct Document<'a> {
     proofs: &'a [Proven],
     pending_restarts: &'a [Pending],
     credentials: Vec<plan::Row>,
+    copies: Vec<plan::CopyRow>,
     warnings: &'a [String],
     error: Option<&'a str>,
 }
@@ -94,7 +95,8 @@ impl Report {
         if let Some(failure) = &self.failure {
             return failure.exit;
         }
-        let faults = self.plan.faults().count() + self.refused().count();
+        let copies = self.plan.copies.iter().filter(|copy| copy.fault).count();
+        let faults = self.plan.faults().count() + self.refused().count() + copies;
         let is_blocked = |item: &Item| matches!(item.decision, Decision::Blocked { .. });
         let wanted = self.request.which != Which::Due || self.plan.faults().any(is_blocked);
         match (faults, self.renewed.is_empty()) {
@@ -164,6 +166,7 @@ impl Report {
             proofs: &self.proofs,
             pending_restarts: &self.pending,
             credentials: self.plan.items.iter().map(plan::Row::from).collect(),
+            copies: plan::copies(&self.plan),
             warnings: &self.warnings,
             error: self.failure.as_ref().map(|f| f.message.as_str()),
         };
@@ -191,6 +194,10 @@ impl Report {
             });
             out.push_str(&text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
             out.push('\n');
+        }
+        let is_renewed = |name: &str| self.renewed.iter().any(|renewed| renewed.name == name);
+        for (copy, pair) in self.plan.copies_to_update().filter(|(_, pair)| is_renewed(pair)) {
+            out.push_str(&format!("updated {} with {pair}\n", copy.path.display()));
         }
         for item in self.plan.items.iter() {
             let row = plan::Row::from(item);

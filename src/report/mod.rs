@@ -2,6 +2,7 @@
 
 pub mod backups;
 pub mod cycle;
+pub mod doctor;
 pub mod expiration;
 pub mod notices;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
+pub mod around;
 mod signs;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, Extra, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::yaml;
@@ -39,19 +40,34 @@ pub struct Scan {
     pub specs: Vec<Spec>,
     /// The CAs, sorted by name.
     pub authorities: Vec<AuthoritySpec>,
-    /// The kubelet's `staticPodPath`, or the configured folder.
-    pub manifests_folder: PathBuf,
     /// Where the kubelet says whether it is well; none where it does not.
     pub kubelet_health: Option<SocketAddr>,
+    /// Whether the kubelet renews its client certificate (`rotateCertificates`); none where its configuration cannot be read.
+    pub kubelet_rotates: Option<bool>,
+    /// The kubelet's `staticPodPath`, or the configured folder.
+    pub manifests_folder: PathBuf,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
     /// The readers that the configuration names.
     pub readers: Vec<ReaderSpec>,
+    /// The copies of kubeconfigs that the configuration names.
+    pub copies: Vec<CopySeen>,
     files: BTreeMap<PathBuf, Read>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
+}
+
+/// A copy of a kubeconfig.
+#[derive(Debug)]
+pub struct CopySeen {
+    /// Where it is, and of what.
+    pub spec: CopySpec,
+    /// What was read there.
+    pub read: Read,
+    /// The path itself is a symlink.
+    pub is_symlink: bool,
 }
 
 impl Scan {
@@ -75,13 +91,13 @@ impl Scan {
 
 /// Looks at the node.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
-    look_at(host, settings, |_| true, |_| true)
+    look_at(host, settings, &settings.copies, |_| true, |_| true)
 }
 
 /// Looks at these credentials and at the pods of these manifests only: what else is there was seen before, and may be a lot.
 pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: &[PathBuf]) -> Scan {
     let is_meant = |spec: &Spec| credentials.contains(&spec.name);
-    look_at(host, settings, is_meant, |path| {
+    look_at(host, settings, &[], is_meant, |path| {
         manifests.iter().any(|known| known == path)
     })
 }
@@ -89,6 +105,7 @@ pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], mani
 fn look_at(
     host: &Host,
     settings: &Settings,
+    copies: &[CopySpec],
     credential: impl Fn(&Spec) -> bool,
     manifest: impl Fn(&Path) -> bool,
 ) -> Scan {
@@ -105,13 +122,15 @@ fn look_at(
             .or(kubelet.static_pods)
             .unwrap_or_else(|| settings.paths.kubernetes.join("manifests")),
         kubelet_health: kubelet.health,
+        kubelet_rotates: kubelet.rotates,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
+        copies: Vec::new(),
         files,
         places: BTreeMap::new(),
     };
     scan.specs.retain(credential);
-    read_all(host, &extra, manifest, &mut scan);
+    read_all(host, &extra, copies, manifest, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
@@ -145,6 +164,7 @@ fn too_many(what: &str, number: usize) -> Unread {
 struct KubeletConfig {
     static_pods: Option<PathBuf>,
     health: Option<SocketAddr>,
+    rotates: Option<bool>,
 }
 
 /// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
@@ -154,7 +174,12 @@ fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
         let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
         yaml::parse(config.ok()?.bytes.text().ok()?).ok()
     };
-    let config = read().unwrap_or_default();
+    let found = read();
+    // The API's default is not to; kubeadm writes it.
+    let rotates =
+        |config: &yaml_serde::Value| config.get("rotateCertificates").and_then(|it| it.as_bool()) == Some(true);
+    let rotates = found.as_ref().map(rotates);
+    let config = found.unwrap_or_default();
     let static_pods = config
         .get("staticPodPath")
         .and_then(|path| path.as_str())
@@ -173,6 +198,7 @@ fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
             .ok()
             .filter(|port| *port != 0)
             .map(|port| SocketAddr::new(address, port)),
+        rotates,
     }
 }
 
@@ -192,7 +218,7 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 }
 
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
-fn read_all(host: &Host, extra: &[Extra], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
+fn read_all(host: &Host, extra: &[Extra], copies: &[CopySpec], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
     let mut reader = Reader { host, left: MOST_BYTES };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
@@ -224,6 +250,10 @@ fn read_all(host: &Host, extra: &[Extra], is_meant: impl Fn(&Path) -> bool, scan
         scan.manifests.push((name, read));
     }
     reader.read(further, scan);
+    for spec in copies {
+        let copy = reader.copy(spec, scan);
+        scan.copies.push(copy);
+    }
 }
 
 /// Keeps what it reads within [`MOST_BYTES`].
@@ -260,6 +290,22 @@ impl Reader<'_> {
         }
         if !referred.is_empty() {
             self.read(referred, scan);
+        }
+    }
+
+    /// It is no file of the look's own: nothing that it refers to is read, and it is backed up only where it is brought along.
+    fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> CopySeen {
+        let path = &spec.path;
+        let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
+        let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
+        let read = match scan.files.contains_key(path) {
+            true => Err(Unread::Because("is a file that is looked at for itself".into())),
+            false => self.host.read_at_most(path, LARGEST_YAML),
+        };
+        CopySeen {
+            spec: spec.clone(),
+            read: read.and_then(|file| self.hold(file)),
+            is_symlink: itself.is_some_and(|itself| self.host.is_symlink(&itself)),
         }
     }
 
@@ -308,7 +354,9 @@ fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
 
 /// Finds all names of files that have more than one, in the folders that are looked at.
 fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
-    if !scan.files.values().flatten().any(|file| file.identity.links > 1) {
+    let copies = scan.copies.iter().filter_map(|copy| copy.read.as_ref().ok());
+    let mut read = scan.files.values().flatten().chain(copies);
+    if !read.any(|file| file.identity.links > 1) {
         return;
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
@@ -317,7 +365,13 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         settings.paths.pki.clone(),
         settings.paths.pki.join("etcd"),
     ]);
-    folders.extend(scan.files.keys().map(|path| write::parent(path).to_owned()));
+    let copies = scan.copies.iter().map(|copy| &copy.spec.path);
+    folders.extend(
+        scan.files
+            .keys()
+            .chain(copies)
+            .map(|path| write::parent(path).to_owned()),
+    );
     let mut names: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
     for folder in folders {
         let Ok(folder) = host.resolve(&folder) else { continue };
@@ -328,7 +382,8 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
             }
         }
     }
-    for file in scan.files.values_mut().flatten() {
+    let copies = scan.copies.iter_mut().filter_map(|copy| copy.read.as_mut().ok());
+    for file in scan.files.values_mut().flatten().chain(copies) {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
         let others = of_file.into_iter().flatten();
         let others = others.filter(|name| **name != file.real).take(MOST_NAMES).cloned();

@@ -101,6 +101,7 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
                 old: kept.as_ref().map(|(_, digest)| (*digest).to_owned()),
                 new: sha256(&replacement.new),
                 kept: kept.map(|(path, _)| path),
+                alone: replacement.alone,
             });
         }
     }
@@ -112,7 +113,7 @@ impl Transaction<'_> {
         for replacement in replacements {
             self.host.go_on()?;
             self.stage_one(replacement)
-                .map_err(|failure| failure.about(&replacement.credential))?;
+                .map_err(|failure| replacement.concerning(failure))?;
         }
         self.journal.sync_folders(self.host)
     }
@@ -151,9 +152,9 @@ impl Transaction<'_> {
                 self.host.go_on()?;
             }
             for name in &replacement.names {
-                unchanged(self.host, name, replacement)?;
-                let renamed = self.host.rename(&beside(name, "new"), name);
-                renamed.map_err(|failure| failure.about(&replacement.credential))?;
+                let renamed =
+                    unchanged(self.host, name, replacement).and_then(|()| self.host.rename(&beside(name, "new"), name));
+                renamed.map_err(|failure| replacement.concerning(failure))?;
             }
         }
         for link in &self.journal.links {
@@ -161,7 +162,7 @@ impl Transaction<'_> {
         }
         self.journal.sync_folders(self.host)?;
         self.host.go_on()?;
-        for entry in &self.journal.files {
+        for entry in self.journal.files.iter().filter(|entry| !entry.alone) {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {
                 return Err(changed(&entry.path));
             }

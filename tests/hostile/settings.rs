@@ -1,7 +1,8 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
+    Backup, Ca, Certificate, Etcd, File, Kubeconfig, KubeconfigCopy, Paths, Reader, Restart, Source, Text, Texts,
+    Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -191,6 +192,10 @@ fn restart() -> impl Strategy<Value = Restart> {
     })
 }
 
+fn kubeconfig_copy() -> impl Strategy<Value = KubeconfigCopy> {
+    [text(), text()].prop_map(|[path, of]| KubeconfigCopy { path, of })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
     let tables = (paths(), backup(), etcd(), restart());
@@ -198,11 +203,12 @@ fn file() -> impl Strategy<Value = File> {
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
         vec(kubeconfig(), 0..3),
+        vec(kubeconfig_copy(), 0..3),
         vec(reader(), 0..3),
         vec(window(), 0..3),
     );
     (top, tables, lists).prop_map(
-        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
+        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, kubeconfig_copy, reader, window))| {
             let [
                 schedule,
                 timezone,
@@ -229,6 +235,7 @@ fn file() -> impl Strategy<Value = File> {
                 ca,
                 certificate,
                 kubeconfig,
+                kubeconfig_copy,
                 reader,
                 window,
             }

@@ -1,7 +1,6 @@
 //! What the daemon does when it looks: it reads, says and remembers what there is, and changes nothing.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing::warn;
 
@@ -12,7 +11,7 @@ use crate::guard::Attended;
 use crate::host::{STATE, notify};
 use crate::memory;
 use crate::model::Failure;
-use crate::plan::Request;
+use crate::plan::{Request, folders};
 use crate::report::notices;
 
 impl Daemon {
@@ -73,20 +72,14 @@ impl Daemon {
     /// Folders that a cycle would write to and cannot: asked at every look, since a folder that is made anew is read-only to a service whose
     /// sandbox was made before it.
     fn not_writable(&self, look: &Look) -> Vec<(PathBuf, String)> {
-        let items = look.cleared.plan().items.iter();
-        let files = items
-            .filter(|item| item.due.is_some())
-            .map(|item| item.path.as_path())
-            .chain(look.inventory.pods.iter().map(|pod| pod.file.real.as_path()));
-        let folders = files.filter_map(Path::parent).chain([
-            Path::new(STATE),
-            &self.settings.backup.directory,
-            &self.settings.paths.kubernetes,
-        ]);
-        let folders: BTreeSet<_> = folders.collect();
+        let mut folders = folders::written(look.cleared.plan(), &look.inventory, &self.settings);
+        folders.insert(STATE.into());
         let refused = folders.into_iter();
         refused
-            .filter_map(|folder| Some((folder.to_owned(), self.host.cannot_write(folder)?)))
+            .filter_map(|folder| {
+                let reason = self.host.cannot_write(&folder)?;
+                Some((folder, reason))
+            })
             .collect()
     }
 
