@@ -66,11 +66,13 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
     if ends_before(plan.at) {
         return Some(Kind::Expired);
     }
+    if item.decision.is_fault() {
+        return Some(Kind::Fault);
+    }
     match item.decision {
-        Decision::Unreadable(_) | Decision::Blocked { fault: true, .. } => Some(Kind::Fault),
         Decision::Renew { .. } | Decision::With(_) | Decision::Missing => None,
         // What the kubelet renews itself is never due here; that it did not is seen by its end.
-        Decision::Leave(_) | Decision::Blocked { fault: false, .. } => {
+        Decision::Leave(_) | Decision::Blocked { .. } | Decision::Unreadable(_) => {
             let soon = item.due.is_some_and(|due| due < plan.at) || ends_before(plan.at + settings.urgent_before);
             soon.then_some(Kind::Expiring)
         }
