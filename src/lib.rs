@@ -32,6 +32,8 @@ pub mod restart;
 
 pub mod report;
 
+pub mod hooks;
+
 pub mod agenda;
 pub mod cycle;
 

@@ -3,6 +3,8 @@
 pub mod backups;
 pub mod cycle;
 pub mod expiration;
+pub mod hook;
+pub mod metrics;
 pub mod notices;
 pub mod plan;
 pub mod restore;

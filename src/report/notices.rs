@@ -85,16 +85,21 @@ pub fn unsaid(notices: Vec<Notice>, told: &mut BTreeMap<String, (String, i64)>, 
     told.retain(|name, _| notices.iter().any(|notice| notice.name == *name));
     let is_new = |notice: &Notice| {
         let words = format!("{:?}: {}", notice.kind, notice.reason);
-        // A clock that went back makes it be said again.
-        let said = told
-            .get(&notice.name)
-            .is_some_and(|(before, at)| *before == words && (0..AGAIN).contains(&(now - at)));
-        if !said {
-            told.insert(notice.name.clone(), (words, now));
-        }
-        !said
+        is_news(told, &notice.name, &words, now)
     };
     notices.into_iter().filter(is_new).collect()
+}
+
+/// Whether these words on something were not said within the last day; they are remembered as said now (seconds since 1970).
+pub fn is_news(told: &mut BTreeMap<String, (String, i64)>, what: &str, words: &str, now: i64) -> bool {
+    // A clock that went back makes it be said again.
+    let said = told
+        .get(what)
+        .is_some_and(|(before, at)| before == words && (0..AGAIN).contains(&(now - at)));
+    if !said {
+        told.insert(what.to_owned(), (words.to_owned(), now));
+    }
+    !said
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ impl Daemon {
         if let Err(failure) = memory::record_look(&self.host, self.host.now(), doubtful) {
             warn!("{failure}");
         }
+        self.looked(&look);
         let look = look?;
         let plan = look.cleared.plan();
         let all = notices::of(&look.inventory, plan, &self.settings);
@@ -63,9 +64,9 @@ impl Daemon {
             self.problems.push(format!("there is no {} yet", kubernetes.display()));
         }
         tell::plan(plan, kubernetes, is_there);
-        for notice in notices::unsaid(all, &mut self.memory.told, self.host.now()) {
-            tell::notice(&notice);
-        }
+        let unsaid = notices::unsaid(all, &mut self.memory.told, self.host.now());
+        unsaid.iter().for_each(tell::notice);
+        self.noticed(&unsaid);
         self.status.looked(plan);
         Ok(look)
     }
@@ -83,6 +84,7 @@ impl Daemon {
             &self.settings.backup.directory,
             &self.settings.paths.kubernetes,
         ]);
+        let folders = folders.chain(self.settings.metrics.textfile_directory.as_deref());
         let folders: BTreeSet<_> = folders.collect();
         let refused = folders.into_iter();
         refused
