@@ -17,6 +17,9 @@ use crate::report::metrics::{self, Facts};
 use crate::report::notices::{self, Notice};
 use crate::verify::served;
 
+/// A number of so many digits is no part of a name.
+const LONG: usize = 4;
+
 /// What is kept for it between tasks.
 #[derive(Default)]
 pub(super) struct Measured {
@@ -71,10 +74,14 @@ impl Daemon {
         }
     }
 
-    /// The same failure is told once a day. Numbers in it do not count: times and the names of sets differ each time.
+    /// The same failure is told once a day. Long numbers in it do not count: times, process ids and the names of sets differ each time.
     fn queue(&mut self, what: &str, event: Event) {
         let now = self.host.now().unix_timestamp();
-        let words: String = event.text.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let pieces = event.text.as_bytes();
+        let pieces = pieces.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+        let is_word = |piece: &&[u8]| piece.len() < LONG || !piece[0].is_ascii_digit();
+        let words: Vec<u8> = pieces.filter(is_word).flatten().copied().collect();
+        let words = String::from_utf8_lossy(&words);
         if event.event != Occasion::Failed || notices::is_news(&mut self.memory.failed, what, &words, now) {
             self.measured.events.push(event);
         }
