@@ -32,8 +32,6 @@ pub mod restart;
 
 pub mod report;
 
-pub mod hooks;
-
 pub mod agenda;
 pub mod cycle;
 

@@ -3,6 +3,8 @@
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -333,4 +335,133 @@ fn a_large_event_that_is_not_read_holds_nothing_up() {
             .len(),
         501
     );
+}
+
+/// The indented blocks of `## Hooks` in docs/operations.md.
+fn examples() -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
+    let text = fs::read_to_string(path).expect("the runbook");
+    let section = text.split("\n## Hooks\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("its end");
+    let mut blocks = vec![String::new()];
+    for line in section.lines() {
+        match (line.strip_prefix("    "), blocks.last_mut()) {
+            (Some(code), Some(block)) => *block += &format!("{code}\n"),
+            (None, Some(block)) if !block.is_empty() => blocks.push(String::new()),
+            _ => {}
+        }
+    }
+    blocks.retain(|block| !block.is_empty());
+    blocks
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_configurations() {
+    let examples: Vec<_> = examples()
+        .into_iter()
+        .filter(|block| block.starts_with("[hooks]"))
+        .collect();
+    assert_eq!(examples.len(), 2, "{examples:#?}");
+    for example in examples {
+        let node = Node::of(ECDSA);
+        node.configure(&example);
+        node.run(clock::FRESH, &["config", "check"]).exits(0);
+    }
+}
+
+/// The document of the example has the keys of a real one.
+#[test]
+fn the_document_of_the_documentation_is_the_one_that_hooks_get() {
+    let node = Node::of(ECDSA);
+    node.configure(&format!("[hooks]\non_renewed = {}\n", keeps(&node, "renewed")));
+    node.run(clock::FRESH, &["renew", "apiserver"]).exits(0);
+    let real = kept(&node, "renewed").remove(0);
+    let shown = examples()
+        .into_iter()
+        .find(|block| block.starts_with('{'))
+        .expect("a document");
+    let shown: Value = serde_json::from_str(&shown).expect("JSON");
+    let keys = |value: &Value| {
+        value
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&shown), keys(&real));
+    assert_eq!(keys(&shown["credentials"][0]), keys(&real["credentials"][0]));
+}
+
+/// What a server on this machine got: the header, and the body.
+fn receive(listener: &TcpListener) -> (String, String) {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let (mut got, mut buffer) = (String::new(), [0; 4096]);
+    loop {
+        let n = stream.read(&mut buffer).expect("a request");
+        got.push_str(&String::from_utf8_lossy(&buffer[..n]));
+        if let Some((head, body)) = got.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            if length.is_some_and(|length: usize| body.len() >= length) || n == 0 {
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                    .expect("an answer");
+                return (head.to_owned(), body.to_owned());
+            }
+        }
+    }
+}
+
+/// The webhook of the documentation, with a real curl and this machine's address in it.
+#[test]
+fn the_webhook_of_the_documentation_posts_the_event() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/hooks/secret", listener.local_addr().expect("an address"));
+    let examples = examples();
+    let hook = examples
+        .iter()
+        .find(|block| block.contains("--config"))
+        .expect("the hook");
+    let curl = examples
+        .iter()
+        .find(|block| block.starts_with("url = "))
+        .expect("the file");
+    let node = Node::of(ECDSA);
+    let file = node.scratch("webhook");
+    fs::write(&file, curl.replace("https://chat.example.com/hooks/secret", &url)).expect("a file");
+    let hook = hook.replace("/etc/kubecertd/webhook", &file.display().to_string());
+    node.configure(&hook.replace("on_failed", "on_renewed"));
+    let server = std::thread::spawn(move || receive(&listener));
+    let ran = node.run(clock::FRESH, &["renew", "apiserver"]).exits(0);
+    assert!(!ran.stderr.contains("cannot tell"), "{ran}");
+    let (head, body) = server.join().expect("a request");
+    assert!(
+        head.starts_with("POST /hooks/secret ") && head.contains("Content-Type: application/json"),
+        "{head}"
+    );
+    let event: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(event["credentials"][0]["name"], "apiserver");
+    assert!(
+        event["text"]
+            .as_str()
+            .is_some_and(|text| text.contains(": renewed: apiserver")),
+        "{event:#}"
+    );
+}
+
+/// A server that says no: curl fails (`fail`), and that is said.
+#[test]
+fn a_webhook_that_is_refused_is_reported() {
+    let node = Node::of(ECDSA);
+    let port = support::etcd::free_port();
+    node.configure(&format!(
+        "[hooks]\non_renewed = [\"curl\", \"--silent\", \"--show-error\", \"--fail\", \"--data-binary\", \"@-\", \"http://127.0.0.1:{port}/\"]\n"
+    ));
+    node.run(clock::FRESH, &["renew", "apiserver"])
+        .exits(0)
+        .complains("curl: (7) ")
+        .complains("cannot tell [hooks] on_renewed: cannot run curl: it ended with exit status: 7");
 }

@@ -26,8 +26,7 @@ restore: backup config format host inventory model renew scan transaction
 report: backup catalog config format inventory model plan restart restore verify
 agenda: config format model
 cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
-hooks: config host model report
-cli: agenda backup config cycle events format guard hooks host inventory memory model plan report restart restore scan verify
+cli: agenda backup config cycle events format guard host inventory memory model plan report restart restore scan verify
 lib:
 main:
 ";

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::clock::{DAY, later, now};
-use support::credential::{self, manifest};
+use support::credential::{self, Material, manifest};
 use support::daemon::{DEADLINE, Daemon};
 use support::etcd::free_port;
 use support::{ECDSA, Node};
@@ -318,6 +318,26 @@ fn run_until(node: &Node, text: &str) {
     drop(daemon);
 }
 
+/// A server that shows this certificate.
+fn serves(served: &Material, port: u16, folder: &Path) -> Running {
+    let [certificate, key] = [("served.crt", &served.certificate), ("served.key", &served.key)].map(|(name, text)| {
+        fs::write(folder.join(name), text).expect("a file");
+        folder.join(name).display().to_string()
+    });
+    let address = format!("127.0.0.1:{port}");
+    let arguments = [
+        "s_server",
+        "-quiet",
+        "-accept",
+        &address,
+        "-cert",
+        &certificate,
+        "-key",
+        &key,
+    ];
+    Running::start("openssl", &arguments.map(str::to_owned), &folder.join("openssl.log"))
+}
+
 /// A query as Grafana sends it with all nodes chosen.
 fn filled(expression: &str) -> String {
     let filled = expression.replace("$node", ".*");
@@ -397,23 +417,9 @@ impl Prometheus {
 #[test]
 fn every_query_of_the_dashboard_and_the_alerts_returns_what_the_program_wrote() {
     let folder = tempfile::TempDir::with_prefix("kubecertd-prometheus-").expect("a folder");
-    let (certificate, key) = (folder.path().join("served.crt"), folder.path().join("served.key"));
     let port = free_port();
     let (well, unwell) = (well(port), unwell(port));
-    let served = credential::named("etcd-server").material(&well);
-    fs::write(&certificate, &served.certificate).expect("a certificate");
-    fs::write(&key, &served.key).expect("a key");
-    let arguments = ["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}"), "-cert"].map(str::to_owned);
-    let more = [
-        certificate.display().to_string(),
-        "-key".into(),
-        key.display().to_string(),
-    ];
-    let _etcd = Running::start(
-        "openssl",
-        &[&arguments[..], &more].concat(),
-        &folder.path().join("openssl.log"),
-    );
+    let _etcd = serves(&credential::named("etcd-server").material(&well), port, folder.path());
     run_until(&well, "cycle: renewed: scheduler.conf");
     run_until(&unwell, "cannot tell [hooks] on_failed");
 

@@ -4,6 +4,7 @@ mod backup;
 mod check_expiration;
 mod config;
 mod context;
+mod hooks;
 mod plan;
 mod recover;
 mod renew;

@@ -3,9 +3,9 @@
 use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
+use super::hooks;
 use crate::cycle::{self, NotNow};
 use crate::guard::Attended;
-use crate::hooks;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::plan::{Request, Which};

@@ -1,7 +1,8 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
+    Backup, Ca, Certificate, Etcd, File, Hooks, Kubeconfig, Metrics, Paths, Reader, Restart, Source, Text, Texts,
+    Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -191,9 +192,22 @@ fn restart() -> impl Strategy<Value = Restart> {
     })
 }
 
+fn metrics() -> impl Strategy<Value = Metrics> {
+    text().prop_map(|textfile_directory| Metrics { textfile_directory })
+}
+
+fn hooks() -> impl Strategy<Value = Hooks> {
+    ([texts(), texts(), texts()], text()).prop_map(|([on_expiring, on_renewed, on_failed], timeout)| Hooks {
+        on_expiring,
+        on_renewed,
+        on_failed,
+        timeout,
+    })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
-    let tables = (paths(), backup(), etcd(), restart());
+    let tables = (paths(), backup(), etcd(), restart(), metrics(), hooks());
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
@@ -202,7 +216,7 @@ fn file() -> impl Strategy<Value = File> {
         vec(window(), 0..3),
     );
     (top, tables, lists).prop_map(
-        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
+        |(top, (paths, backup, etcd, restart, metrics, hooks), (ca, certificate, kubeconfig, reader, window))| {
             let [
                 schedule,
                 timezone,
@@ -226,6 +240,8 @@ fn file() -> impl Strategy<Value = File> {
                 backup,
                 etcd,
                 restart,
+                metrics,
+                hooks,
                 ca,
                 certificate,
                 kubeconfig,

@@ -6,9 +6,9 @@ use tracing::{info, warn};
 
 use super::work::Daemon;
 use crate::backup::set;
+use crate::cli::hooks;
 use crate::cycle::{Look, NotNow};
 use crate::events;
-use crate::hooks;
 use crate::host::notify;
 use crate::model::Failure;
 use crate::report::cycle::Report;
