@@ -2,7 +2,7 @@
 //! never used again. `systemd/kubecertd.catalog` explains each of them to `journalctl -x`, and a test compares the two.
 //!
 //! Beside it an event has what it is about as fields, in capitals there: `CERTIFICATE`, `NOT_AFTER` (RFC 3339), `ACTION`, `READER`, `REASON`,
-//! `BACKUP`, `FOLDER`, `OUTCOME`, `CYCLE_ID` (of all events of one cycle) and counts. No name is one of systemd's own.
+//! `BACKUP`, `FOLDER`, `HOOK`, `OUTCOME`, `CYCLE_ID` (of all events of one cycle) and counts. No name is one of systemd's own.
 
 /// The daemon has looked for the first time and waits.
 pub const READY: &str = "1f9fffa48f154262a3b869643244473b";
@@ -50,11 +50,15 @@ pub const CYCLE_PARTLY: &str = "9125988ad2bc4c8b9229fcdcbeaf9745";
 pub const CYCLE_FAILED: &str = "1f2cf9c138c54237a2be17787dd3b4dd";
 /// The one line about a cycle that failed and could not be put back: a person is needed.
 pub const NOT_PUT_BACK: &str = "c1370d10aacb407b860810d3d6f70107";
+/// A hook was told what happened.
+pub const HOOK_TOLD: &str = "7fd97b49ef7a4ea88a2af7df4ffd4f76";
+/// A hook failed, or did not end in time.
+pub const HOOK_FAILED: &str = "7602bad10fa147d788980ffe9f3cdefb";
 /// Something that a person should know.
 pub const WARNING: &str = "55c987cd881d4195aeea87f9902c9416";
 
 /// All of them.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 26] = [
     READY,
     ENDED,
     RELOADED,
@@ -78,5 +82,7 @@ pub const ALL: [&str; 24] = [
     CYCLE_PARTLY,
     CYCLE_FAILED,
     NOT_PUT_BACK,
+    HOOK_TOLD,
+    HOOK_FAILED,
     WARNING,
 ];

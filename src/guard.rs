@@ -9,7 +9,7 @@ use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
 use crate::plan::copies::CopyItem;
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Obstacle, Plan};
 use crate::scan::Signs;
 
 /// When this version was made: no honest clock is before it.
@@ -76,7 +76,7 @@ impl Cleared {
         };
         item.decision = Decision::Blocked {
             because: because.to_owned(),
-            fault: true,
+            obstacle: Obstacle::NotReplaceable,
         };
         self.plan.forget_idle_readers();
         true
@@ -225,7 +225,7 @@ fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
         if matches!(item.decision, Decision::Renew { .. } | Decision::With(_)) && !expired_for_sure {
             item.decision = Decision::Blocked {
                 because: doubt.to_owned(),
-                fault: false,
+                obstacle: Obstacle::Clock,
             };
             any = true;
         }

@@ -25,11 +25,9 @@ pub mod backup;
 pub mod renew;
 pub mod transaction;
 
-pub mod restore;
-
-pub mod verify;
-
 pub mod restart;
+pub mod restore;
+pub mod verify;
 
 pub mod report;
 

@@ -43,6 +43,8 @@ pub struct Daemon {
     pub last_cycle: Option<i64>,
     /// What was warned about last, and when (seconds since 1970), by the credential's name.
     pub told: BTreeMap<String, (String, i64)>,
+    /// Which failure hooks were told last, and when, by what failed.
+    pub failed: BTreeMap<String, (String, i64)>,
 }
 
 /// What the daemon recorded; none on a node where it never ran. A record that does not parse says that it did.

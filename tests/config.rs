@@ -141,6 +141,13 @@ scope = \"never\"
 method = \"park\"
 grace = \"5s\"
 timeout = \"1m\"
+[metrics]
+textfile_directory = \"/var/lib/node_exporter\"
+[hooks]
+on_expiring = [\"mail\", \"root\"]
+on_renewed = [\"/usr/bin/curl\", \"-d@-\"]
+on_failed = [\"/usr/local/sbin/page\"]
+timeout = \"10s\"
 ";
     assert_eq!(
         keys(changed).into_keys().collect::<Vec<_>>(),

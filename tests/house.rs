@@ -19,7 +19,7 @@ plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
 renew: format guard inventory model
-verify: catalog format host inventory
+verify: catalog format host inventory model
 restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
@@ -27,7 +27,7 @@ doctor: catalog config format guard inventory model plan scan
 report: backup catalog config doctor format inventory model plan restart restore verify
 agenda: config format model
 cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle doctor events format guard host inventory memory model plan report restart restore scan
+cli: agenda backup config cycle doctor events format guard host inventory memory model plan report restart restore scan verify
 lib:
 main:
 ";

@@ -5,6 +5,7 @@ mod check_expiration;
 mod config;
 mod context;
 mod doctor;
+mod hooks;
 mod plan;
 mod recover;
 mod renew;

@@ -3,11 +3,13 @@
 use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
+use super::hooks;
 use crate::cycle::{self, NotNow};
 use crate::guard::Attended;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::plan::{Request, Which};
+use crate::report::hook::Event;
 use crate::report::{Format, plan};
 
 /// Its options.
@@ -57,6 +59,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     super::complain_of(&report.plan, &report.warnings);
     if let Some(failure) = &report.failure {
         super::complain(failure);
+    }
+    drop(lock);
+    for event in Event::of_cycle(&report, &context.host.node_name(), context.host.now()) {
+        if let Some(Err(failure)) = hooks::call(&context.host, &settings.hooks, &event) {
+            super::complain(&failure);
+        }
     }
     Ok(report.exit())
 }

@@ -72,7 +72,7 @@ impl Checker<'_> {
     }
 
     /// A program and its arguments: an absolute path, or a name that is looked for in the system's folders.
-    fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
+    pub(super) fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
         let words = self.texts(key, get, |word| match word {
             "" => Err("an empty word is no part of a command".into()),
             _ if word.contains('\0') => Err("a command has no NUL bytes".into()),

@@ -46,6 +46,8 @@ impl Settings {
             clock_wait,
             paths: c.paths(),
             restart: c.restart(),
+            metrics: c.metrics(),
+            hooks: c.hooks(),
             authorities: c.authorities(),
             extra: c.extra(),
             copies: c.copies(),

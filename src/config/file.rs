@@ -41,6 +41,8 @@ pub struct File {
     pub backup: Backup,
     pub etcd: Etcd,
     pub restart: Restart,
+    pub metrics: Metrics,
+    pub hooks: Hooks,
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
@@ -96,6 +98,25 @@ pub struct Restart {
     pub scope: Text,
     pub method: Text,
     pub grace: Text,
+    pub timeout: Text,
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Metrics {
+    pub textfile_directory: Text,
+}
+
+/// `[hooks]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Hooks {
+    pub on_expiring: Texts,
+    pub on_renewed: Texts,
+    pub on_failed: Texts,
     pub timeout: Text,
 }
 

@@ -7,6 +7,7 @@ pub mod file;
 pub mod settings;
 mod show;
 mod tables;
+mod tell;
 mod values;
 pub mod window;
 

@@ -36,6 +36,10 @@ pub struct Settings {
     pub etcd: Etcd,
     /// Restarts.
     pub restart: Restart,
+    /// What is written for Prometheus.
+    pub metrics: Metrics,
+    /// Commands that are told what happened.
+    pub hooks: Hooks,
     /// Further CAs, or other places for the known ones.
     pub authorities: Vec<AuthoritySpec>,
     /// Further credentials, or other places for the known ones.
@@ -205,6 +209,26 @@ pub struct Restart {
     /// How long an old process may take to end before it is killed, from the change of its manifest. Default 10 seconds.
     pub grace: Duration,
     /// How long one attempt to restart a reader may take until it is proven. Default 3 minutes.
+    pub timeout: Duration,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// The folder that node_exporter's textfile collector reads; none: no metrics are written. Default none.
+    pub textfile_directory: Option<PathBuf>,
+}
+
+/// `[hooks]`: programs with their arguments; empty: nobody is told. All default to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// A certificate ends soon, has ended, or cannot be renewed: told once a day.
+    pub on_expiring: Vec<String>,
+    /// Credentials were renewed.
+    pub on_renewed: Vec<String>,
+    /// A cycle or a scheduled backup failed, or left something out.
+    pub on_failed: Vec<String>,
+    /// How long one call may take before it is ended. Default 30 seconds.
     pub timeout: Duration,
 }
 

@@ -79,6 +79,19 @@ fn values(s: &Settings, out: &mut String) {
         format!("method = {}", quoted(s.restart.method.word())),
         format!("grace = {}", quoted(&duration(s.restart.grace))),
         format!("timeout = {}", quoted(&duration(s.restart.timeout))),
+        "\n[metrics]".into(),
+        format!(
+            "textfile_directory = {}",
+            s.metrics
+                .textfile_directory
+                .as_deref()
+                .map_or_else(|| quoted("none"), path)
+        ),
+        "\n[hooks]".into(),
+        format!("on_expiring = {}", list(&s.hooks.on_expiring)),
+        format!("on_renewed = {}", list(&s.hooks.on_renewed)),
+        format!("on_failed = {}", list(&s.hooks.on_failed)),
+        format!("timeout = {}", quoted(&duration(s.hooks.timeout))),
     ];
     for line in lines {
         out.push_str(&line);

@@ -25,7 +25,7 @@ use crate::model::{Exit, Failure};
 use crate::plan::{self, Request};
 use crate::renew::install::replacements;
 use crate::renew::issue::{Issued, issue};
-use crate::report::cycle::{Renewed, Report};
+use crate::report::cycle::{Renewed, Report, Step};
 use crate::restart::pending;
 use crate::restore::swap;
 use crate::scan::{self, Scan};
@@ -128,6 +128,7 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
         restarted: Vec::new(),
         proofs: Vec::new(),
         pending: Vec::new(),
+        step: None,
         warnings: cleared.warnings.clone(),
         failure: None,
     };
@@ -167,11 +168,13 @@ fn renew(
     if cleared.plan().renewals().next().is_none() {
         return Ok(());
     }
+    report.step = Some(Step::Backup);
     let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
     drop(scan);
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
+    report.step = Some(Step::Renew);
     let (transaction, change) = loop {
         match carry_out(host, settings, lock, &inventory, &cleared, &backup, report) {
             Ok(installed) => break installed,
@@ -188,6 +191,7 @@ fn renew(
     };
     // The readers are judged by a look of their own, and two looks at once are held by nobody.
     drop(inventory);
+    report.step = Some(Step::Restart);
     let (outcome, failure) = settle::settle(host, settings, transaction, &change);
     report.add(outcome);
     match failure {

@@ -24,7 +24,7 @@ pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
                 Finding::fault(name, format!("cannot be read: {reason}"))
                     .hint("`kubecertd backup list`, then `kubecertd restore ID --dry-run`: a set may have it"),
             ),
-            Decision::Blocked { because, fault: true } => Some(Finding::fault(
+            Decision::Blocked { because, obstacle } if obstacle.is_fault() => Some(Finding::fault(
                 name,
                 format!("should be renewed and cannot be: {because}"),
             )),

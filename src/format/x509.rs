@@ -33,6 +33,15 @@ pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
     }
 }
 
+/// The first common name (RFC 5280, A.1) of a name's DER, as it may be shown; empty where there is none.
+pub fn common_name(name: &[u8]) -> String {
+    let Ok((_, name)) = x509_parser::x509::X509Name::from_der(name) else {
+        return String::new();
+    };
+    let mut found = name.iter_common_name().filter_map(|cn| cn.as_str().ok());
+    found.next().map(printable).unwrap_or_default()
+}
+
 /// One certificate from its DER.
 pub fn parse(der: &[u8]) -> Result<Certificate, String> {
     let (rest, x509) = X509Certificate::from_der(der)

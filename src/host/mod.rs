@@ -7,6 +7,7 @@ pub mod copy;
 pub mod etcd;
 pub mod files;
 pub mod filter;
+pub mod hook;
 pub mod http;
 pub mod lock;
 pub mod log;

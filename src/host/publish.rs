@@ -1,4 +1,4 @@
-//! The public copy of the status: the one thing that every user of the node may read.
+//! What every user of the node may read: the public copy of the status, and the metrics.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use super::{Host, failed, reason};
-use crate::model::{Attributes, Failure};
+use crate::model::{Attributes, Failure, Unread};
 
 /// What systemd makes as RuntimeDirectory.
 const RUN: &str = "/run/kubecertd";
@@ -22,6 +22,24 @@ impl Host {
                 .map_err(|e| failed("open to everybody", run, &e))?;
         }
         self.replace(&self.published(name), bytes, &Attributes::plain(0o644))
+    }
+
+    /// Writes a file that everybody may read, mode 0644, into a folder that is there already. Not where others than root could lead it
+    /// elsewhere: into the manifests folder, say.
+    pub fn publish_into(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = folder.join(name);
+        let fail = |reason: String| Failure::new(format!("cannot write {}: {reason}", path.display()));
+        if !self.is_folder(folder) {
+            return Err(fail("there is no such folder".into()).hint(format!("mkdir {}", folder.display())));
+        }
+        let found = self.resolve(folder).map_err(|unread| match unread {
+            Unread::Missing => fail("it has gone".into()),
+            Unread::Because(reason) => fail(reason),
+        })?;
+        if let Some(reason) = found.unsafe_way.or_else(|| self.distrust(&found.real)) {
+            return Err(fail(reason).hint("give the folder, and those above it, to root, writable by nobody else"));
+        }
+        self.replace(&found.real.join(name), bytes, &Attributes::plain(0o644))
     }
 
     /// Where [`Self::publish`] writes.

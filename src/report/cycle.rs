@@ -29,10 +29,37 @@ pub struct Report {
     pub proofs: Vec<Proven>,
     /// Restarts still to be done.
     pub pending: Vec<Pending>,
+    /// The last step that was begun: the one that failed, where it failed.
+    pub step: Option<Step>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+}
+
+/// The steps that change something, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// A set is taken.
+    Backup,
+    /// New pairs are issued and put in place.
+    Renew,
+    /// The readers are brought to them, and prove it.
+    Restart,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Backup, Self::Renew, Self::Restart];
+
+    /// One word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Renew => "renew",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// One renewed credential.

@@ -4,6 +4,8 @@ pub mod backups;
 pub mod cycle;
 pub mod doctor;
 pub mod expiration;
+pub mod hook;
+pub mod metrics;
 pub mod notices;
 pub mod plan;
 pub mod restore;

@@ -66,11 +66,13 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
     if ends_before(plan.at) {
         return Some(Kind::Expired);
     }
+    if item.decision.is_fault() {
+        return Some(Kind::Fault);
+    }
     match item.decision {
-        Decision::Unreadable(_) | Decision::Blocked { fault: true, .. } => Some(Kind::Fault),
         Decision::Renew { .. } | Decision::With(_) | Decision::Missing => None,
         // What the kubelet renews itself is never due here; that it did not is seen by its end.
-        Decision::Leave(_) | Decision::Blocked { fault: false, .. } => {
+        Decision::Leave(_) | Decision::Blocked { .. } | Decision::Unreadable(_) => {
             let soon = item.due.is_some_and(|due| due < plan.at) || ends_before(plan.at + settings.urgent_before);
             soon.then_some(Kind::Expiring)
         }
@@ -83,16 +85,21 @@ pub fn unsaid(notices: Vec<Notice>, told: &mut BTreeMap<String, (String, i64)>, 
     told.retain(|name, _| notices.iter().any(|notice| notice.name == *name));
     let is_new = |notice: &Notice| {
         let words = format!("{:?}: {}", notice.kind, notice.reason);
-        // A clock that went back makes it be said again.
-        let said = told
-            .get(&notice.name)
-            .is_some_and(|(before, at)| *before == words && (0..AGAIN).contains(&(now - at)));
-        if !said {
-            told.insert(notice.name.clone(), (words, now));
-        }
-        !said
+        is_news(told, &notice.name, &words, now)
     };
     notices.into_iter().filter(is_new).collect()
+}
+
+/// Whether these words on something were not said within the last day; they are remembered as said now (seconds since 1970).
+pub fn is_news(told: &mut BTreeMap<String, (String, i64)>, what: &str, words: &str, now: i64) -> bool {
+    // A clock that went back makes it be said again.
+    let said = told
+        .get(what)
+        .is_some_and(|(before, at)| before == words && (0..AGAIN).contains(&(now - at)));
+    if !said {
+        told.insert(what.to_owned(), (words.to_owned(), now));
+    }
+    !said
 }
 
 #[cfg(test)]

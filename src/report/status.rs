@@ -3,9 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cycle::{self, Report};
 use super::{Format, json, yaml};
 use crate::format::text;
-use crate::model::{Failure, Timestamp};
+use crate::model::{Exit, Failure, Timestamp};
 use crate::plan::Plan;
 use crate::restart::pending::Pending;
 
@@ -36,6 +37,9 @@ pub struct Status {
     pub credentials: Vec<Credential>,
     /// Readers that still have to be restarted.
     pub pending_restarts: Vec<Restart>,
+    /// When each step went well last, and when it failed last: `look`, `guard` (whether it was a good time), `backup`, `renew`, `restart` (proof
+    /// included), `cycle` (all of it), `hook`. One that never came has no entry.
+    pub steps: Vec<Step>,
     /// What a person should know or do, one sentence each.
     pub problems: Vec<String>,
     /// Who is at work now; none when nobody is, or where that cannot be seen.
@@ -68,6 +72,18 @@ pub struct Cycle {
     pub exit: u8,
     /// The same in one line, with names.
     pub summary: String,
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// When it went well last.
+    pub last_success: Option<String>,
+    /// When it failed last.
+    pub last_failure: Option<String>,
 }
 
 /// A credential.
@@ -113,6 +129,37 @@ impl Status {
             }
         });
         self.credentials = credentials.collect();
+    }
+
+    /// What a step has just come to.
+    pub fn step(&mut self, name: &str, went_well: bool, now: Timestamp) {
+        let at = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
+            self.steps.push(Step {
+                name: name.to_owned(),
+                ..Step::default()
+            });
+            self.steps.len() - 1
+        });
+        let step = &mut self.steps[at];
+        let last = if went_well {
+            &mut step.last_success
+        } else {
+            &mut step.last_failure
+        };
+        *last = Some(text::rfc3339(now));
+    }
+
+    /// What the steps of a cycle came to.
+    pub fn stepped(&mut self, report: &Report, now: Timestamp) {
+        let begun = |step: &cycle::Step| report.step.is_some_and(|last| *step <= last);
+        for step in cycle::Step::ALL.iter().filter(|step| begun(step)) {
+            let failed = report.failure.is_some() && report.step == Some(*step);
+            self.step(step.word(), !failed, now);
+        }
+        if report.failure.is_none() && !report.restarted.is_empty() {
+            self.step(cycle::Step::Restart.word(), true, now);
+        }
+        self.step("cycle", report.exit() == Exit::Done, now);
     }
 
     /// What is still to be restarted.

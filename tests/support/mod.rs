@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod der;
 pub mod etcd;
 pub mod fake_etcd;
+pub mod metrics;
 pub mod mount;
 pub mod openssl;
 pub mod renewal;

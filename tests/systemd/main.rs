@@ -7,6 +7,7 @@
 mod support;
 
 mod exposure;
+mod hooks;
 mod install;
 mod node;
 mod rpm;

@@ -47,6 +47,7 @@ impl Daemon {
         if let Err(failure) = memory::record_look(&self.host, self.host.now(), doubtful) {
             warn!("{failure}");
         }
+        self.looked(&look);
         let look = look?;
         let plan = look.cleared.plan();
         let all = notices::of(&look.inventory, plan, &self.settings);
@@ -62,9 +63,9 @@ impl Daemon {
             self.problems.push(format!("there is no {} yet", kubernetes.display()));
         }
         tell::plan(plan, kubernetes, is_there);
-        for notice in notices::unsaid(all, &mut self.memory.told, self.host.now()) {
-            tell::notice(&notice);
-        }
+        let unsaid = notices::unsaid(all, &mut self.memory.told, self.host.now());
+        unsaid.iter().for_each(tell::notice);
+        self.noticed(&unsaid);
         self.status.looked(plan);
         Ok(look)
     }
@@ -74,6 +75,7 @@ impl Daemon {
     fn not_writable(&self, look: &Look) -> Vec<(PathBuf, String)> {
         let mut folders = folders::written(look.cleared.plan(), &look.inventory, &self.settings);
         folders.insert(STATE.into());
+        folders.extend(self.settings.metrics.textfile_directory.clone());
         let refused = folders.into_iter();
         refused
             .filter_map(|folder| {

@@ -2,6 +2,7 @@
 //! after the other, and is the only one that writes.
 
 mod look;
+mod measure;
 mod tell;
 mod work;
 

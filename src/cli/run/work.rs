@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, info_span, warn};
 
+use super::measure::Measured;
 use super::tell;
 use crate::agenda::{self, Agenda, Moment};
 use crate::backup::Purpose;
@@ -59,6 +60,7 @@ pub(super) struct Daemon {
     pub(super) kubernetes_was_there: bool,
     pub(super) memory: memory::Daemon,
     pub(super) status: Status,
+    pub(super) measured: Measured,
     /// What is wrong with the configuration that was read last, if it is not in effect.
     bad_settings: Vec<String>,
     /// What is wrong with the node.
@@ -77,6 +79,7 @@ impl Daemon {
             started: Instant::now(),
             memory: memory::Daemon::default(),
             status: Status::default(),
+            measured: Measured::default(),
             bad_settings: Vec::new(),
             problems: Vec::new(),
         }
@@ -105,6 +108,7 @@ impl Daemon {
             }
             Task::Reload(Err(problems)) => self.bad_settings = problems,
         }
+        self.call_hooks();
         self.publish(true);
         self.sandbox_is_too_old()
     }
@@ -117,7 +121,9 @@ impl Daemon {
         self.memory = known.unwrap_or_default();
         let earlier = self.host.read_own(&self.host.state(STATUS_FILE)).ok();
         let earlier = earlier.and_then(|file| serde_json::from_slice::<Status>(&file.bytes).ok());
-        self.status.last_cycle = earlier.and_then(|status| status.last_cycle);
+        if let Some(earlier) = earlier {
+            (self.status.last_cycle, self.status.steps) = (earlier.last_cycle, earlier.steps);
+        }
         self.plan_ahead();
         self.look();
         if is_first {
@@ -166,6 +172,7 @@ impl Daemon {
             }
         };
         if let Err(failure) = cycle::recover(&host, &lock) {
+            self.came_to("cycle", Some(&failure));
             return error!(message_id = events::NOT_RECOVERED, "no cycle now: {failure}");
         }
         let mut look = match self.see() {
@@ -209,6 +216,7 @@ impl Daemon {
     /// Says and remembers what a cycle did.
     fn done(&mut self, report: &Report, id: &str) {
         tell::report(report);
+        self.acted(report);
         let now = self.host.now();
         self.status.last_cycle = Some(status::Cycle {
             at: text::rfc3339(now),
@@ -243,7 +251,9 @@ impl Daemon {
     /// Takes the set that `[backup] schedule` wants. One that fails is tried again at the next time of the schedule.
     fn back_up(&mut self) {
         notify::status("Taking a backup");
-        match cycle::back_up(&self.host, &self.settings, Purpose::Scheduled) {
+        let taken = cycle::back_up(&self.host, &self.settings, Purpose::Scheduled);
+        self.came_to("backup", taken.as_ref().err());
+        match taken {
             Ok(taken) => {
                 for warning in &taken.warnings {
                     warn!(message_id = events::WARNING, "{warning}");
@@ -300,6 +310,7 @@ impl Daemon {
         if let Err(failure) = written {
             warn!(message_id = events::WARNING, "{failure}");
         }
+        self.measure();
     }
 }
 
