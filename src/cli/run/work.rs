@@ -117,7 +117,10 @@ impl Daemon {
         self.memory = known.unwrap_or_default();
         let earlier = self.host.read_own(&self.host.state(STATUS_FILE)).ok();
         let earlier = earlier.and_then(|file| serde_json::from_slice::<Status>(&file.bytes).ok());
-        self.status.last_cycle = earlier.and_then(|status| status.last_cycle);
+        if let Some(earlier) = earlier {
+            self.status.last_cycle = earlier.last_cycle;
+            self.status.cycles = earlier.cycles;
+        }
         self.plan_ahead();
         self.look();
         if is_first {
@@ -210,7 +213,7 @@ impl Daemon {
     fn done(&mut self, report: &Report, id: &str) {
         tell::report(report);
         let now = self.host.now();
-        self.status.last_cycle = Some(status::Cycle {
+        self.status.did(status::Cycle {
             at: text::rfc3339(now),
             id: id.to_owned(),
             outcome: report.outcome().to_owned(),
