@@ -7,6 +7,7 @@ mod context;
 mod plan;
 mod recover;
 mod renew;
+mod report;
 mod restore;
 mod run;
 mod status;
@@ -47,6 +48,8 @@ enum Verb {
     Run,
     /// Show what the daemon did last, will do next, and what is wrong
     Status(status::Arguments),
+    /// Make a page that shows all of it
+    Report(report::Arguments),
     /// Finish or undo what an interrupted renewal left
     Recover,
     /// Take, list, verify and remove backups
@@ -75,6 +78,7 @@ pub fn main() -> Exit {
         Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
         Verb::Run => context.and_then(run::run),
         Verb::Status(a) => context.and_then(|c| status::run(&c, &a)),
+        Verb::Report(a) => context.and_then(|c| report::run(&c, &a)),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
         Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
         Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{Host, failed, reason};
 use crate::model::{Attributes, Failure};
@@ -22,6 +22,15 @@ impl Host {
                 .map_err(|e| failed("open to everybody", run, &e))?;
         }
         self.replace(&self.published(name), bytes, &Attributes::plain(0o644))
+    }
+
+    /// What this user makes and everybody may read.
+    pub fn for_everybody(&self) -> Attributes {
+        Attributes {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            ..Attributes::plain(0o644)
+        }
     }
 
     /// Where [`Self::publish`] writes.

@@ -3,6 +3,7 @@
 pub mod backups;
 pub mod cycle;
 pub mod expiration;
+pub mod html;
 pub mod notices;
 pub mod plan;
 pub mod restore;

@@ -12,6 +12,7 @@ pub mod etcd;
 pub mod fake_etcd;
 pub mod mount;
 pub mod openssl;
+pub mod page;
 pub mod renewal;
 pub mod tree;
 
