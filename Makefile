@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build release demo test faults e2e packages e2e-systemd fuzz bench lint setup
+.PHONY: help build release demo test faults e2e packages e2e-systemd pages fuzz bench lint setup
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,9 +19,9 @@ demo: setup ## one renewal on a throw-away node with a real etcd (KEEP=1 keeps i
 	@packaging/demo/run.sh
 
 # The fault injection and the end-to-end tests are not among them: they take minutes.
-TESTS = --lib --bins $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,--test %,$(filter-out tests/faults/% tests/e2e/% tests/systemd/%,$(wildcard tests/*/main.rs)))
+TESTS = --lib --bins $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs)) $(patsubst tests/%/main.rs,--test %,$(filter-out tests/faults/% tests/e2e/% tests/systemd/% tests/pages/%,$(wildcard tests/*/main.rs)))
 
-test: setup ## all tests but `make faults`, `make e2e` and `make e2e-systemd`, with cargo-nextest where it is installed
+test: setup ## all tests but `make faults`, `make e2e`, `make e2e-systemd` and `make pages`, with cargo-nextest where it is installed
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then echo "$(CARGO) nextest run --locked --no-fail-fast"; $(CARGO) nextest run --locked --no-fail-fast; \
 	else echo "$(CARGO) test --locked --no-fail-fast"; $(CARGO) test --locked --no-fail-fast $(TESTS); fi
@@ -52,6 +52,12 @@ e2e-systemd: packages ## installs, runs, upgrades and removes the packages under
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) nextest run --locked --profile systemd --test systemd; \
 	else $(CARGO) test --locked --test systemd -- --test-threads=2 --nocapture; fi
+
+pages: ## looks at the page of `report --html` in a headless Chromium; the pictures are in target/pages
+	@packaging/setup.sh chromium fonts-dejavu-core html5lib pngtopnm
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --locked --profile pages; \
+	else $(CARGO) test --locked --test pages -- --test-threads=1 --nocapture; fi
 
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)

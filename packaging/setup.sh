@@ -46,6 +46,9 @@ need util-linux has unshare
 for tool in "$@"; do
   case $tool in
     python3-venv) need python3-venv python3 -c 'import ensurepip' ;;
+    fonts-dejavu-core) need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ;;
+    html5lib) need python3-html5lib /usr/bin/python3 -c 'import html5lib' ;;
+    pngtopnm) need netpbm has pngtopnm ;;
     objdump) need binutils has objdump ;;
     systemd-nspawn) need systemd-container has systemd-nspawn ;;
     *) need "$tool" has "$tool" ;;

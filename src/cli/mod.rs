@@ -9,6 +9,7 @@ mod hooks;
 mod plan;
 mod recover;
 mod renew;
+mod report;
 mod restore;
 mod run;
 mod status;
@@ -51,6 +52,8 @@ enum Verb {
     Status(status::Arguments),
     /// Find what usually goes wrong, and say what to do about it
     Doctor(doctor::Arguments),
+    /// Make a page that shows all of it
+    Report(report::Arguments),
     /// Finish or undo what an interrupted renewal left
     Recover,
     /// Take, list, verify and remove backups
@@ -80,6 +83,7 @@ pub fn main() -> Exit {
         Verb::Run => context.and_then(run::run),
         Verb::Status(a) => context.and_then(|c| status::run(&c, &a)),
         Verb::Doctor(a) => context.and_then(|c| doctor::run(&c, &a)),
+        Verb::Report(a) => context.and_then(|c| report::run(&c, &a)),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
         Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
         Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),

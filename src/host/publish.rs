@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{Host, failed, reason};
 use crate::model::{Attributes, Failure, Unread};
@@ -40,6 +40,15 @@ impl Host {
             return Err(fail(reason).hint("give the folder, and those above it, to root, writable by nobody else"));
         }
         self.replace(&found.real.join(name), bytes, &Attributes::plain(0o644))
+    }
+
+    /// What this user makes and everybody may read.
+    pub fn for_everybody(&self) -> Attributes {
+        Attributes {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            ..Attributes::plain(0o644)
+        }
     }
 
     /// Where [`Self::publish`] writes.

@@ -5,6 +5,7 @@ pub mod cycle;
 pub mod doctor;
 pub mod expiration;
 pub mod hook;
+pub mod html;
 pub mod metrics;
 pub mod notices;
 pub mod plan;

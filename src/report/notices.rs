@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Settings;
+use crate::format::text;
 use crate::inventory::Inventory;
 use crate::model::Timestamp;
 use crate::plan::{Decision, Item, Plan};
@@ -10,8 +11,8 @@ use crate::plan::{Decision, Item, Plan};
 /// The same is said again after this: a little less than the day between two looks.
 const AGAIN: i64 = 23 * 3600;
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How bad it is, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// It has expired.
     Expired,
@@ -32,6 +33,19 @@ pub struct Notice {
     pub ends: Option<Timestamp>,
     /// What the plan says of it.
     pub reason: String,
+}
+
+impl std::fmt::Display for Notice {
+    /// One line, beginning with the name of what it is about.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, reason, .. } = self;
+        let ends = self.ends.map(text::date).unwrap_or_default();
+        match self.kind {
+            Kind::Expired => write!(f, "{name} has expired on {ends}: {reason}"),
+            Kind::Expiring => write!(f, "{name} ends on {ends}: {reason}"),
+            Kind::Fault => write!(f, "{name} needs attention: {reason}"),
+        }
+    }
 }
 
 /// Everything that is to be said of a look.

@@ -13,6 +13,9 @@ use crate::restart::pending::Pending;
 /// The version of the document.
 pub const VERSION: u32 = 1;
 
+/// So many cycles are remembered.
+pub const CYCLES: usize = 20;
+
 /// The document. Instants are RFC 3339, UTC. Nothing in it is private: no key, no serial number, no content of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -29,6 +32,8 @@ pub struct Status {
     pub last_look: Option<String>,
     /// The last cycle that was carried out.
     pub last_cycle: Option<Cycle>,
+    /// The last [`CYCLES`] of them, the last one first.
+    pub cycles: Vec<Cycle>,
     /// When it is looked at next, at the latest.
     pub next_look: Option<String>,
     /// When the next cycle acts.
@@ -162,6 +167,13 @@ impl Status {
         self.step("cycle", report.exit() == Exit::Done, now);
     }
 
+    /// What a cycle did.
+    pub fn did(&mut self, cycle: Cycle) {
+        self.cycles.insert(0, cycle.clone());
+        self.cycles.truncate(CYCLES);
+        self.last_cycle = Some(cycle);
+    }
+
     /// What is still to be restarted.
     pub fn waits_for(&mut self, pending: &[Pending]) {
         let until = |pending: &Pending| Timestamp::from_unix_timestamp(pending.until?).ok();
@@ -233,5 +245,24 @@ impl Status {
             out.push('\n');
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_cycles_are_remembered_and_older_ones_forgotten() {
+        let mut status = Status::default();
+        for number in 0..=CYCLES {
+            status.did(Cycle {
+                id: number.to_string(),
+                ..Cycle::default()
+            });
+        }
+        let ids: Vec<_> = status.cycles.iter().map(|cycle| cycle.id.as_str()).collect();
+        assert_eq!((ids.len(), ids[0], ids[CYCLES - 1]), (CYCLES, "20", "1"));
+        assert_eq!(status.last_cycle, status.cycles.first().cloned());
     }
 }

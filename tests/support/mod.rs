@@ -13,6 +13,7 @@ pub mod fake_etcd;
 pub mod metrics;
 pub mod mount;
 pub mod openssl;
+pub mod page;
 pub mod renewal;
 pub mod tree;
 

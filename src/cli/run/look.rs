@@ -52,7 +52,7 @@ impl Daemon {
         let plan = look.cleared.plan();
         let all = notices::of(&look.inventory, plan, &self.settings);
         let before = std::mem::take(&mut self.problems);
-        self.problems = all.iter().map(tell::words).collect();
+        self.problems = all.iter().map(ToString::to_string).collect();
         for (folder, reason) in self.not_writable(&look) {
             let line = tell::not_writable(&folder, &reason, &before);
             self.problems.push(line);

@@ -56,20 +56,9 @@ pub(super) fn first_look(status: &Status, next: Option<Timestamp>) {
     }
 }
 
-/// A notice in one line, beginning with the name of what it is about.
-pub(super) fn words(notice: &Notice) -> String {
-    let Notice { name, reason, .. } = notice;
-    let ends = notice.ends.map(text::date).unwrap_or_default();
-    match notice.kind {
-        Kind::Expired => format!("{name} has expired on {ends}: {reason}"),
-        Kind::Expiring => format!("{name} ends on {ends}: {reason}"),
-        Kind::Fault => format!("{name} needs attention: {reason}"),
-    }
-}
-
 /// What a person should be told of a certificate.
 pub(super) fn notice(notice: &Notice) {
-    let (certificate, reason, line) = (&notice.name, &notice.reason, words(notice));
+    let (certificate, reason, line) = (&notice.name, &notice.reason, notice);
     let not_after = notice.ends.map(text::rfc3339).unwrap_or_default();
     match notice.kind {
         Kind::Expired => error!(message_id = events::EXPIRED, certificate, not_after, reason, "{line}"),

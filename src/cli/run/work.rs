@@ -123,6 +123,7 @@ impl Daemon {
         let earlier = earlier.and_then(|file| serde_json::from_slice::<Status>(&file.bytes).ok());
         if let Some(earlier) = earlier {
             (self.status.last_cycle, self.status.steps) = (earlier.last_cycle, earlier.steps);
+            self.status.cycles = earlier.cycles;
         }
         self.plan_ahead();
         self.look();
@@ -218,7 +219,7 @@ impl Daemon {
         tell::report(report);
         self.acted(report);
         let now = self.host.now();
-        self.status.last_cycle = Some(status::Cycle {
+        self.status.did(status::Cycle {
             at: text::rfc3339(now),
             id: id.to_owned(),
             outcome: report.outcome().to_owned(),
