@@ -68,9 +68,8 @@ fn describe(node: &Node, name: &str, [client, peer, metrics]: &[u16; 3], all: &s
         format!("    - --{flag}={value}\n")
     });
     node.rewrite(&path, lines.collect::<String>().as_bytes());
-    let path = manifest("kube-apiserver");
-    let text = node.read(&path);
-    node.rewrite(&path, text.replace("https://127.0.0.1:2379", &client).as_bytes());
+    // Nobody plays it here, and a node whose API server is down is not well.
+    node.remove(&manifest("kube-apiserver"));
 }
 
 impl Cluster {
@@ -131,10 +130,33 @@ impl Cluster {
 
     /// Starts the binary on a node, at the machine's own time.
     pub fn spawn(&self, index: usize, arguments: &[&str]) -> Running {
+        self.spawn_under(&[], index, arguments)
+    }
+
+    /// The same, with a pause before each rename: what it replaces takes seconds.
+    pub fn spawn_slowly(&self, index: usize, arguments: &[&str]) -> Running {
+        let inject = "inject=rename,renameat,renameat2:delay_enter=250000";
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=rename,renameat,renameat2",
+            "-e",
+            inject,
+        ];
+        self.spawn_under(&strace, index, arguments)
+    }
+
+    fn spawn_under(&self, wrapper: &[&str], index: usize, arguments: &[&str]) -> Running {
         let node = &self.nodes[index];
         let log = node.scratch(&format!("kubecertd-{}.log", arguments.join("-")));
         let file = std::fs::File::create(&log).expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_kubecertd"))
+        let line = [wrapper, &[env!("CARGO_BIN_EXE_kubecertd")]].concat();
+        let child = Command::new(line[0])
+            .args(&line[1..])
             .arg("--root")
             .arg(node.root())
             .args(arguments)
