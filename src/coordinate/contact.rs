@@ -11,7 +11,7 @@ use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::host::Host;
 use crate::host::etcd::store::{Kind, Trouble};
-use crate::host::etcd::{Access, Member};
+use crate::host::etcd::{Access, Member, PATIENCE};
 use crate::inventory::{Inventory, State};
 use crate::memory;
 use crate::model::{Peer, Timestamp};
@@ -32,35 +32,28 @@ pub(super) fn name(host: &Host, known: &Known) -> String {
     known.name.clone().unwrap_or_else(|| host.node_name())
 }
 
-/// Asks whoever answers first. The members that were stored at an earlier look are asked too.
+/// Asks whoever answers first and knows the members. Those that were stored at an earlier look are asked too.
 pub(super) fn contact(host: &Host, settings: &Settings, inventory: &Inventory) -> Result<Contact, Etcd> {
     let known = known(inventory, settings);
     let stored = memory::members(host);
     let stored = stored.iter().flat_map(|peer| &peer.client_urls);
     let endpoints = distinct(known.endpoints.iter().chain(stored).chain(&known.others));
-    if endpoints.is_empty() {
-        return Err(Etcd::Unknown);
+    let (mut silent, mut refusal) = (Vec::new(), None);
+    for endpoint in &endpoints {
+        match reach_any(host, &known, std::slice::from_ref(endpoint)) {
+            // A member without a majority may not know them.
+            Ok(mut reached) => match reached.member.peers() {
+                Ok(peers) => return Ok(Contact::new(known, reached, peers)),
+                Err(trouble) => refusal = Some(refused(&trouble)),
+            },
+            Err(reason) => silent.push(reason),
+        }
     }
-    let Reached { mut member, access, .. } = reach_any(host, &known, &endpoints).map_err(Etcd::Silent)?;
-    let peers = member.peers().map_err(|trouble| refused(&trouble))?;
-    let own = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
-    let own = own.map(|peer| peer.id);
-    let of = |is_own: bool| {
-        let peers = peers.iter().filter(move |peer| (Some(peer.id) == own) == is_own);
-        peers.flat_map(|peer| &peer.client_urls)
-    };
-    let urls = distinct(of(false).chain(of(true)).chain([&access.endpoint]));
-    let way = |url: String| Access {
-        tls: access.tls.clone().filter(|_| url.starts_with("https://")),
-        endpoint: url,
-    };
-    Ok(Contact {
-        member,
-        ways: urls.into_iter().map(way).collect(),
-        own,
-        peers,
-        known,
-    })
+    match refusal {
+        _ if endpoints.is_empty() => Err(Etcd::Unknown),
+        Some(refusal) => Err(refusal),
+        None => Err(Etcd::Silent(silent.join("; "))),
+    }
 }
 
 fn distinct<'a>(urls: impl Iterator<Item = &'a String>) -> Vec<String> {
@@ -77,14 +70,57 @@ pub(super) fn refused(trouble: &Trouble) -> Etcd {
 }
 
 impl Contact {
+    fn new(known: Known, reached: Reached, peers: Vec<Peer>) -> Self {
+        let Reached { member, access, .. } = reached;
+        let own = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
+        let own = own.map(|peer| peer.id);
+        let of = |is_own: bool| {
+            let peers = peers.iter().filter(move |peer| (Some(peer.id) == own) == is_own);
+            peers.flat_map(|peer| &peer.client_urls)
+        };
+        let urls = distinct(of(false).chain(of(true)).chain([&access.endpoint]));
+        let way = |url: String| Access {
+            tls: access.tls.clone().filter(|_| url.starts_with("https://")),
+            endpoint: url,
+        };
+        Self {
+            member,
+            ways: urls.into_iter().map(way).collect(),
+            own,
+            peers,
+            known,
+        }
+    }
+
+    /// Asks the member that is connected, and the others where it does not answer; who answers is asked first the next time.
+    pub(super) fn ask<T>(&mut self, mut question: impl FnMut(&mut Member) -> Result<T, Trouble>) -> Result<T, Trouble> {
+        let trouble = match question(&mut self.member) {
+            Err(trouble) if trouble.kind == Kind::Unanswered => trouble,
+            done => return done,
+        };
+        for way in &self.ways {
+            let Ok(mut member) = Member::open(way, PATIENCE) else {
+                continue;
+            };
+            match question(&mut member) {
+                Err(trouble) if trouble.kind == Kind::Unanswered => {}
+                done => {
+                    self.member = member;
+                    return done;
+                }
+            }
+        }
+        Err(trouble)
+    }
+
     /// What is written of the lock.
     pub(super) fn written(&mut self) -> Result<Written, Trouble> {
-        Ok(Written::read(&self.member.get(LOCK)?))
+        Ok(Written::read(&self.ask(|member| member.get(LOCK))?))
     }
 
     /// How all members are now.
     pub(super) fn view(&mut self, host: &Host) -> Result<View, Trouble> {
-        let alarms = self.member.alarms()?;
+        let alarms = self.ask(Member::alarms)?;
         let members = self.peers.iter().map(|peer| quorum::Member {
             peer: peer.clone(),
             state: self.state(host, peer),
@@ -120,9 +156,11 @@ fn is_about_expiry(reason: &str) -> bool {
 
 /// Whether etcd or an API server runs on this node: a process of theirs, or somebody who listens where the member of this node does.
 pub(super) fn runs_here(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
-    let own = inventory.etcd().is_some() || settings.etcd.endpoints.is_empty() && inventory.has_etcd();
-    let endpoints = known(inventory, settings).endpoints;
-    !host.processes(&[ETCD, APISERVER]).is_empty() || own && endpoints.iter().any(|endpoint| host.listens(endpoint))
+    let own = match inventory.etcd() {
+        Some(_) => known(inventory, settings).endpoints,
+        None => Vec::new(),
+    };
+    !host.processes(&[ETCD, APISERVER]).is_empty() || own.iter().any(|endpoint| host.listens(endpoint))
 }
 
 /// When the first credential ends without which nobody is reached from here (of several clients the last counts, one is enough), or the

@@ -32,7 +32,7 @@ use keys::{Entry, Written};
 use quorum::Window;
 use slots::Slot;
 pub use turn::Turn;
-use turn::{Attempt, EVERY, Lease, any, attempt};
+use turn::{Attempt, EVERY, Lease, attempt};
 
 /// How often etcd is asked again where it does not answer: a new leader is found within seconds.
 const TRIES: u32 = 3;
@@ -171,18 +171,13 @@ impl Taking<'_> {
         let mut said = None;
         let mut failed = 0;
         loop {
-            let ways = &contact.ways;
-            let done = match failed {
-                0 => attempt(host, &mut contact.member, ways, me, rules.lease),
-                // What was connected has gone.
-                _ => any(ways, |member| attempt(host, member, ways, me, rules.lease)),
-            };
-            match done {
+            let ways = contact.ways.clone();
+            match contact.ask(|member| attempt(host, member, &ways, me, rules.lease)) {
                 Ok(Attempt::Taken(lease)) => return Ok(Ok((lease, said.is_some()))),
                 Ok(Attempt::By(other)) => {
                     let other = other.unwrap_or_default();
                     if said.as_ref() != Some(&other) {
-                        info!(holder = %other.node, "waiting: {}", has_it(&other));
+                        info!(holder = %other.node, "waiting: {}", has_it(&other, me));
                         notify::status(&format!("Waiting for {} ({})", other.node, other.purpose));
                         said = Some(other);
                     }
@@ -197,7 +192,7 @@ impl Taking<'_> {
                 }
             }
             if failed == 0 && Instant::now() >= deadline {
-                let words = said.as_ref().map(has_it).unwrap_or_default();
+                let words = said.as_ref().map(|other| has_it(other, me)).unwrap_or_default();
                 return Err(blocked(
                     format!(
                         "{words}, and did not give it back within {}",
@@ -228,7 +223,7 @@ impl Taking<'_> {
         let (others, gone) = written.others(&own, &contact.peers);
         for mark in gone {
             info!("the mark of {} is removed: it is no member any more", mark.node);
-            let _ = contact.member.change(If::Always, &[Then::Delete(&mark.mark())]);
+            let _ = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
         }
         if let Some(mark) = others.first() {
             return Err(unfinished(mark));
@@ -248,8 +243,13 @@ impl Taking<'_> {
     }
 }
 
-fn has_it(other: &Entry) -> String {
-    format!("{} has the lock ({}, since {})", other.node, other.purpose, other.since)
+fn has_it(other: &Entry, me: &Entry) -> String {
+    let node = match other.node == me.node {
+        // The node's own lock is ours: that process has ended, and its lease will.
+        true => "an earlier kubecertd of this node",
+        false => &other.node,
+    };
+    format!("{node} has the lock ({}, since {})", other.purpose, other.since)
 }
 
 fn unfinished(mark: &Entry) -> Blocked {
@@ -319,7 +319,7 @@ pub fn clear(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
     let Some(mark) = written.unfinished.iter().find(|mark| mark.node == own) else {
         return false;
     };
-    let done = contact.member.change(If::Always, &[Then::Delete(&mark.mark())]);
+    let done = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
     match &done {
         Ok(_) => info!("this node is well: its mark in etcd, which kept the others from starting, is removed"),
         Err(trouble) => warn!("the mark of this node in etcd cannot be removed: {trouble}"),

@@ -33,6 +33,12 @@ pub fn nodes(count: usize) -> Vec<Node> {
     first.run(&now(), &["renew", "all", "--force"]).exits(0);
     std::fs::remove_dir_all(first.path("var/lib/kubecertd")).expect("the state of the renewal");
     std::fs::remove_dir_all(first.path("var/lib/etcd")).expect("the data that is no etcd's");
+    // They were not renewed just now: a guard would wait a minute.
+    let old = Command::new("find")
+        .arg(first.path("etc/kubernetes"))
+        .args(["-type", "f", "-exec", "touch", "-d", "1 hour ago", "{}", "+"])
+        .status();
+    assert!(old.expect("find starts").success());
     let others: Vec<_> = (1..count).map(|_| Node::like(&first)).collect();
     let nodes: Vec<_> = std::iter::once(first).chain(others).collect();
     let ports: Vec<[u16; 3]> = nodes.iter().map(|_| [free_port(), free_port(), free_port()]).collect();

@@ -232,8 +232,10 @@ impl Daemon {
 
     /// It is not this node's turn.
     fn blocked(&mut self, blocked: &Blocked, extent: Extent) {
-        tell::blocked(blocked);
-        self.status.coordination.blocked = Some(blocked.reason.clone());
+        let before = self.status.coordination.blocked.replace(blocked.reason.clone());
+        if before.as_ref() != Some(&blocked.reason) {
+            tell::blocked(blocked);
+        }
         let now = self.host.now();
         let opens = blocked.until.map(|until| until - now);
         self.again(extent, opens.map_or(BLOCKED, |opens| opens.min(BLOCKED)));

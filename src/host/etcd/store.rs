@@ -66,7 +66,7 @@ impl Member {
         })
     }
 
-    /// The members of the cluster.
+    /// The members of the cluster, by name.
     pub fn peers(&mut self) -> Result<Vec<Peer>, Trouble> {
         let list = self.call(async |client| client.member_list().await)?;
         let of = |member: &etcd_client::Member| Peer {
@@ -75,7 +75,9 @@ impl Member {
             client_urls: member.client_urls().iter().map(|url| printable(url)).collect(),
             is_learner: member.is_learner(),
         };
-        Ok(list.members().iter().map(of).collect())
+        let mut all: Vec<_> = list.members().iter().map(of).collect();
+        all.sort_by(|a, b| (&a.name, a.id).cmp(&(&b.name, b.id)));
+        Ok(all)
     }
 
     /// The alarms that are raised: the member's id, and which.
