@@ -43,6 +43,7 @@ pub struct File {
     pub restart: Restart,
     pub metrics: Metrics,
     pub hooks: Hooks,
+    pub coordination: Coordination,
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
@@ -118,6 +119,16 @@ pub struct Hooks {
     pub on_renewed: Texts,
     pub on_failed: Texts,
     pub timeout: Text,
+}
+
+/// `[coordination]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Coordination {
+    pub mode: Text,
+    pub lease: Text,
+    pub wait: Text,
 }
 
 /// `[[reader]]`

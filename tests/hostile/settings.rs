@@ -1,8 +1,8 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, Etcd, File, Hooks, Kubeconfig, KubeconfigCopy, Metrics, Paths, Reader, Restart, Source,
-    Text, Texts, Window,
+    Backup, Ca, Certificate, Coordination, Etcd, File, Hooks, Kubeconfig, KubeconfigCopy, Metrics, Paths, Reader,
+    Restart, Source, Text, Texts, Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -209,10 +209,14 @@ fn hooks() -> impl Strategy<Value = Hooks> {
     })
 }
 
+fn coordination() -> impl Strategy<Value = Coordination> {
+    [text(), text(), text()].prop_map(|[mode, lease, wait]| Coordination { mode, lease, wait })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
     // Boxed: all of them as one type need more stack than a test has.
-    let tables = (paths(), backup(), etcd(), restart(), metrics(), hooks()).boxed();
+    let tables = (paths(), backup(), etcd(), restart(), coordination(), metrics(), hooks()).boxed();
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
@@ -225,7 +229,7 @@ fn file() -> impl Strategy<Value = File> {
     (top, tables, lists).prop_map(
         |(
             top,
-            (paths, backup, etcd, restart, metrics, hooks),
+            (paths, backup, etcd, restart, coordination, metrics, hooks),
             (ca, certificate, kubeconfig, kubeconfig_copy, reader, window),
         )| {
             let [
@@ -253,6 +257,7 @@ fn file() -> impl Strategy<Value = File> {
                 restart,
                 metrics,
                 hooks,
+                coordination,
                 ca,
                 certificate,
                 kubeconfig,
