@@ -20,7 +20,7 @@ guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
 renew: format guard inventory model
 verify: catalog format host inventory
-restart: catalog config format host inventory model plan verify
+restart: catalog config events format host inventory model plan verify
 transaction: backup format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
 report: backup catalog config format inventory model plan restart restore verify

@@ -19,7 +19,7 @@ use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
 use crate::config::Settings;
 use crate::config::settings::{Method, Scope};
 use crate::config::window;
-use crate::host::Host;
+use crate::host::{Host, notify};
 use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
@@ -214,6 +214,7 @@ impl Bringing<'_> {
             if !self.runs(reader) {
                 return self.later_quietly(step, format!("{} does not run", step.reader), outcome);
             }
+            notify::status(&format!("Proving that {} uses what was renewed", step.reader));
             let stale = match prove(
                 self.host,
                 Some(&step.reader),
@@ -294,7 +295,7 @@ impl Bringing<'_> {
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
-            info!(reader = %step.reader, "restarting {} ({method})", step.reader);
+            method.begins(&step.reader);
             let attempt = Attempt {
                 host: self.host,
                 rules: &self.settings.restart,
@@ -318,7 +319,7 @@ impl Bringing<'_> {
             }
             match done {
                 Ok((proven, seconds)) => {
-                    info!(reader = %step.reader, "restarted {} ({method}, {seconds:.1} s)", step.reader);
+                    method.is_done(&step.reader, seconds);
                     outcome.restarted.push(Restarted {
                         reader: step.reader.clone(),
                         means: step.means.clone(),
