@@ -1,8 +1,9 @@
 //! The kinds of events that the journal tells apart, by their `MESSAGE_ID` (systemd.journal-fields(7)): 128 random bits each, never changed and
 //! never used again. `systemd/kubecertd.catalog` explains each of them to `journalctl -x`, and a test compares the two.
 //!
-//! Beside it an event has what it is about as fields, in capitals there: `CERTIFICATE`, `NOT_AFTER` (RFC 3339), `ACTION`, `READER`, `REASON`,
-//! `BACKUP`, `FOLDER`, `HOOK`, `OUTCOME`, `CYCLE_ID` (of all events of one cycle) and counts. No name is one of systemd's own.
+//! Beside it an event has what it is about as fields, in capitals there: `CERTIFICATE`, `NOT_AFTER` (RFC 3339), `ACTION`, `READER`, `METHOD`,
+//! `SECONDS`, `REASON`, `BACKUP`, `FOLDER`, `HOOK`, `OUTCOME`, `CYCLE_ID` (of all events of one
+//! cycle) and counts. No name is one of systemd's own.
 
 /// The daemon has looked for the first time and waits.
 pub const READY: &str = "1f9fffa48f154262a3b869643244473b";
@@ -40,7 +41,9 @@ pub const BACKED_UP: &str = "2d3c297d20a9498b82830eca7c97e2db";
 pub const NOT_BACKED_UP: &str = "70e55c7df5c9456b843e99aef3da8022";
 /// A credential was renewed and is in place.
 pub const RENEWED: &str = "f96b10582c4b4116a72cb91deeb4801e";
-/// A reader was restarted and uses the renewed credential.
+/// A reader is being restarted.
+pub const RESTARTING: &str = "ff4e25e059b24297919686311c4db73e";
+/// A reader was restarted and uses the credentials that are in place.
 pub const RESTARTED: &str = "6d24db6c533a4a8896fc415880633d1b";
 /// A reader still has to be restarted.
 pub const RESTART_PENDING: &str = "9bc7fb438d014ca2be5190fedd23ab32";
@@ -60,7 +63,7 @@ pub const HOOK_FAILED: &str = "7602bad10fa147d788980ffe9f3cdefb";
 pub const WARNING: &str = "55c987cd881d4195aeea87f9902c9416";
 
 /// All of them.
-pub const ALL: [&str; 27] = [
+pub const ALL: [&str; 28] = [
     READY,
     ENDED,
     RELOADED,
@@ -79,6 +82,7 @@ pub const ALL: [&str; 27] = [
     BACKED_UP,
     NOT_BACKED_UP,
     RENEWED,
+    RESTARTING,
     RESTARTED,
     RESTART_PENDING,
     CYCLE_DONE,

@@ -28,10 +28,12 @@ pub struct Cleared {
     pub doubtful_clock: bool,
 }
 
-/// Why a plan has to wait.
+/// A plan that has to wait.
 #[derive(Debug, Clone)]
 pub struct Deferred {
-    /// For people.
+    /// What would be done. It is there to be shown: nothing carries it out.
+    pub plan: Plan,
+    /// Why not now, for people.
     pub reason: String,
     /// The clock may be wrong.
     pub doubtful_clock: bool,
@@ -116,14 +118,19 @@ pub fn check(
     let doubtful_clock = doubt.is_some();
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
     if let Attended::Unattended { .. } = attended {
-        let wait = |reason| Deferred { reason, doubtful_clock };
+        let wait = |plan, reasons: &[String]| Deferred {
+            plan,
+            reason: reasons.join("; "),
+            doubtful_clock,
+        };
         if !others.is_empty() && !plan.is_urgent(settings.urgent_before) {
-            return Err(wait(others.join("; ")));
+            return Err(wait(plan, &others));
         }
+        let whole = plan.clone();
         let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));
         let some_left = plan.renewals().next().is_some();
         if held_back && !some_left {
-            return Err(wait(warnings.join("; ")));
+            return Err(wait(whole, &warnings));
         }
         if held_back {
             warnings.push("only what has expired on every plausible clock is renewed".into());

@@ -117,6 +117,9 @@ fn a_forward_jump_of_the_clock_is_waited_out_for_one_look() {
     node.configure(OFTEN);
     let mut daemon = Daemon::start(&node, clock::DUE, &[]);
     daemon.logs("the clock jumped ahead by");
+    let log = daemon.log();
+    assert!(log.contains("due: admin.conf, apiserver"), "the plan is shown: {log}");
+    assert!(!log.contains(" ends on "), "by a clock that may be wrong: {log}");
     assert_eq!(
         before.changes(&node.snapshot()).len(),
         1,

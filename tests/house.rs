@@ -21,7 +21,7 @@ backup: config format guard host inventory model plan scan
 coordinate: backup catalog config format host inventory memory model
 renew: format guard inventory model
 verify: catalog format host inventory model
-restart: catalog config format host inventory model plan verify
+restart: catalog config events format host inventory model plan verify
 transaction: backup coordinate format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
 doctor: catalog config format guard inventory model plan scan

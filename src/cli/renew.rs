@@ -36,7 +36,7 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
-    let request = arguments.request();
+    let request = arguments.request()?;
     let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand);
     if arguments.dry_run {
         let look = look().map_err(NotNow::failure)?;
@@ -78,15 +78,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 impl Arguments {
-    fn request(&self) -> Request {
+    fn request(&self) -> Result<Request, Failure> {
         let which = match self.names.as_slice() {
             [] => Which::Due,
-            names if names.iter().any(|name| name == "all") => Which::All,
+            [all] if all == "all" => Which::All,
+            names if names.iter().any(|name| name == "all") => {
+                return Err(Failure::new("cannot renew all and others: `all` is every credential")
+                    .hint("name those that are meant, or `all` alone")
+                    .exit(Exit::Usage));
+            }
             names => Which::Named(names.to_vec()),
         };
-        Request {
+        Ok(Request {
             which,
             force: self.force,
-        }
+        })
     }
 }

@@ -20,8 +20,8 @@ use crate::coordinate::Turn;
 use crate::events;
 use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
-use crate::host::Host;
 use crate::host::lock::Lock;
+use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory, State};
 use crate::model::{Exit, Failure};
 use crate::plan::{self, Request};
@@ -52,8 +52,8 @@ pub struct Look {
 /// Why nothing is done now.
 #[derive(Debug)]
 pub enum NotNow {
-    /// Somebody else is at work: the reason.
-    Deferred(Deferred),
+    /// Somebody else is at work, or the clock is doubted: the reason, and what was seen.
+    Deferred(Box<Deferred>, Box<Inventory>),
     /// The request does not make sense.
     Failed(Failure),
 }
@@ -66,12 +66,14 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
     let signs = scan::signs(host, settings, &scan);
-    let cleared = guard::check(plan, &inventory, settings, &signs, attended).map_err(NotNow::Deferred)?;
-    Ok(Look {
-        scan,
-        inventory,
-        cleared,
-    })
+    match guard::check(plan, &inventory, settings, &signs, attended) {
+        Ok(cleared) => Ok(Look {
+            scan,
+            inventory,
+            cleared,
+        }),
+        Err(deferred) => Err(NotNow::Deferred(Box::new(deferred), Box::new(inventory))),
+    }
 }
 
 /// Finishes or undoes what an ended process left, before anything else is done under the lock.
@@ -184,6 +186,7 @@ fn renew(
         return Ok(());
     }
     report.step = Some(Step::Backup);
+    notify::status("Backing up");
     let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
     drop(scan);
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
@@ -231,6 +234,8 @@ fn carry_out<'a>(
     report: &mut Report,
 ) -> Result<(Transaction<'a>, Change), Failure> {
     host.go_on()?;
+    let due: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+    notify::status(&format!("Renewing {}", text::list(&due)));
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", text::list(&names));
@@ -262,7 +267,7 @@ impl NotNow {
     /// As a failure for people.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(deferred) => {
+            Self::Deferred(deferred, _) => {
                 Failure::new(format!("not now: {}", deferred.reason)).hint("it is tried again at the next look")
             }
             Self::Failed(failure) => failure,

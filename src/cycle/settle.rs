@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::coordinate::Turn;
-use crate::host::Host;
+use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::Plan;
@@ -200,6 +200,7 @@ fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Out
         }));
         return Ok(());
     }
+    notify::status("Proving that what was renewed lets people in");
     let proven = prove(host, None, &questions, REFUSED);
     outcome
         .proven
@@ -215,6 +216,7 @@ fn go_back(
     mut outcome: Outcome,
     failure: Failure,
 ) -> Settled {
+    notify::status("Putting everything back");
     let attempted = std::mem::take(&mut outcome.attempted);
     let failure = transaction.undo(failure);
     let mut back = Outcome {

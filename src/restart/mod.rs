@@ -20,7 +20,7 @@ use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
 use crate::config::Settings;
 use crate::config::settings::{Method, Scope};
 use crate::config::window;
-use crate::host::Host;
+use crate::host::{Host, notify};
 use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
@@ -220,6 +220,7 @@ impl Bringing<'_> {
             if !self.runs(reader) {
                 return self.later_quietly(step, format!("{} does not run", step.reader), outcome);
             }
+            notify::status(&format!("Proving that {} uses what was renewed", step.reader));
             let stale = match prove(
                 self.host,
                 Some(&step.reader),
@@ -302,7 +303,7 @@ impl Bringing<'_> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
             (self.may_begin)()?;
-            info!(reader = %step.reader, "restarting {} ({method})", step.reader);
+            method.begins(&step.reader);
             let attempt = Attempt {
                 host: self.host,
                 rules: &self.settings.restart,
@@ -327,7 +328,7 @@ impl Bringing<'_> {
             match done {
                 Ok((proven, seconds)) => {
                     self.kubelet.set(self.kubelet.get() || step.reader == KUBELET);
-                    info!(reader = %step.reader, "restarted {} ({method}, {seconds:.1} s)", step.reader);
+                    method.is_done(&step.reader, seconds);
                     outcome.restarted.push(Restarted {
                         reader: step.reader.clone(),
                         means: step.means.clone(),

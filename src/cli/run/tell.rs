@@ -97,7 +97,8 @@ pub(super) fn blocked(blocked: &Blocked) {
     );
 }
 
-/// What a cycle did: an event for each credential and each reader, and one line for all of it.
+/// What a cycle did: an event for each credential and each reader that is left, and one line for all of it. Those that were restarted were
+/// told of at that time.
 pub(super) fn report(report: &Report) {
     for warning in &report.warnings {
         warn!(message_id = events::WARNING, "{warning}");
@@ -115,17 +116,6 @@ pub(super) fn report(report: &Report) {
             renewed.name,
             renewed.old_end,
             renewed.new_end
-        );
-    }
-    for restarted in &report.restarted {
-        let (reader, method) = (&restarted.reader, restarted.method);
-        info!(
-            message_id = events::RESTARTED,
-            action = "restart",
-            reader,
-            method,
-            "{reader} uses what was renewed, after {:.1} s ({method})",
-            restarted.seconds
         );
     }
     for pending in &report.pending {

@@ -186,8 +186,7 @@ impl Daemon {
             Ok(look) => look,
             Err(not_now) => {
                 self.again(extent, self.wait(&not_now));
-                tell::deferred("no cycle now", not_now);
-                return;
+                return self.put_off("no cycle now", not_now);
             }
         };
         let opens = agenda::waits_until(&settings.windows, host.now());
@@ -277,7 +276,7 @@ impl Daemon {
     /// A clock that is doubted gets the time that a synchronisation is given.
     pub(super) fn wait(&self, not_now: &NotNow) -> time::Duration {
         match not_now {
-            NotNow::Deferred(deferred) if deferred.doubtful_clock => {
+            NotNow::Deferred(deferred, _) if deferred.doubtful_clock => {
                 self.settings.clock_wait.try_into().unwrap_or(RETRY).max(RETRY)
             }
             _ => RETRY,
