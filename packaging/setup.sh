@@ -43,6 +43,7 @@ for tool in "$@"; do
   case $tool in
     python3-venv) need python3-venv python3 -c 'import ensurepip' ;;
     objdump) need binutils has objdump ;;
+    iproute2) need iproute2 has ip ;;
     systemd-nspawn) need systemd-container has systemd-nspawn ;;
     *) need "$tool" has "$tool" ;;
   esac
