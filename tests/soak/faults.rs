@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
+use super::support::chance::Chance;
 use super::checker::What;
 use super::client::Clients;
 use super::lab::Lab;

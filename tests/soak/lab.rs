@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-use super::chance::Chance;
+use super::support::chance::Chance;
 use super::node::Node;
 
 /// Set in the second process of a test, which is alone with its lab.

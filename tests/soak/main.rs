@@ -7,7 +7,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod chance;
+
 mod checker;
 mod client;
 mod faults;

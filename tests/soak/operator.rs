@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
+use super::support::chance::Chance;
 use super::checker::What;
 use super::node::{Node, child_of};
 use super::watch::Seen;

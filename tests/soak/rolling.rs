@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
+use super::support::chance::Chance;
 use super::checker::{What, check};
 use super::client::Clients;
 use super::lab::{self, Lab, say};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::chance::Chance;
+use super::support::chance::Chance;
 use super::checker::{Event, Violation, What, check};
 use super::client::Clients;
 use super::faults::{self, Fault, LEASE};
