@@ -28,6 +28,8 @@ pub const EXPIRED: &str = "9c2b5b4ce288491faa50dbd2ff8111a4";
 pub const FAULT: &str = "e5a47af919e14829a36665ac3cfbf83e";
 /// A cycle was put off: somebody else is at work, or the clock is doubted.
 pub const DEFERRED: &str = "cfe27315095d4db9b918c93ab639b09b";
+/// It is not this node's turn in its cluster: another node is at work or has not ended, or the cluster could not bear it.
+pub const BLOCKED: &str = "587da8327d3943808affa3c253e7ec9e";
 /// What an interrupted cycle left was finished or undone.
 pub const RECOVERED: &str = "32b824590d394a86ab1afa95d64cd19e";
 /// What an interrupted cycle left could neither be finished nor undone.
@@ -54,7 +56,7 @@ pub const NOT_PUT_BACK: &str = "c1370d10aacb407b860810d3d6f70107";
 pub const WARNING: &str = "55c987cd881d4195aeea87f9902c9416";
 
 /// All of them.
-pub const ALL: [&str; 24] = [
+pub const ALL: [&str; 25] = [
     READY,
     ENDED,
     RELOADED,
@@ -67,6 +69,7 @@ pub const ALL: [&str; 24] = [
     EXPIRED,
     FAULT,
     DEFERRED,
+    BLOCKED,
     RECOVERED,
     NOT_RECOVERED,
     BACKED_UP,

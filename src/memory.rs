@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, File, Timestamp, Unread};
+use crate::model::{Failure, File, Peer, Timestamp, Unread};
 
 const LAST_LOOK: &str = "last-look.json";
 const WRITTEN: &str = "written.json";
 const DAEMON: &str = "daemon.json";
+const MEMBERS: &str = "members.json";
 
 /// When the daemon last looked, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +58,21 @@ pub fn daemon(host: &Host) -> Option<Daemon> {
 /// Records what the daemon is to know when it runs again.
 pub fn record_daemon(host: &Host, daemon: &Daemon) -> Result<(), Failure> {
     write(host, DAEMON, daemon)
+}
+
+/// The members of etcd's cluster when they were last seen; none where they never were.
+pub fn members(host: &Host) -> Vec<Peer> {
+    let file = host.read_own(&host.state(MEMBERS)).ok();
+    file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
+        .unwrap_or_default()
+}
+
+/// Records the members, where they are others than before.
+pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
+    if all.is_empty() || members(host) == all {
+        return Ok(());
+    }
+    write(host, MEMBERS, &all)
 }
 
 /// The last look, if one was recorded.

@@ -18,15 +18,16 @@ inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
+coordinate: backup catalog config format host inventory memory model
 renew: format guard inventory model
 verify: catalog format host inventory
 restart: catalog config format host inventory model plan verify
-transaction: backup format host memory model renew restart
+transaction: backup coordinate format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
-report: backup catalog config format inventory model plan restart restore verify
+report: backup catalog config coordinate format inventory model plan restart restore verify
 agenda: config format model
-cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle events format guard host inventory memory model plan report restart restore scan
+cycle: backup catalog config coordinate events format guard host inventory memory model plan renew report restart restore scan transaction verify
+cli: agenda backup config coordinate cycle events format guard host inventory memory model plan report restart restore scan
 lib:
 main:
 ";

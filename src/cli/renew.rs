@@ -35,9 +35,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let request = arguments.request();
-    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand).map_err(NotNow::failure);
+    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand);
     if arguments.dry_run {
-        let look = look()?;
+        let look = look().map_err(NotNow::failure)?;
         let plan = look.cleared.plan();
         super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
         super::complain_of(plan, &look.cleared.warnings);
@@ -49,7 +49,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;
-    let report = cycle::act(&context.host, &settings, &lock, &request, look()?);
+    let report = cycle::act(
+        &context.host,
+        &settings,
+        &lock,
+        &request,
+        Attended::ByHand,
+        look().map_err(NotNow::failure)?,
+        look,
+    );
     // The exit code speaks of the node: an output that is full must not turn it into another one.
     if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);

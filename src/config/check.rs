@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
-use super::settings::{FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
+use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
 use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds};
 use crate::catalog;
 
@@ -46,6 +46,7 @@ impl Settings {
             clock_wait,
             paths: c.paths(),
             restart: c.restart(),
+            coordination: c.coordination(),
             authorities: c.authorities(),
             extra: c.extra(),
             readers: c.readers(),
@@ -166,6 +167,29 @@ impl Checker<'_> {
             ),
             grace: self.text("restart.grace", |f| &f.restart.grace, "10s", |s| seconds(s, 1, 600)),
             timeout: self.text("restart.timeout", |f| &f.restart.timeout, "3m", |s| seconds(s, 5, 3600)),
+        }
+    }
+
+    fn coordination(&mut self) -> Coordination {
+        Coordination {
+            mode: self.text(
+                "coordination.mode",
+                |f| &f.coordination.mode,
+                "auto",
+                |s| one_of(s, CoordinationMode::ALL, CoordinationMode::word),
+            ),
+            lease: self.text(
+                "coordination.lease",
+                |f| &f.coordination.lease,
+                "60s",
+                |s| seconds(s, 15, 600),
+            ),
+            wait: self.text(
+                "coordination.wait",
+                |f| &f.coordination.wait,
+                "30m",
+                |s| seconds(s, 0, 86_400),
+            ),
         }
     }
 

@@ -41,6 +41,7 @@ pub struct File {
     pub backup: Backup,
     pub etcd: Etcd,
     pub restart: Restart,
+    pub coordination: Coordination,
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
@@ -96,6 +97,16 @@ pub struct Restart {
     pub method: Text,
     pub grace: Text,
     pub timeout: Text,
+}
+
+/// `[coordination]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Coordination {
+    pub mode: Text,
+    pub lease: Text,
+    pub wait: Text,
 }
 
 /// `[[reader]]`

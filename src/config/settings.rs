@@ -36,6 +36,8 @@ pub struct Settings {
     pub etcd: Etcd,
     /// Restarts.
     pub restart: Restart,
+    /// One node of a cluster at a time.
+    pub coordination: Coordination,
     /// Further CAs, or other places for the known ones.
     pub authorities: Vec<AuthoritySpec>,
     /// Further credentials, or other places for the known ones.
@@ -204,6 +206,42 @@ pub struct Restart {
     pub grace: Duration,
     /// How long one attempt to restart a reader may take until it is proven. Default 3 minutes.
     pub timeout: Duration,
+}
+
+/// `[coordination]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coordination {
+    /// Whether the lock in etcd is taken. Default: where there are several members.
+    pub mode: CoordinationMode,
+    /// How long the lock outlives a node that says nothing more. Whole seconds. Default 60 seconds.
+    pub lease: Duration,
+    /// How long another node is waited for. Default 30 minutes.
+    pub wait: Duration,
+}
+
+/// `[coordination] mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CoordinationMode {
+    /// Where etcd is known and has several members; in its own time where its client may not write there.
+    Auto,
+    /// Nothing is done where the lock cannot be had.
+    Required,
+    /// Never.
+    Off,
+}
+
+impl CoordinationMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Required, Self::Off];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Required => "required",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// `[restart] method`

@@ -75,6 +75,10 @@ fn values(s: &Settings, out: &mut String) {
         format!("method = {}", quoted(s.restart.method.word())),
         format!("grace = {}", quoted(&duration(s.restart.grace))),
         format!("timeout = {}", quoted(&duration(s.restart.timeout))),
+        "\n[coordination]".into(),
+        format!("mode = {}", quoted(s.coordination.mode.word())),
+        format!("lease = {}", quoted(&duration(s.coordination.lease))),
+        format!("wait = {}", quoted(&duration(s.coordination.wait))),
     ];
     for line in lines {
         out.push_str(&line);

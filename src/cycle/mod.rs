@@ -1,12 +1,13 @@
 //! The order of the steps. Each takes what the one before returned, so that none can be skipped:
 //!
-//! scan -> inventory -> plan -> guard -> backup -> renew -> restart -> verify -> report
+//! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
 pub mod restore;
 pub mod restore_etcd;
 mod settle;
+mod turn;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::coordinate::Turn;
 use crate::events;
 use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
@@ -31,6 +33,7 @@ use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovered, Transaction};
 use settle::Change;
+pub use turn::{clear_mark, look_at_cluster};
 
 /// How long a verb waits for another kubecertd to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -113,34 +116,37 @@ pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result
     Ok(taken)
 }
 
-/// Carries a look out.
-pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
-    let Look {
-        scan,
-        inventory,
-        cleared,
-    } = look;
-    let mut report = Report {
-        request: request.clone(),
-        plan: cleared.plan().clone(),
-        backup: None,
-        renewed: Vec::new(),
-        restarted: Vec::new(),
-        proofs: Vec::new(),
-        pending: Vec::new(),
-        warnings: cleared.warnings.clone(),
-        failure: None,
+/// Carries a look out, once it is this node's turn. Where another node had to be waited for, it is looked `again`.
+pub fn act(
+    host: &Host,
+    settings: &Settings,
+    lock: &Lock,
+    request: &Request,
+    attended: Attended,
+    look: Look,
+    again: impl FnOnce() -> Result<Look, NotNow>,
+) -> Report {
+    let (turn, look) = match turn::take(host, settings, attended, look, again) {
+        Ok(taken) => taken,
+        Err(it) => {
+            let (blocked, look) = *it;
+            let mut report = report_on(&look, request);
+            report.pending = pending::read(host);
+            report.block(blocked);
+            return report;
+        }
     };
-    report
-        .warnings
-        .extend(inventory.bad_manifests.iter().map(|bad| format!("manifests: {bad}")));
+    let mut report = report_on(&look, request);
+    report.warnings.extend(turn.warnings.iter().cloned());
     let earlier = pending::read(host);
-    report.failure = renew(host, settings, lock, scan, inventory, cleared, &mut report).err();
+    report.failure = renew(host, settings, (lock, &turn), look, &mut report).err();
     if report.failure.is_none() && settings.restart.scope != Scope::Never {
-        settle::restart_pending(host, settings, earlier, &mut report);
+        settle::restart_pending(host, settings, &turn, earlier, &mut report);
     } else {
         report.pending.extend(earlier);
     }
+    let needs_a_person = report.exit() == Exit::NotPutBack;
+    report.warnings.extend(turn::end(host, turn, needs_a_person));
     if !transaction::is_unfinished(host) {
         let unsealed = backup::seal(host, settings);
         report.warnings.extend(unsealed.iter().map(Failure::to_string));
@@ -148,17 +154,27 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     report
 }
 
+fn report_on(look: &Look, request: &Request) -> Report {
+    let mut warnings = look.cleared.warnings.clone();
+    let bad = look.inventory.bad_manifests.iter();
+    warnings.extend(bad.map(|bad| format!("manifests: {bad}")));
+    Report::new(request.clone(), look.cleared.plan().clone(), warnings)
+}
+
 /// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
 /// other. A failure before the end leaves the node as it was.
 fn renew(
     host: &Host,
     settings: &Settings,
-    lock: &Lock,
-    scan: Scan,
-    inventory: Inventory,
-    mut cleared: Cleared,
+    (lock, turn): (&Lock, &Turn),
+    look: Look,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let Look {
+        scan,
+        inventory,
+        mut cleared,
+    } = look;
     if cleared.plan().renewals().next().is_none() {
         return Ok(());
     }
@@ -168,7 +184,7 @@ fn renew(
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
     let (transaction, change) = loop {
-        match carry_out(host, settings, lock, &inventory, &cleared, &backup, report) {
+        match carry_out(host, settings, (lock, turn), &inventory, &cleared, &backup, report) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
                 Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
@@ -183,7 +199,7 @@ fn renew(
     };
     // The readers are judged by a look of their own, and two looks at once are held by nobody.
     drop(inventory);
-    let (outcome, failure) = settle::settle(host, settings, transaction, &change);
+    let (outcome, failure) = settle::settle(host, settings, turn, transaction, &change);
     report.add(outcome);
     match failure {
         None => Ok(()),
@@ -200,7 +216,7 @@ fn renew(
 fn carry_out<'a>(
     host: &'a Host,
     settings: &Settings,
-    lock: &'a Lock,
+    (lock, turn): (&'a Lock, &Turn),
     inventory: &Inventory,
     cleared: &Cleared,
     backup: &Backup,
@@ -214,7 +230,7 @@ fn carry_out<'a>(
 
     let change = Change::of(host, settings, inventory, cleared.plan());
     let replacements = replacements(inventory, &issued)?;
-    let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
+    let transaction = transaction::install(host, lock, turn, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
     Ok((transaction, change))

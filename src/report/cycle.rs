@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Format, json, plan, yaml};
+use crate::coordinate::Blocked;
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
@@ -31,6 +32,8 @@ pub struct Report {
     pub pending: Vec<Pending>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Why it is not this node's turn: nothing was done.
+    pub blocked: Option<Blocked>,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
@@ -81,6 +84,29 @@ struct Document<'a> {
 }
 
 impl Report {
+    /// What is carried out next.
+    pub fn new(request: Request, plan: Plan, warnings: Vec<String>) -> Self {
+        Self {
+            request,
+            plan,
+            backup: None,
+            renewed: Vec::new(),
+            restarted: Vec::new(),
+            proofs: Vec::new(),
+            pending: Vec::new(),
+            warnings,
+            blocked: None,
+            failure: None,
+        }
+    }
+
+    /// It is not this node's turn.
+    pub fn block(&mut self, blocked: Blocked) {
+        let failure = Failure::new(format!("not now: {}", blocked.reason));
+        self.failure = Some(failure.hint(&blocked.hint));
+        self.blocked = Some(blocked);
+    }
+
     /// What became of the readers.
     pub fn add(&mut self, outcome: Outcome) {
         self.proofs.extend(outcome.proven);
@@ -121,6 +147,7 @@ impl Report {
     /// One word for the result.
     pub fn outcome(&self) -> &'static str {
         match self.exit() {
+            _ if self.blocked.is_some() => "blocked",
             Exit::Done if !self.renewed.is_empty() => "renewed",
             Exit::Done if !self.restarted.is_empty() => "restarted what an earlier cycle had left",
             Exit::Done => "nothing due",

@@ -4,6 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Format, json, yaml};
+use crate::coordinate::Seen;
+use crate::coordinate::keys::Entry;
 use crate::format::text;
 use crate::model::{Failure, Timestamp};
 use crate::plan::Plan;
@@ -38,6 +40,8 @@ pub struct Status {
     pub pending_restarts: Vec<Restart>,
     /// What a person should know or do, one sentence each.
     pub problems: Vec<String>,
+    /// What is known of the other nodes.
+    pub coordination: Coordination,
     /// Who is at work now; none when nobody is, or where that cannot be seen.
     pub at_work: Option<String>,
 }
@@ -70,6 +74,22 @@ pub struct Cycle {
     pub summary: String,
 }
 
+/// The turn among the nodes of a cluster, as it was seen last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Coordination {
+    /// When it was looked at last; none where there is no cluster of several, or it never answered.
+    pub seen: Option<String>,
+    /// The names of etcd's members.
+    pub members: Vec<String>,
+    /// Who had the lock then.
+    pub holder: Option<Entry>,
+    /// Who had begun and not ended; the holder may be among them.
+    pub unfinished: Vec<Entry>,
+    /// Why it was not this node's turn when it wanted to act; none once it was.
+    pub blocked: Option<String>,
+}
+
 /// A credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -98,6 +118,25 @@ pub struct Restart {
     pub until: Option<String>,
 }
 
+impl Coordination {
+    /// What and how it is, where there are several nodes.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        if let Some(seen) = self.seen.as_deref().and_then(text::parse_rfc3339) {
+            let members: Vec<_> = self.members.iter().map(String::as_str).collect();
+            lines.push((
+                "members",
+                format!("{}, seen {}", text::list(&members), text::date(seen)),
+            ));
+        }
+        let words = |entry: &Entry| format!("{} ({}, since {})", entry.node, entry.purpose, entry.since);
+        lines.extend(self.holder.iter().map(|holder| ("lock", words(holder))));
+        lines.extend(self.unfinished.iter().map(|mark| ("unfinished", words(mark))));
+        lines.extend(self.blocked.iter().map(|reason| ("blocked", reason.clone())));
+        lines
+    }
+}
+
 impl Status {
     /// What a look has found.
     pub fn looked(&mut self, plan: &Plan) {
@@ -113,6 +152,18 @@ impl Status {
             }
         });
         self.credentials = credentials.collect();
+    }
+
+    /// What a look has seen of the cluster.
+    pub fn coordinates(&mut self, seen: Option<Seen>, now: Timestamp) {
+        let Some(seen) = seen else { return };
+        self.coordination = Coordination {
+            seen: Some(text::rfc3339(now)),
+            members: seen.members.into_iter().map(|peer| peer.name).collect(),
+            holder: seen.written.holder,
+            unfinished: seen.written.unfinished,
+            blocked: self.coordination.blocked.take(),
+        };
     }
 
     /// What is still to be restarted.
@@ -158,6 +209,7 @@ impl Status {
             lines.push(("next look", date(&self.next_look)));
             lines.push(("next cycle", date(&self.next_cycle)));
         }
+        lines.extend(self.coordination.lines());
         lines.extend(self.at_work.iter().map(|holder| ("at work", holder.clone())));
         let mut out: String = lines.iter().map(|(what, is)| format!("{what:<12}{is}\n")).collect();
         if !self.credentials.is_empty() {

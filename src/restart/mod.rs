@@ -145,15 +145,15 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
     inventory.readers.iter().find(|reader| reader.name == step.reader)
 }
 
-/// Brings every reader to the credentials that `inventory`, taken after the change, has. The first that cannot be brought ends it; what was
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each restart. The first that cannot be brought ends it; what was
 /// done until then stands in the outcome.
 pub fn bring(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
     steps: &[ReaderStep],
-    before: &Before,
-    stakes: Stakes,
+    (before, stakes): (&Before, Stakes),
+    may_begin: &dyn Fn() -> Result<(), Failure>,
 ) -> (Outcome, Option<Failure>) {
     let mut outcome = Outcome::default();
     let bringing = Bringing {
@@ -162,6 +162,7 @@ pub fn bring(
         inventory,
         before,
         stakes,
+        may_begin,
     };
     let inner = bringing.taken_out_together(steps);
     for step in steps.iter().filter(|step| Some(*step) != inner) {
@@ -179,6 +180,7 @@ struct Bringing<'a> {
     inventory: &'a Inventory,
     before: &'a Before,
     stakes: Stakes,
+    may_begin: &'a dyn Fn() -> Result<(), Failure>,
 }
 
 impl Bringing<'_> {
@@ -240,6 +242,7 @@ impl Bringing<'_> {
         if let Some(reason) = self.cannot(reader) {
             if let (Means::Pod { manifest }, false) = (&step.means, self.before.kubelet) {
                 // The kubelet makes the pod anew when it comes back.
+                (self.may_begin)()?;
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
                 self.later(step, reason, outcome)?;
@@ -294,6 +297,7 @@ impl Bringing<'_> {
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
+            (self.may_begin)()?;
             info!(reader = %step.reader, "restarting {} ({method})", step.reader);
             let attempt = Attempt {
                 host: self.host,

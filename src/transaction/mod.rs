@@ -19,6 +19,7 @@ use std::path::Path;
 use tracing::warn;
 
 use crate::backup::Backup;
+use crate::coordinate::Turn;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
@@ -37,27 +38,29 @@ pub struct Transaction<'a> {
     journal: Journal,
 }
 
-/// Begins: writes the journal, stages, installs. On failure everything is put back before this returns.
+/// Begins, if it is still this node's turn: writes the journal, stages, installs. On failure everything is put back before this returns.
 pub fn install<'a>(
     host: &'a Host,
     lock: &'a Lock,
+    turn: &Turn,
     backup: &Backup,
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
-    install_tree(host, lock, backup, Tree::default(), replacements, restarts)
+    install_tree(host, (lock, turn), backup, Tree::default(), replacements, restarts)
 }
 
 /// As [`install`], with folders and symlinks that the files need or that go with them.
 pub fn install_tree<'a>(
     host: &'a Host,
-    lock: &'a Lock,
+    (lock, turn): (&'a Lock, &Turn),
     backup: &Backup,
     tree: Tree,
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
     let files = entries(&replacements, backup)?;
+    turn.step(host)?;
     let cycle = host.now_exact();
     let journal = Journal {
         format: FORMAT,

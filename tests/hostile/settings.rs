@@ -1,7 +1,7 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
+    Backup, Ca, Certificate, Coordination, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -191,9 +191,13 @@ fn restart() -> impl Strategy<Value = Restart> {
     })
 }
 
+fn coordination() -> impl Strategy<Value = Coordination> {
+    [text(), text(), text()].prop_map(|[mode, lease, wait]| Coordination { mode, lease, wait })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
-    let tables = (paths(), backup(), etcd(), restart());
+    let tables = (paths(), backup(), etcd(), restart(), coordination());
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
@@ -202,7 +206,7 @@ fn file() -> impl Strategy<Value = File> {
         vec(window(), 0..3),
     );
     (top, tables, lists).prop_map(
-        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
+        |(top, (paths, backup, etcd, restart, coordination), (ca, certificate, kubeconfig, reader, window))| {
             let [
                 schedule,
                 timezone,
@@ -226,6 +230,7 @@ fn file() -> impl Strategy<Value = File> {
                 backup,
                 etcd,
                 restart,
+                coordination,
                 ca,
                 certificate,
                 kubeconfig,

@@ -56,7 +56,8 @@ impl Etcd {
         etcd
     }
 
-    fn of(node: &Node) -> Self {
+    /// The member that the node's manifest describes, not started yet.
+    pub fn of(node: &Node) -> Self {
         let root = node.root();
         let below = |path: &str| format!("={}{path}", root.display());
         // What 3.4 does not know yet.
@@ -125,7 +126,7 @@ impl Etcd {
         })
     }
 
-    fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
     }
@@ -170,7 +171,7 @@ impl Etcd {
         let mut command = Command::new("etcdctl");
         command
             .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &format!("https://127.0.0.1:{}", self.client_port)])
+            .args(["--endpoints", &self.endpoint()])
             .args(["--cacert", &of("ca.crt"), "--cert", &of("healthcheck-client.crt")])
             .args(["--key", &of("healthcheck-client.key"), "--command-timeout", "20s"])
             .args(arguments);
@@ -217,6 +218,11 @@ impl Etcd {
     pub fn kill(&mut self) {
         self.signal("-KILL");
         self.wait();
+    }
+
+    /// Its client API, as etcdctl is told.
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.client_port)
     }
 
     fn signal(&self, signal: &str) {

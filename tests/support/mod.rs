@@ -6,6 +6,7 @@
 
 pub mod chance;
 pub mod clock;
+pub mod cluster;
 pub mod credential;
 pub mod daemon;
 pub mod der;
@@ -95,6 +96,16 @@ impl Node {
             set_mode(&node.path(folder), 0o700);
         }
         set_mode(&node.path("etc/kubernetes/manifests"), 0o700);
+        node
+    }
+
+    /// Another node with the same files.
+    pub fn like(other: &Self) -> Self {
+        let node = Node {
+            folder: TempDir::with_prefix("kubecertd-node-").expect("a temporary folder"),
+        };
+        let done = Command::new("cp").arg("-a").arg(other.root()).arg(node.root()).status();
+        assert!(done.expect("cp starts").success());
         node
     }
 

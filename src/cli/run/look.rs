@@ -34,10 +34,14 @@ impl Daemon {
         }
     }
 
-    pub(super) fn see(&mut self) -> Result<Look, NotNow> {
-        let attended = Attended::Unattended {
+    pub(super) fn attended(&self) -> Attended {
+        Attended::Unattended {
             running_for: self.started.elapsed(),
-        };
+        }
+    }
+
+    pub(super) fn see(&mut self) -> Result<Look, NotNow> {
+        let attended = self.attended();
         let look = cycle::look(&self.host, &self.settings, &Request::DUE, attended);
         // So that the next one notices a jump of the clock.
         let doubtful = match &look {
@@ -67,6 +71,8 @@ impl Daemon {
             tell::notice(&notice);
         }
         self.status.looked(plan);
+        let seen = cycle::look_at_cluster(&self.host, &self.settings, &look.inventory);
+        self.status.coordinates(seen, self.host.now());
         Ok(look)
     }
 

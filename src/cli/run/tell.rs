@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
+use crate::coordinate::Blocked;
 use crate::cycle::NotNow;
 use crate::events;
 use crate::format::text;
@@ -96,6 +97,15 @@ pub(super) fn deferred(what: &str, not_now: NotNow) -> String {
     let line = format!("{what}: {failure}");
     warn!(message_id = events::DEFERRED, reason = %failure, "{line}");
     line
+}
+
+/// Why it is not this node's turn.
+pub(super) fn blocked(blocked: &Blocked) {
+    let (reason, hint) = (&blocked.reason, &blocked.hint);
+    warn!(
+        message_id = events::BLOCKED,
+        reason, "no cycle now: {reason}; hint: {hint}"
+    );
 }
 
 /// What a cycle did: an event for each credential and each reader, and one line for all of it.

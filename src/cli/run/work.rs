@@ -9,9 +9,11 @@ use crate::agenda::{self, Agenda, Moment};
 use crate::backup::Purpose;
 use crate::config::Settings;
 use crate::config::settings::{FirstLook, Schedule};
-use crate::cycle::{self, NotNow};
+use crate::coordinate::Blocked;
+use crate::cycle::{self, Look, NotNow};
 use crate::events;
 use crate::format::text;
+use crate::host::lock::Lock;
 use crate::host::{Host, notify};
 use crate::memory;
 use crate::model::{Failure, Timestamp};
@@ -22,6 +24,9 @@ use crate::restart::pending;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
+
+/// A cycle whose turn it is not is tried again after this.
+const BLOCKED: time::Duration = time::Duration::minutes(5);
 
 /// The name of the status document.
 const STATUS_FILE: &str = "status.json";
@@ -147,6 +152,7 @@ impl Daemon {
     fn recover(&self) -> Result<(), Failure> {
         match self.host.try_lock("recover")? {
             Some(lock) => cycle::recover(&self.host, &lock)
+                .inspect(|_| cycle::clear_mark(&self.host, &self.settings, &lock))
                 .map(drop)
                 .inspect_err(|failure| error!(message_id = events::NOT_RECOVERED, "{failure}")),
             None => Ok(()),
@@ -182,13 +188,19 @@ impl Daemon {
             (Extent::All, Some(opens)) => Some(format!("it waits for the maintenance window of {}", text::date(opens))),
             (Extent::Urgent, _) => Some("it is not urgent, and waits for the next cycle of the schedule".into()),
         };
-        let put_off = reason.filter(|reason| look.cleared.put_off(settings.urgent_before, reason));
+        let put_off = reason
+            .clone()
+            .filter(|reason| look.cleared.put_off(settings.urgent_before, reason));
         if let Some(reason) = &put_off {
             info!("what is not urgent is left: {reason}");
             self.status.looked(look.cleared.plan());
         }
-        let report = cycle::act(&host, &settings, &lock, &Request::DUE, look);
+        let report = self.act(&lock, look, reason.as_ref());
         drop(lock);
+        if let Some(blocked) = &report.blocked {
+            return self.blocked(blocked, extent);
+        }
+        self.status.coordination.blocked = None;
         self.done(&report, &id);
         if !report.renewed.is_empty() {
             // What is known is what is there now.
@@ -204,6 +216,29 @@ impl Daemon {
         } else if extent == Extent::All {
             self.memory.last_cycle = Some(host.now().unix_timestamp());
         }
+    }
+
+    /// Carries a look out; `put_off` is why what is not urgent waits.
+    fn act(&mut self, lock: &Lock, look: Look, put_off: Option<&String>) -> Report {
+        let (host, settings, attended) = (self.host.clone(), self.settings.clone(), self.attended());
+        cycle::act(&host, &settings, lock, &Request::DUE, attended, look, || {
+            let mut look = self.see()?;
+            if let Some(reason) = put_off {
+                look.cleared.put_off(settings.urgent_before, reason);
+            }
+            Ok(look)
+        })
+    }
+
+    /// It is not this node's turn.
+    fn blocked(&mut self, blocked: &Blocked, extent: Extent) {
+        let before = self.status.coordination.blocked.replace(blocked.reason.clone());
+        if before.as_ref() != Some(&blocked.reason) {
+            tell::blocked(blocked);
+        }
+        let now = self.host.now();
+        let opens = blocked.until.map(|until| until - now);
+        self.again(extent, opens.map_or(BLOCKED, |opens| opens.min(BLOCKED)));
     }
 
     /// Says and remembers what a cycle did.
