@@ -70,7 +70,7 @@ impl Fleet {
             tally: Tally::default(),
             peers: (1..=size).map(peer).collect(),
             full: Weather::new(300 * DAY, (8 * HOUR, 10 * DAY), &mut chance, START),
-            dark: Weather::new(400 * DAY, (2 * HOUR, 40 * DAY), &mut chance, START),
+            dark: Weather::new(400 * DAY, (30 * DAY, 60 * DAY), &mut chance, START),
             settings,
             chance,
             now: START,
@@ -111,6 +111,7 @@ impl Fleet {
         let now = self.now + seconds;
         let is_calm = self.is_calm();
         let before = seconds_of(self.settings.renew_before);
+        let urgent = seconds_of(self.settings.urgent_before);
         for node in &mut self.nodes {
             if now + before < node.ends {
                 continue;
@@ -123,10 +124,11 @@ impl Fleet {
                 continue;
             }
             *due += since;
+            node.urgent += (now + urgent - node.ends).clamp(0, seconds);
             if now >= node.ends && !node.has_expired {
                 node.has_expired = true;
                 self.tally.expired += 1;
-                self.tally.expired_up = self.tally.expired_up.max(*due);
+                self.tally.expired_up = self.tally.expired_up.max(node.urgent);
             }
         }
     }
@@ -190,6 +192,8 @@ impl Fleet {
         }
         self.nodes[place].restart(&self.settings, self.now);
         self.look(place);
+        // What is urgent is renewed at the first look.
+        self.act(place, Wake::Look);
     }
 
     fn renewed(&mut self, place: usize, wall: i64) {
@@ -202,7 +206,7 @@ impl Fleet {
                 self.tally.calm.push(due);
             }
         }
-        (node.has_expired, node.was_disturbed) = (false, false);
+        (node.has_expired, node.was_disturbed, node.urgent) = (false, false, 0);
     }
 
     fn turns_end(&mut self) {
@@ -221,23 +225,34 @@ impl Fleet {
             let wall = self.nodes[place].wall(self.now);
             match turn.fate {
                 Fate::Renewed => self.renewed(place, wall),
-                _ => self.tally.undone += 1,
+                _ => {
+                    self.tally.undone += 1;
+                    self.nodes[place].was_disturbed = true;
+                }
             }
             if turn.locked {
                 // Where etcd cannot be told, the lease ends by itself, and the mark stays until the next look.
                 let told = matches!(self.etcd(place), Etcd::Ready(_));
                 self.nodes[place].marked = !told;
-                self.lock = self.lock.filter(|_| !told).map(|(holder, _)| (holder, Some(self.now + LEASE)));
+                self.lock = self
+                    .lock
+                    .filter(|_| !told)
+                    .map(|(holder, _)| (holder, Some(self.now + LEASE)));
             }
         }
     }
 
     /// The lock of a holder that is gone ends; who waits for it gets it, or gives up.
     fn lock_goes_on(&mut self) {
-        if self.lock.is_some_and(|(_, until)| until.is_some_and(|until| until <= self.now)) {
+        if self
+            .lock
+            .is_some_and(|(_, until)| until.is_some_and(|until| until <= self.now))
+        {
             self.lock = None;
         }
-        let mut waiting: Vec<_> = (0..self.nodes.len()).filter(|place| self.nodes[*place].waits.is_some()).collect();
+        let mut waiting: Vec<_> = (0..self.nodes.len())
+            .filter(|place| self.nodes[*place].waits.is_some())
+            .collect();
         while self.lock.is_none() && !waiting.is_empty() {
             let place = waiting.swap_remove(self.chance.below(waiting.len()));
             if let Some((_, since, wake)) = self.nodes[place].waits.take() {
@@ -292,7 +307,11 @@ impl Fleet {
         let opens = waits_until(&self.settings.windows, at(wall));
         let is_urgent = left < seconds_of(self.settings.urgent_before);
         let is_due = left < seconds_of(self.settings.renew_before);
-        if !is_urgent && is_due && wake == Wake::Cycle && let Some(opens) = opens {
+        if !is_urgent
+            && is_due
+            && wake == Wake::Cycle
+            && let Some(opens) = opens
+        {
             let wait = opens.unix_timestamp() - wall;
             return self.nodes[place].again(wake, self.now, wait);
         }

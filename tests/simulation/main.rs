@@ -4,6 +4,7 @@
 //!
 //! `SIMULATION_SEED` says which 10,000 days; it is printed. `cargo test --test simulation -- --nocapture` prints the waits.
 
+#[allow(dead_code, reason = "each test binary uses a part of this module")]
 #[path = "../support/chance.rs"]
 mod chance;
 
@@ -23,12 +24,15 @@ fn seed() -> u64 {
 
 fn through(sizes: &[usize]) {
     let seed = seed();
+    let mut alone = 0;
     for size in sizes {
         let mut fleet = Fleet::new(*size, seed);
         fleet.live(DAYS);
         println!("{}", fleet.tally.line(*size, DAYS, seed));
         fleet.tally.judge(*size);
+        alone += fleet.tally.alone;
     }
+    assert!(alone > 0, "no node ever acted in its own time");
 }
 
 #[test]

@@ -44,8 +44,9 @@ pub struct Node {
     pub interrupted: bool,
     /// Until when it waits for the lock, since when, and whether it is a cycle of the schedule.
     pub waits: Option<(i64, i64, Wake)>,
-    /// Seconds up since it was due; none: it is not. And whether something was wrong meanwhile.
+    /// Seconds up since it was due; none: it is not. Of them those since it was urgent; and whether something was wrong meanwhile.
     pub due: Option<i64>,
+    pub urgent: i64,
     pub was_disturbed: bool,
     pub has_expired: bool,
 }
@@ -60,8 +61,8 @@ impl Node {
         let mut node = Node {
             skew: weather::skew(chance, false),
             off: Weather::new(800 * DAY, (2 * DAY, 10 * DAY), chance, now),
-            down: Weather::new(60 * DAY, (DAY, 20 * DAY), chance, now),
-            member: Weather::new(90 * DAY, (8 * HOUR, 35 * DAY), chance, now),
+            down: Weather::new(120 * DAY, (DAY, 15 * DAY), chance, now),
+            member: Weather::new(180 * DAY, (8 * HOUR, 30 * DAY), chance, now),
             agenda: start(settings, &id, &name, now),
             ends,
             stored: Vec::new(),
@@ -70,6 +71,7 @@ impl Node {
             interrupted: false,
             waits: None,
             due: None,
+            urgent: 0,
             was_disturbed: false,
             has_expired: false,
             name,

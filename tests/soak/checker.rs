@@ -74,6 +74,8 @@ struct Round {
     /// Members that we are restarting, and those that the test took down and when.
     ours: BTreeSet<usize>,
     down: BTreeMap<usize, Duration>,
+    /// Whose member the test took down at any time: a restart of it may well fail, and the node cannot be made well by us.
+    hit: BTreeSet<usize>,
     done: BTreeSet<usize>,
     wrong: Vec<Violation>,
 }
@@ -103,9 +105,11 @@ impl Round {
             }
             What::Down => {
                 self.down.insert(node, event.at);
+                self.hit.insert(node);
             }
             What::Up => {
                 self.down.remove(&node);
+                self.ours.remove(&node);
             }
             What::Exited { code, words } => self.exited(node, *code, words),
         }
@@ -136,7 +140,8 @@ impl Round {
         }
     }
 
-    /// 0 and 4: it is renewed. 1: not now, for a reason. -1: the test killed it.
+    /// 0 and 4: it is renewed. 1: not now, for a reason. 3: a person is needed, which is right only where the test took the member away.
+    /// -1: the test killed it.
     fn exited(&mut self, node: usize, code: i32, words: &str) {
         let says_why = !words.trim().is_empty();
         match code {
@@ -145,6 +150,7 @@ impl Round {
             }
             -1 => {}
             1 if says_why => {}
+            3 if says_why && self.hit.contains(&node) => {}
             _ => self.wrong.push(Violation::Failed {
                 node,
                 code,

@@ -3,8 +3,8 @@
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
-use super::support::chance::Chance;
 use super::node::Node;
+use super::support::chance::Chance;
 
 /// Set in the second process of a test, which is alone with its lab.
 const INSIDE: &str = "KUBECERTD_SOAK_INSIDE";

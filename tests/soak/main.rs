@@ -7,7 +7,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-
 mod checker;
 mod client;
 mod faults;

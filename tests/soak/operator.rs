@@ -6,9 +6,9 @@ use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::support::chance::Chance;
 use super::checker::What;
 use super::node::{Node, child_of};
+use super::support::chance::Chance;
 use super::watch::Seen;
 
 /// A blocked node is tried again after so many milliseconds. The daemon waits for minutes.

@@ -5,7 +5,8 @@ set -eu
 reader=$1
 touch "/events/restarting-$reader-$$"
 old=$(cat /run/etcd.pid)
-kill "$old"
+# One that has ended already is started by who keeps it running.
+kill "$old" 2>/dev/null || true
 pki=/etc/kubernetes/pki/etcd
 until [ "$(cat /run/etcd.pid)" != "$old" ] &&
   ETCDCTL_API=3 etcdctl --endpoints https://127.0.0.1:2379 --cacert "$pki/ca.crt" --cert "$pki/healthcheck-client.crt" \

@@ -3,12 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::support::chance::Chance;
 use super::checker::{What, check};
 use super::client::Clients;
 use super::lab::{self, Lab, say};
 use super::operator::Operator;
 use super::rounds::{Turns, configuration, seed};
+use super::support::chance::Chance;
 use super::watch::Watch;
 
 /// A write that failed is tried again, and is written by then.

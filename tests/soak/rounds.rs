@@ -1,16 +1,16 @@
 //! Rounds: everybody renews everything at the same moment, something happens, and the checker judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::support::chance::Chance;
 use super::checker::{Event, Violation, What, check};
 use super::client::Clients;
 use super::faults::{self, Fault, LEASE};
 use super::lab::{self, Lab, say};
 use super::node::STATE;
 use super::operator::Operator;
+use super::support::chance::Chance;
 use super::watch::Watch;
 
 /// By then every node of a round is renewed.
@@ -19,8 +19,9 @@ const ROUND: Duration = Duration::from_secs(120);
 /// Every so many rounds a fault comes that costs a lease.
 const LONG_EVERY: usize = 20;
 
-/// Clocks are at most so many seconds off. A certificate begins five minutes before its issuer's now.
-const SKEW: usize = 240;
+/// Clocks are at most so many seconds off, each way. A certificate begins five minutes before its issuer's now: a node whose clock is further behind
+/// another's takes that one's member for unwell until then.
+const SKEW: usize = 140;
 
 /// Whether the nodes take turns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -100,10 +101,11 @@ pub fn seed() -> u64 {
 
 /// Every fault comes before any comes twice, but for the long ones, which come every so many rounds.
 fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
-    let (short, long) = faults::ALL.split_at(faults::ALL.len() - 2);
+    let (short, long) = faults::ALL.split_at(faults::ALL.len() - 3);
     let fault = match number % LONG_EVERY {
-        6 => long[0],
-        7 => long[1],
+        7 => long[0],
+        8 => long[1],
+        9 => long[2],
         _ => short[number % short.len()],
     };
     let is_skewed = chance.one_in(2);
@@ -134,6 +136,9 @@ fn soak(members: usize, rounds: usize) {
         lab.nodes.iter().for_each(super::node::Node::etcd_is_well);
         let found = judged(&lab, &events, &before);
         say(&line(number, &plan, &what, &events, found.len()));
+        refusals(&events)
+            .iter()
+            .for_each(|refusal| say(&format!("    {refusal}")));
         if !found.is_empty() {
             say(&format!("{}\n{}", found.join("\n"), told(&events)));
             wrong.extend(found.into_iter().map(|found| format!("round {number}: {found}")));
@@ -238,6 +243,23 @@ fn line(number: usize, plan: &Plan, what: &str, events: &[Event], wrong: usize) 
         plan.fault,
         if what.is_empty() { "" } else { ":" },
     )
+}
+
+/// What was said by runs that renewed nothing, each once.
+fn refusals(events: &[Event]) -> BTreeSet<String> {
+    let words = events.iter().filter_map(|event| match &event.what {
+        What::Exited { code, words } if ![0, 4, -1].contains(code) => Some((event.node, *code, words)),
+        _ => None,
+    });
+    let last = words.filter_map(|(node, code, words)| {
+        let line = words.lines().rev().find(|line| line.starts_with("kubecertd: "))?;
+        Some(format!(
+            "{} exit {code}: {}",
+            super::node::name(node),
+            line.trim_start_matches("kubecertd: ")
+        ))
+    });
+    last.collect()
 }
 
 /// All events of a round that went wrong.
