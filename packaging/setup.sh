@@ -50,6 +50,7 @@ for tool in "$@"; do
     html5lib) need python3-html5lib /usr/bin/python3 -c 'import html5lib' ;;
     pngtopnm) need netpbm has pngtopnm ;;
     objdump) need binutils has objdump ;;
+    iproute2) need iproute2 has ip ;;
     systemd-nspawn) need systemd-container has systemd-nspawn ;;
     *) need "$tool" has "$tool" ;;
   esac

@@ -4,6 +4,7 @@
 //! Needs root (owners, mounts), openssl and libfaketime, as CONTRIBUTING.md says.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub mod chance;
 pub mod clock;
 pub mod cluster;
 pub mod credential;
