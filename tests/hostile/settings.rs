@@ -207,7 +207,15 @@ fn hooks() -> impl Strategy<Value = Hooks> {
 
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
-    let tables = (paths(), backup(), etcd(), restart(), metrics(), hooks());
+    // On the heap: together they are more than the stack of a test's thread holds.
+    let tables = (
+        paths().boxed(),
+        backup().boxed(),
+        etcd().boxed(),
+        restart().boxed(),
+        metrics().boxed(),
+        hooks().boxed(),
+    );
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
