@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::keys::{Entry, HOLDER};
+use super::keys::{Entry, HOLDER, LOCK, Written};
 use crate::config::settings::Coordination;
 use crate::host::Host;
 use crate::host::etcd::store::{If, Kind, Then, Trouble};
@@ -149,6 +149,7 @@ impl Held {
             }) {
                 Ok(Attempt::Taken(lease)) => {
                     self.lease = lease;
+                    self.nobody_else_has_begun()?;
                     let condition = If::Leased(HOLDER, self.lease.id);
                     if let Ok(true) = change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
                         self.is_marked = true;
@@ -167,6 +168,25 @@ impl Held {
                 .hint("`etcdctl get --prefix /kubecertd/` shows who has it"));
             }
             std::thread::sleep(EVERY);
+        }
+    }
+
+    /// Who had the lock meanwhile may have died, or be frozen, in the middle of its turn. Its mark says so.
+    fn nobody_else_has_begun(&self) -> Result<(), Failure> {
+        let seen = any(&self.ways, |member| Ok((member.get(LOCK)?, member.peers()?)));
+        let (written, peers) = seen.map_err(|trouble| {
+            Failure::new(format!(
+                "cannot go on: etcd does not say whether another node has begun: {trouble}"
+            ))
+        })?;
+        let written = Written::read(&written);
+        match written.others(&self.me.node, &peers).0.first() {
+            None => Ok(()),
+            Some(mark) => Err(Failure::new(format!(
+                "cannot go on: the lock in etcd was lost, and {} began meanwhile and has not ended it",
+                mark.node
+            ))
+            .hint(format!("run `kubecertd recover` on {}", mark.node))),
         }
     }
 
@@ -251,9 +271,8 @@ pub(super) fn attempt(
     me: &Entry,
     ttl: Duration,
 ) -> Result<Attempt, Trouble> {
-    let holder = |member: &mut Member| -> Result<Option<Entry>, Trouble> {
-        Ok(super::keys::Written::read(&member.get(HOLDER)?).holder)
-    };
+    let holder =
+        |member: &mut Member| -> Result<Option<Entry>, Trouble> { Ok(Written::read(&member.get(HOLDER)?).holder) };
     if let Some(other) = holder(member)? {
         return Ok(Attempt::By(Some(other)));
     }

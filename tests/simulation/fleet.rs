@@ -70,7 +70,7 @@ impl Fleet {
             tally: Tally::default(),
             peers: (1..=size).map(peer).collect(),
             full: Weather::new(300 * DAY, (8 * HOUR, 10 * DAY), &mut chance, START),
-            dark: Weather::new(400 * DAY, (30 * DAY, 60 * DAY), &mut chance, START),
+            dark: Weather::new(150 * DAY, (30 * DAY, 60 * DAY), &mut chance, START),
             settings,
             chance,
             now: START,

@@ -13,7 +13,7 @@ const KEPT: i64 = 150;
 #[derive(Clone, Copy)]
 pub struct Weather {
     every: i64,
-    /// Mostly up to the first; one in eight times up to the second.
+    /// Mostly up to the first; one in 24 times up to the second.
     lasts: (i64, i64),
     pub bad: bool,
     pub changes: i64,
@@ -35,7 +35,7 @@ impl Weather {
     pub fn change(&mut self, chance: &mut Chance) {
         self.bad = !self.bad;
         let (usual, rare) = self.lasts;
-        let most = match (self.bad, chance.one_in(8)) {
+        let most = match (self.bad, chance.one_in(24)) {
             (false, _) => 2 * self.every,
             (true, false) => usual,
             (true, true) => rare,

@@ -113,7 +113,7 @@ fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
     let skews = (0..members).map(|_| if is_skewed { skew() } else { 0 }).collect();
     Plan {
         fault,
-        restarts: chance.one_in(2),
+        restarts: !chance.one_in(3),
         skews,
     }
 }
