@@ -1,6 +1,6 @@
 //! The `[backup]` and `[etcd]` tables.
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 
 use super::check::Checker;
 use super::file::{File, Texts};
@@ -26,7 +26,7 @@ impl Checker<'_> {
         etcd
     }
 
-    pub(super) fn backup(&mut self, zone: Tz) -> Backup {
+    pub(super) fn backup(&mut self, zone: &Zone) -> Backup {
         Backup {
             directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
             keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
@@ -55,7 +55,11 @@ impl Checker<'_> {
                 |s| match s {
                     "off" => Ok(None),
                     _ => match cron(s) {
-                        Ok((cron, text)) => Ok(Some(Schedule { cron, text, zone })),
+                        Ok((cron, text)) => Ok(Some(Schedule {
+                            cron,
+                            text,
+                            zone: zone.clone(),
+                        })),
                         Err(e) => Err(format!("{e}, nor `off`")),
                     },
                 },

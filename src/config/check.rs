@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 use toml::Spanned;
 
 use super::Problem;
@@ -20,7 +20,7 @@ impl Settings {
             "timezone",
             |f| &f.timezone,
             "UTC",
-            |s| Tz::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
+            |s| Zone::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
         );
         let (cron, text) = c.text("schedule", |f| &f.schedule, "0 17 3 * * *", cron);
         let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
@@ -35,10 +35,14 @@ impl Settings {
             |s| one_of(s, FirstLook::ALL, FirstLook::word),
         );
         let settings = Self {
-            schedule: Schedule { cron, text, zone },
+            schedule: Schedule {
+                cron,
+                text,
+                zone: zone.clone(),
+            },
             spread,
             first_look,
-            backup: c.backup(zone),
+            backup: c.backup(&zone),
             etcd: c.etcd(),
             renew_before,
             urgent_before,
@@ -53,7 +57,7 @@ impl Settings {
             extra: c.extra(),
             copies: c.copies(),
             readers: c.readers(),
-            windows: c.windows(zone),
+            windows: c.windows(&zone),
         };
         c.relations(&settings);
         settings

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 use croner::Cron;
 
 use super::window::Window;
@@ -84,7 +84,7 @@ pub struct Schedule {
     /// As written.
     pub text: String,
     /// The zone in which it is read. Default UTC.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 impl Schedule {
