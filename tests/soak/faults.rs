@@ -114,9 +114,9 @@ pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Se
             lab.unplug(victim);
             seen.add(victim, What::Down);
             std::thread::sleep(chance.milliseconds(500, 6000));
+            seen.add(victim, What::Up);
             lab.plug(victim);
             lab.nodes[victim].etcd_is_well();
-            seen.add(victim, What::Up);
             node::name(victim)
         }
     }
@@ -129,9 +129,9 @@ fn member_down(lab: &Lab, victim: usize, seen: &Seen, time: Duration, then: impl
     seen.add(victim, What::Down);
     std::thread::sleep(time);
     then();
+    seen.add(victim, What::Up);
     node.let_etcd_up();
     node.etcd_is_well();
-    seen.add(victim, What::Up);
 }
 
 /// Neither may go on from where it was stopped: the second, which has begun, is between its first replacement and its proof.
