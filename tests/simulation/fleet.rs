@@ -9,6 +9,7 @@ use kubecertd::config::settings::CoordinationMode;
 use kubecertd::config::window;
 use kubecertd::coordinate::decide::{Decision, Etcd, Facts, decide};
 use kubecertd::coordinate::quorum::{self, Member, Unwell, View, Window};
+use kubecertd::coordinate::slots::Slot;
 use kubecertd::model::Peer;
 
 use super::chance::Chance;
@@ -19,8 +20,8 @@ use super::weather::{self, DAY, HOUR, MINUTE, Weather};
 /// 2027-01-01.
 const START: i64 = 1_798_761_600;
 
-/// As the daemon has it: after so long it asks again whether it is its turn.
-const BLOCKED: i64 = 5 * MINUTE;
+/// After so long a node asks again whether it is its turn. The daemon does so after five minutes; here it waits longer, to be done sooner.
+const BLOCKED: i64 = 20 * MINUTE;
 
 /// A holder that died is not waited for any longer.
 const LEASE: i64 = MINUTE;
@@ -294,7 +295,10 @@ impl Fleet {
     fn look(&mut self, place: usize) {
         if matches!(self.etcd(place), Etcd::Ready(_)) {
             let node = &mut self.nodes[place];
-            node.stored.clone_from(&self.peers);
+            if node.stored.is_empty() {
+                node.stored.clone_from(&self.peers);
+                node.slot = Slot::of(&node.name, &node.id, &node.stored);
+            }
             node.marked &= node.turn.is_some();
         }
     }
@@ -318,7 +322,10 @@ impl Fleet {
         if !(is_urgent || is_due && wake == Wake::Cycle) {
             return;
         }
-        match decide(&self.facts(place, is_urgent)) {
+        let facts = self.facts(place, is_urgent);
+        let decision = decide(&facts);
+        self.nodes[place].stored = facts.stored;
+        match decision {
             Decision::NoLock(_) => self.begin(place, false),
             Decision::Alone(_) => {
                 self.tally.alone += 1;
@@ -336,18 +343,20 @@ impl Fleet {
         }
     }
 
-    fn facts(&self, place: usize, urgent: bool) -> Facts {
-        let node = &self.nodes[place];
+    /// The stored list goes with them, and comes back.
+    fn facts(&mut self, place: usize, urgent: bool) -> Facts {
+        let etcd = self.etcd(place);
+        let node = &mut self.nodes[place];
         Facts {
             mode: self.mode,
-            etcd: self.etcd(place),
+            etcd,
             runs_here: true,
-            stored: node.stored.clone(),
+            stored: std::mem::take(&mut node.stored),
             ends: Some(at(node.ends)),
             urgent,
             urgent_before: self.settings.urgent_before,
             attended: false,
-            slot: node.slot(),
+            slot: node.slot,
             now: at(node.wall(self.now)),
         }
     }

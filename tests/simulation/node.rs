@@ -27,7 +27,7 @@ pub struct Turn {
 
 pub struct Node {
     pub name: String,
-    id: String,
+    pub id: String,
     /// Seconds that its clock is ahead.
     pub skew: i64,
     pub off: Weather,
@@ -37,6 +37,7 @@ pub struct Node {
     /// By the clock of who issued it.
     pub ends: i64,
     pub stored: Vec<Peer>,
+    pub slot: Slot,
     pub turn: Option<Turn>,
     /// It has begun and not ended, and the others can see it.
     pub marked: bool,
@@ -66,6 +67,7 @@ impl Node {
             agenda: start(settings, &id, &name, now),
             ends,
             stored: Vec::new(),
+            slot: Slot::of(&name, &id, &[]),
             turn: None,
             marked: false,
             interrupted: false,
@@ -100,10 +102,6 @@ impl Node {
     /// When the daemon does something next, in true time.
     pub fn wakes(&self) -> i64 {
         self.agenda.next_look().unix_timestamp() - self.skew
-    }
-
-    pub fn slot(&self) -> Slot {
-        Slot::of(&self.name, &self.id, &self.stored)
     }
 
     pub fn is_up(&self) -> bool {

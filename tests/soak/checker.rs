@@ -24,7 +24,7 @@ pub enum What {
     /// The command that restarts a reader has begun, and has seen the new process well.
     Restarting(String),
     Restarted(String),
-    /// The test took the member away (its process, or its network), and let it come back.
+    /// The test took the member away (its process, or its network), and lets it come back: from then on others may find it well at any moment.
     Down,
     Up,
     /// One run of kubecertd has ended.

@@ -21,6 +21,8 @@ const SOMEBODY: Duration = Duration::from_secs(15);
 pub enum Fault {
     /// Everybody at the same moment, and nothing else.
     Together,
+    /// The same, by daemons that start in the same second and find everything due.
+    Daemons,
     /// The holder is killed, and started again.
     Killed,
     /// The holder is stopped for a moment, or past the end of its lease.
@@ -40,8 +42,9 @@ pub enum Fault {
 }
 
 /// In the order in which they are gone through; what costs a lease comes once.
-pub const ALL: [Fault; 10] = [
+pub const ALL: [Fault; 11] = [
     Fault::Together,
+    Fault::Daemons,
     Fault::Killed,
     Fault::MemberDown,
     Fault::Cut,
@@ -57,6 +60,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Together => "together",
+            Self::Daemons => "daemons together",
             Self::Killed => "holder killed",
             Self::Paused => "holder paused",
             Self::Frozen => "holder frozen past its lease",
@@ -73,7 +77,7 @@ impl fmt::Display for Fault {
 /// Lets it happen, and puts everything right again. Says what happened to whom.
 pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Seen, chance: &mut Chance) -> String {
     match fault {
-        Fault::Together => String::new(),
+        Fault::Together | Fault::Daemons => String::new(),
         Fault::Killed => {
             let Some(holder) = caught(lab, seen, chance) else {
                 return missed();
@@ -114,9 +118,9 @@ pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Se
             lab.unplug(victim);
             seen.add(victim, What::Down);
             std::thread::sleep(chance.milliseconds(500, 6000));
+            seen.add(victim, What::Up);
             lab.plug(victim);
             lab.nodes[victim].etcd_is_well();
-            seen.add(victim, What::Up);
             node::name(victim)
         }
     }
@@ -129,9 +133,9 @@ fn member_down(lab: &Lab, victim: usize, seen: &Seen, time: Duration, then: impl
     seen.add(victim, What::Down);
     std::thread::sleep(time);
     then();
+    seen.add(victim, What::Up);
     node.let_etcd_up();
     node.etcd_is_well();
-    seen.add(victim, What::Up);
 }
 
 /// Neither may go on from where it was stopped: the second, which has begun, is between its first replacement and its proof.
@@ -228,7 +232,7 @@ fn caught(lab: &Lab, seen: &Seen, chance: &mut Chance) -> Option<usize> {
         }
         (had.len() > turns_to_wait).then_some(holder)
     });
-    std::thread::sleep(chance.milliseconds(0, if by_journal { 120 } else { 500 }));
+    std::thread::sleep(chance.milliseconds(0, if by_journal { 60 } else { 200 }));
     holder
 }
 

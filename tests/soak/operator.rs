@@ -45,12 +45,37 @@ impl<'a> Operator<'a> {
         }
     }
 
+    /// Runs the daemon until the node is renewed, and ends it.
+    pub fn run_a_daemon(&self, seen: &Seen, deadline: Instant) {
+        let before = self.node.serial("etcd/server.crt");
+        std::thread::scope(|scope| {
+            let daemon = scope.spawn(|| self.program(&["run"], deadline));
+            let is_done = || {
+                let is_open = seen.open().contains(&self.node.number);
+                !is_open && self.node.serial("etcd/server.crt") != before
+            };
+            while Instant::now() < deadline && !daemon.is_finished() && !is_done() {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let is_renewed = self.node.serial("etcd/server.crt") != before;
+            self.signal("-TERM");
+            let (code, words) = daemon.join().expect("it is waited for");
+            // The end of a daemon says nothing of the renewal.
+            let code = if code == 0 && !is_renewed { 1 } else { code };
+            seen.add(self.node.number, What::Exited { code, words });
+        });
+    }
+
     fn once(&self, deadline: Instant) -> (i32, String) {
+        self.program(&["renew", "all", "-o", "json"], deadline)
+    }
+
+    fn program(&self, arguments: &[&str], deadline: Instant) -> (i32, String) {
         let log = self.node.tree.scratch("kubecertd.log");
         let file = File::create(&log).expect("a log");
         let mut child = self
             .node
-            .kubecertd(self.skew, &["renew", "all", "-o", "json"])
+            .kubecertd(self.skew, arguments)
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::checker::{What, check};
 use super::client::Clients;
+use super::faults::Fault;
 use super::lab::{self, Lab, say};
 use super::operator::Operator;
-use super::rounds::{Turns, configuration, seed};
+use super::rounds::{Plan, Turns, configuration, seed};
 use super::support::chance::Chance;
 use super::watch::Watch;
 
@@ -43,8 +44,13 @@ fn a_rolling_renewal_of_three_nodes_loses_no_write() {
 }
 
 fn roll(lab: &Lab, chance: &mut Chance) -> Written {
+    let plan = Plan {
+        fault: Fault::Together,
+        restarts: true,
+        skews: Vec::new(),
+    };
     for node in &lab.nodes {
-        node.tree.configure(&configuration(true, Turns::Taken));
+        node.tree.configure(&configuration(&plan, Turns::Taken));
     }
     let watch = Watch::begin(lab);
     let done = AtomicBool::new(false);
