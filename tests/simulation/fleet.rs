@@ -350,6 +350,7 @@ impl Fleet {
         Facts {
             mode: self.mode,
             etcd,
+            is_member: true,
             runs_here: true,
             stored: std::mem::take(&mut node.stored),
             ends: Some(at(node.ends)),

@@ -124,7 +124,7 @@ impl Cluster {
         let (done, said) = self.ctl(index, &["get", "--prefix", "--keys-only", "/kubecertd/"]);
         assert!(done, "get: {said}");
         said.lines()
-            .filter(|line| !line.is_empty())
+            .filter(|line| line.starts_with('/'))
             .map(str::to_owned)
             .collect()
     }

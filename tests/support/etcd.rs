@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -21,10 +21,19 @@ pub struct Etcd {
     client_port: u16,
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now. Each process has its own part of those below the kernel's (`ip_local_port_range`), so that neither another test
+/// nor the end of somebody's connection takes it before it is used.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id()
+            .wrapping_mul(50)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(step % 20_000).expect("it is less");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node whose credentials are good at the machine's own time, and whose etcd manifest names ports that are free here.
