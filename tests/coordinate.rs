@@ -88,6 +88,11 @@ fn a_node_waits_for_another_one_and_says_for_whom() {
         "{}",
         first.log()
     );
+    // Somebody else is at work meanwhile: what was seen before the wait no longer holds.
+    let admin = cluster.nodes[1].path("etc/kubernetes/admin.conf");
+    let other = cluster.nodes[1].path("etc/kubernetes/.other");
+    fs::copy(&admin, &other).expect("a copy");
+    fs::rename(&other, &admin).expect("a rename");
     assert_eq!(
         (first.ends(), second.ends()),
         (0, 0),
@@ -130,6 +135,37 @@ fn a_node_that_dies_at_work_keeps_the_others_from_starting_until_it_has_recovere
     cluster.run(0, &["recover"]).exits(0).says("is removed");
     assert!(cluster.keys(1).is_empty());
     cluster.run(2, &["renew", "all"]).exits(0);
+}
+
+#[test]
+fn the_mark_of_a_member_that_was_removed_keeps_nobody_from_starting() {
+    let cluster = Cluster::start(3);
+    cluster.configure(QUICK);
+    let gone = "{\"node\":\"node-9\",\"member\":\"1234abcd\"}";
+    assert!(cluster.ctl(0, &["put", &mark(8), gone]).0);
+    cluster
+        .run(0, &["renew", "all"])
+        .exits(0)
+        .says("the mark of node-9 is removed");
+    assert!(cluster.keys(0).is_empty());
+}
+
+#[test]
+fn a_restore_goes_on_where_its_turn_cannot_be_had() {
+    let cluster = Cluster::start(3);
+    cluster.configure(QUICK);
+    cluster.run(0, &["backup", "create"]).exits(0);
+    cluster.nodes[0].remove("etc/kubernetes/admin.conf");
+    assert!(
+        cluster
+            .ctl(0, &["put", HOLDER, "{\"node\":\"node-2\",\"purpose\":\"renew\"}"])
+            .0
+    );
+    cluster
+        .run(0, &["restore"])
+        .exits(0)
+        .complains("the restore goes on without its turn among the nodes: node-2 has the lock");
+    assert!(cluster.nodes[0].path("etc/kubernetes/admin.conf").exists());
 }
 
 #[test]
@@ -375,4 +411,23 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
         json(&String::from_utf8(list).expect("text")).as_array().map(Vec::len),
         Some(3)
     );
+}
+
+#[test]
+fn systemd_is_told_for_whom_the_daemon_waits() {
+    let cluster = Cluster::start(3);
+    let due = "first_look = \"act\"\nvalidity = \"2000d\"\nrenew_before = \"400d\"\n";
+    cluster.configure(&format!("{due}{PATIENT}"));
+    let (done, said) = cluster.ctl(0, &["lease", "grant", "10"]);
+    assert!(done, "{said}");
+    let lease = format!("--lease={}", said.split_whitespace().nth(1).expect("an id"));
+    let holder = "{\"node\":\"node-2\",\"purpose\":\"renew\"}";
+    assert!(cluster.ctl(0, &["put", &lease, HOLDER, holder]).0);
+    let mut daemon = Daemon::start(&cluster.nodes[0], &now(), &[]);
+    daemon.says("STATUS=Waiting for node-2 (renew)");
+    // That node died: its lease ends, and it had begun nothing.
+    daemon.logs("cycle: renewed");
+    daemon.terminate();
+    assert_eq!(daemon.ends(), 0);
+    assert!(cluster.keys(0).is_empty());
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use support::clock::now;
+use support::cluster::Cluster;
 use support::credential::manifest;
+use support::daemon::Daemon;
 use support::etcd::{self, Etcd, names};
 use support::{ECDSA, EXPIRED, Node, Ran};
 
@@ -139,6 +141,25 @@ fn ready_for_it() {
         "{}",
         ran[2]
     );
+}
+
+#[test]
+fn more_than_one_node() {
+    const SECTION: &str = "More than one control-plane node";
+    let mut cluster = Cluster::start(3);
+    let mut daemon = Daemon::start(&cluster.nodes[1], &now(), &[]);
+    daemon.says("Waiting; ");
+    drop(daemon);
+    let mark = "/kubecertd/lock/unfinished/node-2";
+    assert!(cluster.ctl(0, &["put", mark, "{}"]).0);
+    let node = cluster.nodes.remove(1);
+    let ran = Place::new(node).run(SECTION, &[], &[]);
+    assert!(
+        ran[0].stdout.contains("members     node-1, node-2, node-3"),
+        "{}",
+        ran[0]
+    );
+    assert!(cluster.keys(0).is_empty(), "{}", ran[1]);
 }
 
 #[test]

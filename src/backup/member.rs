@@ -133,7 +133,8 @@ fn reachable(url: &str) -> Option<String> {
         .then(|| format!("{scheme}://{host}:{port}"))
 }
 
-fn is_loopback(url: &str) -> bool {
+/// An address of the own machine.
+pub fn is_loopback(url: &str) -> bool {
     ["://127.", "://[::1]", "://localhost:"]
         .iter()
         .any(|near| url.contains(near))

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::decide::Etcd;
 use super::keys::{LOCK, Written};
 use super::quorum::{self, Unwell, View};
-use crate::backup::member::{Known, known};
+use crate::backup::member::{Known, is_loopback, known};
 use crate::backup::{Reached, reach_any};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
@@ -71,9 +71,11 @@ pub(super) fn refused(trouble: &Trouble) -> Etcd {
 
 impl Contact {
     fn new(known: Known, reached: Reached, peers: Vec<Peer>) -> Self {
-        let Reached { member, access, .. } = reached;
-        let own = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
-        let own = own.map(|peer| peer.id);
+        let Reached { member, access, status } = reached;
+        let named = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
+        // A member that is no static pod is known by where it was reached.
+        let near = (known.name.is_none() && is_loopback(&access.endpoint)).then_some(status.member);
+        let own = named.map(|peer| peer.id).or(near);
         let of = |is_own: bool| {
             let peers = peers.iter().filter(move |peer| (Some(peer.id) == own) == is_own);
             peers.flat_map(|peer| &peer.client_urls)

@@ -29,6 +29,8 @@ pub struct Facts {
     pub mode: CoordinationMode,
     /// What etcd said.
     pub etcd: Etcd,
+    /// A member of etcd is meant to run on this node: then there are as many nodes as members.
+    pub is_member: bool,
     /// etcd or an API server runs on this node.
     pub runs_here: bool,
     /// The members that were listed when they were last seen.
@@ -78,7 +80,8 @@ pub struct Blocked {
 /// | off | any | | no lock |
 /// | auto | nothing says where it is | | no lock: a worker |
 /// | required | nothing says where it is | | wait |
-/// | auto, required | lists one member; or does not answer, and one was listed last | | no lock |
+/// | auto, required | lists one member; or does not answer, and one was listed last | it is meant to run here | no lock |
+/// | auto, required | lists one member | it runs elsewhere: other nodes may use it too | lock |
 /// | auto, required | gives leases to several members | | lock |
 /// | auto, required | silent | neither it nor an API server runs here | no lock: only files change |
 /// | auto, required | silent, no majority, no space | what reaches it has expired or is urgent, or what is renewed is | alone |
@@ -99,7 +102,7 @@ pub fn decide(facts: &Facts) -> Decision {
             "nothing says where etcd is, and [coordination] mode is required".into(),
             "set [etcd] endpoints, ca, certificate and key",
         ),
-        _ if last == 1 => Decision::NoLock("the cluster has one member"),
+        _ if last == 1 && facts.is_member => Decision::NoLock("the cluster has one member"),
         (Etcd::Ready(_), _) => Decision::Lock,
         (Etcd::Silent(_), _) if !facts.runs_here => {
             Decision::NoLock("neither etcd nor an API server runs here, and no member answers")
@@ -180,6 +183,7 @@ mod tests {
         Facts {
             mode: CoordinationMode::Auto,
             etcd,
+            is_member: true,
             runs_here: true,
             stored,
             ends: Some(NOW + time::Duration::days(300)),
@@ -220,6 +224,7 @@ mod tests {
         for mode in [CoordinationMode::Auto, required] {
             assert_eq!(with(Etcd::Ready(1), &|f| f.mode = mode), "no lock");
             assert_eq!(with(Etcd::Ready(3), &|f| f.mode = mode), "lock");
+            assert_eq!(with(Etcd::Ready(1), &|f| f.is_member = false), "lock");
             assert_eq!(with(Etcd::Ready(2), &|f| f.stored = peers(1)), "lock", "it has grown");
             for etcd in [silent(), powerless()] {
                 let with = |change: &dyn Fn(&mut Facts)| {

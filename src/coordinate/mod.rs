@@ -7,6 +7,7 @@
 mod contact;
 pub mod decide;
 pub mod keys;
+mod lease;
 pub mod quorum;
 pub mod slots;
 mod turn;
@@ -29,12 +30,15 @@ use contact::{Contact, contact, refused};
 pub use decide::Blocked;
 use decide::{Decision, Etcd, Facts, decide};
 use keys::{Entry, Written};
+use lease::Lease;
 use quorum::Window;
 use slots::Slot;
 pub use turn::Turn;
-use turn::{Attempt, EVERY, Lease, attempt};
+use turn::{Attempt, attempt};
 
-/// How often etcd is asked again where it does not answer: a new leader is found within seconds.
+/// How often etcd is asked again.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried where it does not answer: a new leader is found within seconds.
 const TRIES: u32 = 3;
 
 /// What a turn is wanted for.
@@ -74,7 +78,8 @@ pub fn take(host: &Host, settings: &Settings, inventory: &Inventory, wanted: Opt
                 match taking.decide(etcd) {
                     Decision::Lock => match taking.lock(contact)? {
                         Ok(turn) => return Ok(turn),
-                        Err(etcd) => etcd,
+                        // It was tried often enough.
+                        Err(etcd) => return turn_of(taking.decide(etcd)),
                     },
                     other => return turn_of(other),
                 }
@@ -126,6 +131,7 @@ impl Taking<'_> {
         let name = contact::name(host, &known(inventory, settings));
         decide(&Facts {
             mode: settings.coordination.mode,
+            is_member: inventory.etcd().is_some(),
             runs_here: matches!(etcd, Etcd::Silent(_)) && contact::runs_here(host, settings, inventory),
             etcd,
             slot: Slot::of(&name, &host.machine_id(), &stored),

@@ -1,27 +1,21 @@
-//! The lock while it is held: its lease is kept alive by a thread that writes no file, and no step begins once the lease may have ended.
+//! The lock while it is held: no step begins once its lease may have ended.
 
 use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::EVERY;
 use super::keys::{Entry, HOLDER, LOCK, Written};
+use super::lease::Lease;
 use crate::config::settings::Coordination;
 use crate::host::Host;
 use crate::host::etcd::store::{If, Kind, Then, Trouble};
-use crate::host::etcd::{Access, Member};
+use crate::host::etcd::{Access, Member, PATIENCE};
 use crate::model::Failure;
 
-/// How often etcd is asked again.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
 /// How long it is tried to give the lock back, or to write the mark.
 const TRIES: Duration = Duration::from_secs(10);
-/// Who did nothing for so long does not keep the others waiting: its lease is not renewed any more. No step is silent for so long.
-const IDLE: Duration = Duration::from_secs(600);
 
 /// The right to replace files and restart readers. Only [`super::take`] makes one.
 #[derive(Debug)]
@@ -224,7 +218,8 @@ impl Held {
         let _ = any(&ways, |member| member.revoke(id));
         match done {
             Ok(()) if is_marked && !is_settled => Some(format!(
-                "other nodes do not begin while {key} is in etcd: it goes once `kubecertd recover` finds this node well"
+                "other nodes do not begin while {key} is in etcd: it goes once `kubecertd recover` finds this node well, \
+                 or by `etcdctl del {key}`"
             )),
             Ok(()) => None,
             Err(trouble) => Some(format!(
@@ -247,7 +242,7 @@ pub(super) fn any<T>(ways: &[Access], mut ask: impl FnMut(&mut Member) -> Result
         words: "no member is known".into(),
     };
     for way in ways {
-        let opened = Member::open(way, crate::host::etcd::PATIENCE).map_err(|words| Trouble {
+        let opened = Member::open(way, PATIENCE).map_err(|words| Trouble {
             kind: Kind::Unanswered,
             words: format!("{}: {words}", way.endpoint),
         });
@@ -289,109 +284,5 @@ pub(super) fn attempt(
             let _ = any(ways, |member| member.revoke(id));
             Err(trouble)
         }
-    }
-}
-
-/// A lease that is kept alive until this is dropped.
-#[derive(Debug)]
-pub(super) struct Lease {
-    pub(super) id: i64,
-    /// Milliseconds since boot until which a step may begin.
-    good_until: Arc<AtomicU64>,
-    /// The member said that it has ended.
-    is_gone: Arc<AtomicBool>,
-    stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl Lease {
-    /// A step that is about to begin has a fifth of the lease to do so.
-    fn until(asked: Duration, ttl: Duration) -> u64 {
-        milliseconds(asked + ttl - ttl / 5)
-    }
-
-    fn keep(host: &Host, ways: &[Access], id: i64, ttl: Duration, asked: Duration) -> Self {
-        let good_until = Arc::new(AtomicU64::new(Self::until(asked, ttl)));
-        let is_gone = Arc::new(AtomicBool::new(false));
-        let (stop, stopped) = channel();
-        let keeper = Keeper {
-            host: host.clone(),
-            ways: ways.to_vec(),
-            id,
-            ttl,
-            good_until: good_until.clone(),
-        };
-        let gone = is_gone.clone();
-        let thread = std::thread::spawn(move || {
-            let mut last = (keeper.host.stop.pulse(), Instant::now());
-            let mut pause = ttl / 3;
-            while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(pause) {
-                let pulse = keeper.host.stop.pulse();
-                if pulse != last.0 {
-                    last = (pulse, Instant::now());
-                }
-                pause = match keeper.renew() {
-                    _ if last.1.elapsed() > IDLE => return,
-                    Ok(()) => ttl / 3,
-                    Err(Kind::Gone) => return gone.store(true, Ordering::Relaxed),
-                    Err(_) => EVERY,
-                };
-            }
-        });
-        Self {
-            id,
-            good_until,
-            is_gone,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-
-    fn is_good(&self, host: &Host) -> bool {
-        !self.is_gone.load(Ordering::Relaxed)
-            && milliseconds(host.since_boot()) < self.good_until.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Keeper {
-    host: Host,
-    ways: Vec<Access>,
-    id: i64,
-    ttl: Duration,
-    good_until: Arc<AtomicU64>,
-}
-
-impl Keeper {
-    /// Asks each member in turn, none of them for so long that there is no time for the next.
-    fn renew(&self) -> Result<(), Kind> {
-        let patience = (self.ttl / 10).clamp(Duration::from_secs(1), crate::host::etcd::PATIENCE);
-        for way in &self.ways {
-            let asked = self.host.since_boot();
-            let Ok(mut member) = Member::open(way, patience) else {
-                continue;
-            };
-            match member.keep_alive(self.id) {
-                Ok(()) => {
-                    self.good_until.store(Lease::until(asked, self.ttl), Ordering::Relaxed);
-                    return Ok(());
-                }
-                Err(trouble) if trouble.kind == Kind::Gone => return Err(Kind::Gone),
-                Err(_) => {}
-            }
-        }
-        Err(Kind::Unanswered)
     }
 }

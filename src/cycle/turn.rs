@@ -91,15 +91,19 @@ fn touches(plan: &Plan, inventory: &Inventory) -> bool {
         || plan.restarts().any(|step| BOTH.contains(&step.reader.as_str()))
 }
 
-/// A restore goes on without the turn where it cannot be had: a person asked for it because things are bad.
+/// A restore goes on without the turn where it cannot be had: a person asked for it because things are bad. Another node is waited for no longer
+/// than one that died keeps the lock.
 pub(super) fn take_for_restore(host: &Host, settings: &Settings, inventory: &Inventory) -> Turn {
+    let mut settings = settings.clone();
+    let rules = &mut settings.coordination;
+    rules.wait = rules.wait.min(rules.lease);
     let wanted = Wanted {
         purpose: "restore".into(),
         attended: true,
         urgent: true,
         touches_etcd_or_api_server: true,
     };
-    let mut turn = coordinate::take(host, settings, inventory, Some(&wanted)).unwrap_or_else(|blocked| {
+    let mut turn = coordinate::take(host, &settings, inventory, Some(&wanted)).unwrap_or_else(|blocked| {
         Turn::without_lock(format!(
             "the restore goes on without its turn among the nodes: {}",
             blocked.reason

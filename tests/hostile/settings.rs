@@ -197,7 +197,14 @@ fn coordination() -> impl Strategy<Value = Coordination> {
 
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
-    let tables = (paths(), backup(), etcd(), restart(), coordination());
+    // Boxed: a strategy of this size is too large for the stack of a test.
+    let tables = (
+        paths().boxed(),
+        backup().boxed(),
+        etcd().boxed(),
+        restart().boxed(),
+        coordination().boxed(),
+    );
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),

@@ -351,6 +351,7 @@ impl Fleet {
             mode: self.mode,
             etcd,
             runs_here: true,
+            is_member: true,
             stored: std::mem::take(&mut node.stored),
             ends: Some(at(node.ends)),
             urgent,

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use tracing::warn;
 
 use super::tell;
-use super::work::{Daemon, Extent, Task};
+use super::work::{BLOCKED, Daemon, Extent, Task};
+use crate::config::settings::CoordinationMode;
+use crate::coordinate::Seen;
 use crate::cycle::{self, Look, NotNow};
 use crate::guard::Attended;
 use crate::host::{STATE, notify};
@@ -72,6 +74,12 @@ impl Daemon {
         }
         self.status.looked(plan);
         let seen = cycle::look_at_cluster(&self.host, &self.settings, &look.inventory);
+        let has_others =
+            self.settings.coordination.mode != CoordinationMode::Off && memory::members(&self.host).len() > 1;
+        if has_others && seen.as_ref().is_none_or(Seen::has_mark_of_this_node) {
+            // The others wait for this node, or may be.
+            self.agenda.look_again(self.host.now(), BLOCKED);
+        }
         self.status.coordinates(seen, self.host.now());
         Ok(look)
     }

@@ -26,7 +26,7 @@ use crate::restart::pending;
 const RETRY: time::Duration = time::Duration::MINUTE;
 
 /// A cycle whose turn it is not is tried again after this.
-const BLOCKED: time::Duration = time::Duration::minutes(5);
+pub(super) const BLOCKED: time::Duration = time::Duration::minutes(5);
 
 /// The name of the status document.
 const STATUS_FILE: &str = "status.json";

@@ -6,6 +6,7 @@
 pub mod store;
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
@@ -77,12 +78,18 @@ impl Member {
 
     /// Connects, and gives each question so much time. Whether the other side lets us in is known after the first one.
     pub fn open(access: &Access, patience: Duration) -> Result<Self, String> {
+        let name = match address(&access.endpoint) {
+            Ok(address) => reachable(address, patience).map(|()| None)?,
+            Err(name) => Some(name),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| e.to_string())?;
         let client = runtime.block_on(async {
-            reachable(&access.endpoint, patience).await?;
+            if let Some(name) = name {
+                found(name, patience).await?;
+            }
             let mut options = ConnectOptions::new().with_connect_timeout(patience);
             if let Some(tls) = &access.tls {
                 options = options.with_tls(
@@ -143,15 +150,28 @@ impl Member {
 impl super::Host {
     /// Whether anybody listens at an endpoint of this machine.
     pub fn listens(&self, endpoint: &str) -> bool {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.is_ok_and(|runtime| runtime.block_on(reachable(endpoint, Duration::from_secs(1))).is_ok())
+        address(endpoint).is_ok_and(|address| reachable(address, Duration::from_secs(1)).is_ok())
     }
 }
 
-/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
-async fn reachable(endpoint: &str, patience: Duration) -> Result<(), String> {
+/// The address of an endpoint; the error is its name, where it has one.
+fn address(endpoint: &str) -> Result<SocketAddr, &str> {
     let address = endpoint.split_once("://").map_or(endpoint, |(_, address)| address);
-    match timeout(patience, TcpStream::connect(address)).await {
+    address.parse().map_err(|_| address)
+}
+
+/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
+fn reachable(address: SocketAddr, patience: Duration) -> Result<(), String> {
+    match std::net::TcpStream::connect_timeout(&address, patience) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Err(late(patience)),
+        Err(e) => Err(super::reason(&e)),
+    }
+}
+
+/// The same for a name, which has to be looked up.
+async fn found(name: &str, patience: Duration) -> Result<(), String> {
+    match timeout(patience, TcpStream::connect(name)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(super::reason(&e)),
         Err(_) => Err(late(patience)),
