@@ -352,6 +352,7 @@ impl Fleet {
             etcd,
             is_member: true,
             runs_here: true,
+            is_member: true,
             stored: std::mem::take(&mut node.stored),
             ends: Some(at(node.ends)),
             urgent,
