@@ -216,6 +216,23 @@ fn a_member_that_is_down_blocks_what_concerns_etcd_and_the_api_server_unless_it_
 }
 
 #[test]
+fn a_member_that_goes_while_the_backup_is_taken_keeps_the_node_from_beginning() {
+    let mut cluster = Cluster::start(3);
+    cluster.configure(QUICK);
+    let before = cluster.nodes[0].read("etc/kubernetes/admin.conf");
+    let mut running = cluster.spawn_slowly(0, &["renew", "all"]);
+    let backups = cluster.nodes[0].path("var/lib/kubecertd/backups");
+    let begun = || fs::read_dir(&backups).is_ok_and(|mut sets| sets.next().is_some());
+    until("the backup has begun", begun, || running.log());
+    assert!(cluster.keys(0).contains(&HOLDER.to_owned()), "with the lock");
+    cluster.members[2].kill();
+    assert_eq!(running.ends(), 1, "{}", running.log());
+    running.says("not now: etcd's member node-3 does not serve");
+    assert_eq!(cluster.nodes[0].read("etc/kubernetes/admin.conf"), before);
+    assert!(cluster.keys(0).is_empty(), "{:?}", cluster.keys(0));
+}
+
+#[test]
 fn a_learner_that_still_catches_up_blocks_the_others() {
     let cluster = Cluster::start(3);
     cluster.configure(QUICK);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::slots::Slot;
 use crate::config::settings::CoordinationMode;
 use crate::format::text;
-use crate::model::{Peer, Timestamp};
+use crate::model::{Failure, Peer, Timestamp};
 
 /// What etcd said when it was asked for the lock, or before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,13 @@ pub struct Blocked {
     pub hint: String,
     /// When it is to be tried again; none: as usual.
     pub until: Option<Timestamp>,
+}
+
+impl Blocked {
+    /// The same as a failure.
+    pub fn failure(&self) -> Failure {
+        Failure::new(format!("not now: {}", self.reason)).hint(&self.hint)
+    }
 }
 
 /// Decides.

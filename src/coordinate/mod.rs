@@ -157,7 +157,7 @@ impl Taking<'_> {
             Ok(taken) => taken,
             Err(etcd) => return Ok(Err(etcd)),
         };
-        let mut turn = Turn::holding(lease, me, contact.ways.clone(), rules);
+        let mut turn = Turn::holding(lease, me, contact.ways.clone(), rules, self.wanted);
         turn.waited = waited;
         match self.judge(&mut contact) {
             Ok(()) => {}
@@ -246,6 +246,26 @@ impl Taking<'_> {
             false => Window::Closed(window::next(windows, now)),
         };
         quorum::judge(&view, window).map_err(|it| blocked(it.reason, it.hint))
+    }
+}
+
+/// Asks once more whether the cluster can bear it: a backup may have taken minutes since the turn was had. What is urgent is not held up.
+pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &Turn) -> Result<(), Blocked> {
+    let Some(wanted) = turn.wanted().filter(|wanted| !wanted.urgent) else {
+        return Ok(());
+    };
+    let taking = Taking {
+        host,
+        settings,
+        inventory,
+        wanted: &wanted,
+    };
+    match contact(host, settings, inventory) {
+        Ok(mut contact) => taking.judge(&mut contact),
+        Err(etcd) => Err(blocked(
+            format!("etcd does not answer any more: {etcd:?}"),
+            "it is tried again",
+        )),
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::EVERY;
 use super::keys::{Entry, HOLDER, LOCK, Written};
 use super::lease::Lease;
+use super::{EVERY, Wanted};
 use crate::config::settings::Coordination;
 use crate::host::Host;
 use crate::host::etcd::store::{If, Kind, Then, Trouble};
@@ -33,6 +33,7 @@ pub struct Turn {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) me: Entry,
+    wanted: Wanted,
     pub(super) ways: Vec<Access>,
     pub(super) ttl: Duration,
     /// How long another node is waited for when the lock was lost.
@@ -68,9 +69,10 @@ impl Turn {
         }
     }
 
-    pub(super) fn holding(lease: Lease, me: Entry, ways: Vec<Access>, rules: &Coordination) -> Self {
+    pub(super) fn holding(lease: Lease, me: Entry, ways: Vec<Access>, rules: &Coordination, wanted: &Wanted) -> Self {
         let held = Held {
             me,
+            wanted: wanted.clone(),
             ways,
             ttl: rules.lease,
             wait: rules.wait,
@@ -81,6 +83,11 @@ impl Turn {
             held: Some(RefCell::new(held)),
             ..Self::free()
         }
+    }
+
+    /// What the lock is held for; none where it is not held.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        Some(self.held.as_ref()?.borrow().wanted.clone())
     }
 
     /// Asked before each step: before files are replaced, and before each reader is restarted. The first one marks this node as one that has

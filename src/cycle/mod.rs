@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::coordinate::Turn;
+use crate::coordinate::{self, Turn};
 use crate::events;
 use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
@@ -192,6 +192,11 @@ fn renew(
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
+    if let Err(blocked) = coordinate::confirm(host, settings, &inventory, turn) {
+        let failure = blocked.failure();
+        report.blocked = Some(blocked);
+        return Err(failure);
+    }
     report.step = Some(Step::Renew);
     let (transaction, change) = loop {
         match carry_out(host, settings, (lock, turn), &inventory, &cleared, &backup, report) {

@@ -131,8 +131,7 @@ impl Report {
 
     /// It is not this node's turn.
     pub fn block(&mut self, blocked: Blocked) {
-        let failure = Failure::new(format!("not now: {}", blocked.reason));
-        self.failure = Some(failure.hint(&blocked.hint));
+        self.failure = Some(blocked.failure());
         self.blocked = Some(blocked);
     }
 

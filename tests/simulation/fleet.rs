@@ -352,7 +352,6 @@ impl Fleet {
             etcd,
             is_member: true,
             runs_here: true,
-            is_member: true,
             stored: std::mem::take(&mut node.stored),
             ends: Some(at(node.ends)),
             urgent,
