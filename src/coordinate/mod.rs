@@ -1,7 +1,7 @@
 //! One node of a cluster at a time: before the first file is replaced a node takes the lock in the cluster's own etcd, and gives it back once
 //! the new certificates are proven to be in use, or everything is undone.
 //!
-//! What is done is decided by pure functions: [`decide`] what to do about the lock, [`quorum`] whether the cluster can bear it, [`slots`] when
+//! What is done is decided by pure functions: [`mod@decide`] what to do about the lock, [`quorum`] whether the cluster can bear it, [`slots`] when
 //! a node may begin that cannot ask; [`keys`] is what is written.
 
 mod contact;

@@ -2,12 +2,12 @@
 //!
 //! Every path that the rest of the program names is absolute and seen from the root that was given with `--root`.
 
+pub mod call;
 pub mod clock;
 pub mod copy;
 pub mod etcd;
 pub mod files;
 pub mod filter;
-pub mod hook;
 pub mod http;
 pub mod lock;
 pub mod log;

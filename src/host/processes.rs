@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Host;
-use super::files::distrust;
 use super::stop::Stop;
 use crate::model::{Failure, Process, Timestamp};
 
@@ -130,15 +129,6 @@ impl Host {
     pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
         let mut child = command(program, arguments).spawn().map_err(|e| super::reason(&e))?;
         wait(&mut child, limit, &self.stop)
-    }
-
-    /// Why others than root could change what this program does.
-    pub fn distrust_program(&self, program: &Path) -> Option<String> {
-        let found = self.resolve(program).ok()?;
-        let file = self.identity(&found.real)?;
-        found
-            .unsafe_way
-            .or_else(|| distrust(program, file.uid, file.gid, file.mode))
     }
 }
 

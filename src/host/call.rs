@@ -1,4 +1,4 @@
-//! Commands of the operator's that are told something: no shell, root's alone, and never waited for without end.
+//! Commands of the operator's, hooks and readers: no shell, root's alone, and never waited for without end.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -23,8 +23,8 @@ const SLACK: Duration = Duration::from_secs(5);
 impl Host {
     /// Runs a command of this machine with `input` on its standard input, until it ends well, within `limit`.
     ///
-    /// Under systemd it is a transient unit, since what sends mail or looks into a home folder cannot do so in the sandbox of the
-    /// daemon's own. Elsewhere it is a child with nothing but a plain PATH in its environment. What it prints goes where our log goes.
+    /// Under systemd it is a transient unit, since what sends mail, looks into a home folder or restarts something cannot do so in the sandbox of the
+    /// daemon's own; what it leaves running ends with it. Elsewhere it is a child with nothing but a plain PATH in its environment. What it prints goes where our log goes.
     pub fn call(&self, words: &[String], input: &[u8], limit: Duration) -> Result<(), Failure> {
         let (name, arguments) = words
             .split_first()
@@ -40,7 +40,7 @@ impl Host {
             let more = [
                 "--property",
                 "KillSignal=SIGKILL",
-                "--description=kubecertd hook",
+                "--description=command of kubecertd",
                 "--",
                 &shown,
             ];
