@@ -13,6 +13,7 @@ use support::daemon::Daemon;
 use support::etcd::free_port;
 use support::{ECDSA, Node};
 
+const FOLDER: &str = "var/lib/metrics";
 const HOLDER: &str = "/kubecertd/lock/holder";
 const QUICK: &str = "[coordination]\nlease = \"15s\"\nwait = \"0s\"\n";
 const PATIENT: &str = "[coordination]\nlease = \"15s\"\nwait = \"1m\"\n";
@@ -387,7 +388,9 @@ fn a_switched_off_lock_is_never_asked_for() {
 fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     let cluster = Cluster::start(3);
     let due = "first_look = \"act\"\nvalidity = \"2000d\"\nrenew_before = \"400d\"\n";
-    cluster.configure(&format!("{due}{QUICK}"));
+    let metrics = format!("[metrics]\ntextfile_directory = \"/{FOLDER}\"\n");
+    cluster.configure(&format!("{due}{QUICK}{metrics}"));
+    fs::create_dir_all(cluster.nodes[0].path(FOLDER)).expect("a folder");
     for key in [mark(0), mark(1)] {
         assert!(
             cluster
@@ -409,6 +412,14 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     assert_eq!(cluster.keys(1), [mark(1)], "{}", daemon.log());
     let status = json(&node.read("var/lib/kubecertd/status.json"));
     let status = &status["coordination"];
+    let metrics = node.read(&format!("{FOLDER}/kubecertd.prom"));
+    for line in [
+        "kubecertd_cluster_members 3",
+        "kubecertd_turn_blocked 1",
+        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\"} 1798761600",
+    ] {
+        assert!(metrics.lines().any(|there| there == line), "{line}: {metrics}");
+    }
     assert_eq!(status["members"], serde_json::json!(["node-1", "node-2", "node-3"]));
     assert_eq!(status["unfinished"][0]["node"], "node-2");
     assert!(

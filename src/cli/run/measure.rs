@@ -40,8 +40,13 @@ impl Daemon {
         if was_read {
             self.status.step("guard", look.is_ok(), now);
         }
-        if let (Ok(look), Some(_)) = (look, &self.settings.metrics.textfile_directory) {
-            self.measured.facts = Facts::of(&look.inventory, look.cleared.plan());
+        if self.settings.metrics.textfile_directory.is_none() {
+            return;
+        }
+        match look {
+            Ok(look) => self.measured.facts = Facts::of(&look.inventory, look.cleared.plan()),
+            Err(NotNow::Deferred(deferred, inventory)) => self.measured.facts = Facts::of(inventory, &deferred.plan),
+            Err(NotNow::Failed(_)) => {}
         }
     }
 

@@ -17,7 +17,12 @@ use crate::report::status::Status;
 /// What a look has found.
 pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
     let names: Vec<_> = plan.renewals().map(|(item, _)| item.name.as_str()).collect();
-    let next = plan.items.iter().filter_map(|item| Some((item.due?, &item.name))).min();
+    let (late, ahead): (Vec<_>, Vec<_>) = plan
+        .items
+        .iter()
+        .filter_map(|item| Some((item.due?, item.name.as_str())))
+        .partition(|(due, _)| *due <= plan.at);
+    let next = ahead.into_iter().min();
     match (names.is_empty(), next) {
         (false, _) => info!(
             message_id = events::LOOKED,
@@ -25,6 +30,15 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
             "due: {}",
             text::list(&names)
         ),
+        (true, _) if !late.is_empty() => {
+            let late: Vec<_> = late.into_iter().map(|(_, name)| name).collect();
+            info!(
+                message_id = events::LOOKED,
+                due = 0,
+                "nothing that is due can be renewed now: {}",
+                text::list(&late)
+            );
+        }
         (true, Some((due, name))) => info!(
             message_id = events::LOOKED,
             due = 0,

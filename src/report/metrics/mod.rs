@@ -5,6 +5,7 @@
 //! `kubecertd_*`. docs/operations.md has the list.
 
 mod certificates;
+mod cluster;
 mod text;
 
 use crate::backup::set::Set;
@@ -54,6 +55,7 @@ impl Facts {
         backups(sets, &mut out);
         daemon(status, settings, &mut out);
         steps(status, &mut out);
+        cluster::render(status, &mut out);
         out.0
     }
 
