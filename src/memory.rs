@@ -27,7 +27,7 @@ pub struct LastLook {
     pub trusted: i64,
 }
 
-/// A file that a transaction of ours put in place. kubeadm writes into the same inode, so the time counts too.
+/// A file that one of our transactions put in place. kubeadm writes into the same inode, so the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     path: PathBuf,
@@ -95,25 +95,33 @@ pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Fa
     write(host, LAST_LOOK, &look)
 }
 
-/// Records the files that a transaction has put in place.
+/// A file as it is now.
+fn seen(host: &Host, path: &Path) -> Option<Written> {
+    let found = host.identity(path)?;
+    Some(Written {
+        path: path.to_owned(),
+        inode: found.inode,
+        modified: found.modified.unix_timestamp(),
+    })
+}
+
+fn written(host: &Host) -> Vec<Written> {
+    let read = || serde_json::from_slice(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
+    read().unwrap_or_default()
+}
+
+/// Records the files that a transaction has put in place, beside those of earlier ones that nobody has changed since.
 pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
-    let all: Vec<_> = paths
-        .filter_map(|path| {
-            let found = host.identity(path)?;
-            Some(Written {
-                path: path.to_owned(),
-                inode: found.inode,
-                modified: found.modified.unix_timestamp(),
-            })
-        })
-        .collect();
+    let new: Vec<_> = paths.filter_map(|path| seen(host, path)).collect();
+    let mut all = written(host);
+    all.retain(|old| new.iter().all(|it| it.path != old.path) && seen(host, &old.path).as_ref() == Some(old));
+    all.extend(new);
     write(host, WRITTEN, &all)
 }
 
-/// Whether a file is as the last transaction put it there.
+/// Whether a file is as a transaction of ours put it there.
 pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
-    let read = || serde_json::from_slice::<Vec<Written>>(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
-    let all = read().unwrap_or_default();
+    let all = written(host);
     move |file| {
         let (inode, modified) = (file.identity.inode, file.identity.modified.unix_timestamp());
         let is_it =
