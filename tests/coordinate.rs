@@ -410,15 +410,18 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     daemon.logs("no cycle now: node-2 began at 2027-01-01T00:00:00Z (renew) and has not ended it");
     daemon.says("Waiting; ");
     assert_eq!(cluster.keys(1), [mark(1)], "{}", daemon.log());
-    let status = json(&node.read("var/lib/kubecertd/status.json"));
+    // The status, and then the metrics, are written when the task has ended.
+    let read = || fs::read_to_string(node.path("var/lib/kubecertd/status.json")).unwrap_or_default();
+    until("the status says it", || read().contains("node-2 began"), read);
+    let status = json(&read());
     let status = &status["coordination"];
-    let metrics = node.read(&format!("{FOLDER}/kubecertd.prom"));
+    let metrics = || fs::read_to_string(node.path(FOLDER).join("kubecertd.prom")).unwrap_or_default();
     for line in [
         "kubecertd_cluster_members 3",
         "kubecertd_turn_blocked 1",
         "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\"} 1798761600",
     ] {
-        assert!(metrics.lines().any(|there| there == line), "{line}: {metrics}");
+        until(line, || metrics().lines().any(|there| there == line), metrics);
     }
     assert_eq!(status["members"], serde_json::json!(["node-1", "node-2", "node-3"]));
     assert_eq!(status["unfinished"][0]["node"], "node-2");
