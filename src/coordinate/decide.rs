@@ -22,6 +22,17 @@ pub enum Etcd {
     Ready(usize),
 }
 
+impl Etcd {
+    /// Why it gives no lease, in its own words where it has any.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Unknown => "nothing says where etcd is",
+            Self::Silent(why) | Self::Powerless(why) | Self::Denied(why) => why,
+            Self::Ready(_) => "it gives leases",
+        }
+    }
+}
+
 /// All that the decision depends on.
 #[derive(Debug, Clone)]
 pub struct Facts {

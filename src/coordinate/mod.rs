@@ -263,7 +263,7 @@ pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &T
     match contact(host, settings, inventory) {
         Ok(mut contact) => taking.judge(&mut contact),
         Err(etcd) => Err(blocked(
-            format!("etcd does not answer any more: {etcd:?}"),
+            format!("the cluster cannot be asked any more: {}", etcd.why()),
             "it is tried again",
         )),
     }
