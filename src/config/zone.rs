@@ -23,10 +23,13 @@ impl Zone {
 }
 
 impl FromStr for Zone {
-    type Err = jiff::Error;
+    /// There is no such zone.
+    type Err = ();
 
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        TimeZoneDatabase::bundled().get(name).map(Self)
+    /// By its exact name: jiff alone would take any case, and `Etc/Unknown` for a zone like UTC.
+    fn from_str(name: &str) -> Result<Self, ()> {
+        let zone = TimeZoneDatabase::bundled().get(name).map_err(drop)?;
+        (zone.iana_name() == Some(name)).then_some(Self(zone)).ok_or(())
     }
 }
 
@@ -86,4 +89,22 @@ impl chrono::TimeZone for Zone {
 /// jiff's years end with 9999; no clock is there.
 fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_is_known_by_its_exact_name_and_by_the_older_ones_of_the_database() {
+        for name in ["UTC", "Europe/Berlin", "Asia/Calcutta", "US/Eastern", "Etc/GMT+3"] {
+            assert_eq!(
+                name.parse::<Zone>().map(|zone| zone.name().to_owned()),
+                Ok(name.to_owned())
+            );
+        }
+        for name in ["utc", "europe/berlin", "Etc/Unknown", "Europe/Nowhere", ""] {
+            assert_eq!(name.parse::<Zone>(), Err(()), "{name}");
+        }
+    }
 }
