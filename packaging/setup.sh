@@ -14,6 +14,11 @@ has() {
   PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
 }
 
+# A program, where the shell has a command of the same name built in.
+has_file() {
+  PATH=$PATH:/usr/sbin:/sbin type -P "$1" >/dev/null
+}
+
 missing=()
 # need PACKAGE COMMAND...: the package is missing when the command fails
 need() {
@@ -43,6 +48,11 @@ need attr has setfattr
 need acl has setfacl
 need mount has mount
 need util-linux has unshare
+# The tests of the metrics and of hooks call it, the latter by a plain PATH.
+need python3 test -x /usr/bin/python3
+# Not in a small Debian: processes are ended by kill, and files made immutable by chattr.
+need procps has_file kill
+need e2fsprogs has chattr
 for tool in "$@"; do
   case $tool in
     python3-venv) need python3-venv python3 -c 'import ensurepip' ;;

@@ -62,7 +62,33 @@ const EFFECTS: [&str; 9] = [
     "crate::host",
 ];
 
+/// Every Debian has them, or what packaging/setup.sh looks for brings them along.
+const ON_EVERY_DEBIAN: [&str; 17] = [
+    "cmp",
+    "cp",
+    "find",
+    "getfacl",
+    "getfattr",
+    "journalctl",
+    "mkfifo",
+    "mknod",
+    "nsenter",
+    "prlimit",
+    "script",
+    "setpriv",
+    "setsid",
+    "sha256sum",
+    "timeout",
+    "umount",
+    "unshare",
+];
+
 fn sources() -> Vec<(PathBuf, String)> {
+    rust_files("src")
+}
+
+/// Files and what is in them before their unit tests.
+fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
     fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -76,7 +102,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         }
     }
     let mut found = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
     found
 }
 
@@ -253,6 +279,33 @@ fn nothing_listens() {
     for (path, text) in sources() {
         for listener in ["Listener", ".listen(", "axum", "hyper::server"] {
             assert!(!text.contains(listener), "{} names {listener}", path.display());
+        }
+    }
+}
+
+/// The tests have to pass on a machine that has only what the scripts install.
+#[test]
+fn every_command_that_a_test_calls_is_installed_by_a_script() {
+    let read = |path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (setup, makefile) = (read("packaging/setup.sh"), read("Makefile"));
+    let asked = makefile
+        .lines()
+        .filter_map(|line| line.split_once("packaging/setup.sh").map(|(_, asked)| asked));
+    let mut installed: BTreeSet<&str> = asked.flat_map(str::split_whitespace).collect();
+    let looked_for = setup.lines().filter(|line| line.starts_with("need "));
+    installed.extend(looked_for.filter_map(|line| line.rsplit([' ', '/']).next()));
+    installed.extend(ON_EVERY_DEBIAN);
+    for (path, text) in rust_files("tests") {
+        let called = text
+            .split("Command::new(\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next());
+        for command in called.filter_map(|command| command.rsplit('/').next()) {
+            assert!(
+                installed.contains(command),
+                "{} calls {command}, which no script installs",
+                path.display()
+            );
         }
     }
 }
