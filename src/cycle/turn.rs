@@ -145,7 +145,7 @@ pub fn clear_mark(host: &Host, settings: &Settings, _lock: &Lock) {
     let inventory = inventory::take(&scan::look(host, settings));
     if is_fine(host, &inventory) {
         coordinate::clear(host, settings, &inventory);
-    } else {
+    } else if coordinate::look(host, settings, &inventory).is_some_and(|seen| seen.has_mark_of_this_node()) {
         warn!("this node is not well: a mark of it in etcd that keeps the others from starting stays");
     }
 }

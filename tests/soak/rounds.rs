@@ -187,6 +187,8 @@ fn judged(lab: &Lab, events: &[Event], before: &[String]) -> Vec<String> {
 fn play(lab: &Lab, plan: &Plan, turns: Turns, chance: &mut Chance) -> (Vec<Event>, String) {
     for node in &lab.nodes {
         node.tree.configure(&configuration(plan, turns));
+        // A daemon acts at once where none has run before.
+        let _ = std::fs::remove_file(node.tree.path("var/lib/kubecertd/daemon.json"));
     }
     let watch = Watch::begin(lab);
     let seen = &watch.seen;

@@ -34,9 +34,8 @@ fn a_hook_is_a_unit_outside_of_the_sandbox_and_gets_the_event() {
         "{group}"
     );
     assert_eq!(node.read("root/privileges").split_whitespace().last(), Some("0"));
-    node.sh("journalctl --no-pager -u kubecertd")
-        .exits(0)
-        .says("it was told");
+    // The journal counts it to the unit that wrote it, unless that has ended before it looks.
+    node.logs("it was told");
     node.sh("systemctl list-units --all --no-legend 'run-*.service' | grep . && exit 1 || exit 0")
         .exits(0);
 }
