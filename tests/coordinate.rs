@@ -408,7 +408,6 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     let node = &cluster.nodes[0];
     let mut daemon = Daemon::start(node, &now(), &[]);
     daemon.logs("no cycle now: node-2 began at 2027-01-01T00:00:00Z (renew) and has not ended it");
-    daemon.says("Waiting; ");
     assert_eq!(cluster.keys(1), [mark(1)], "{}", daemon.log());
     // The status, and then the metrics, are written when the task has ended.
     let read = || fs::read_to_string(node.path("var/lib/kubecertd/status.json")).unwrap_or_default();
@@ -418,11 +417,21 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     let metrics = || fs::read_to_string(node.path(FOLDER).join("kubecertd.prom")).unwrap_or_default();
     for line in [
         "kubecertd_cluster_members 3",
-        "kubecertd_turn_blocked 1",
-        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\"} 1798761600",
+        "kubecertd_turn_blocked{reason=\"unfinished\"} 1",
+        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\",purpose=\"renew\"} 1798761600",
     ] {
         until(line, || metrics().lines().any(|there| there == line), metrics);
     }
+    let metrics = metrics();
+    for (name, wanted) in [("last_failure", true), ("last_success", false)] {
+        let begin = format!("kubecertd_step_{name}_timestamp_seconds{{step=\"coordinate\"}}");
+        assert_eq!(metrics.contains(&begin), wanted, "{begin}: {metrics}");
+    }
+    assert!(
+        !metrics.contains("step=\"backup\"") && !metrics.contains("step=\"cycle\""),
+        "nothing of a cycle was begun: {metrics}"
+    );
+    assert_eq!(status["blocked_by"], "unfinished");
     assert_eq!(status["members"], serde_json::json!(["node-1", "node-2", "node-3"]));
     assert_eq!(status["unfinished"][0]["node"], "node-2");
     assert!(

@@ -62,6 +62,24 @@ fn the_first_look_at_start_changes_nothing() {
 }
 
 #[test]
+fn what_is_due_and_cannot_be_renewed_is_no_first_one_to_come() {
+    let node = Node::of(support::ECDSA);
+    credential::named("etcd-server").make_due(&node);
+    node.remove("etc/kubernetes/pki/etcd/ca.key");
+    node.configure("spread = \"0s\"\n");
+    let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
+    daemon.says("STATUS=Waiting");
+    daemon.terminate();
+    assert_eq!(daemon.ends(), 0);
+    let log = daemon.log();
+    assert!(
+        log.contains("nothing that is due can be renewed now: etcd-server"),
+        "{log}"
+    );
+    assert!(!log.contains("the first will be"), "{log}");
+}
+
+#[test]
 fn a_bad_configuration_ends_the_daemon_with_78() {
     let node = Node::of(support::ECDSA);
     node.configure("schedule = \"never\"\n");

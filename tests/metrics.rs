@@ -111,6 +111,30 @@ fn a_look_writes_the_ends_of_all_certificates_and_cas_and_what_is_due() {
     assert!(!text.contains("kubecertd_step_last_failure"), "{text}");
 }
 
+#[test]
+fn a_look_whose_work_is_put_off_is_measured_too() {
+    let node = node();
+    credential::named("etcd-server").make_due(&node);
+    node.write("proc/4711/comm", b"kubeadm\n", 0o444);
+    let text = look(&node, &format!("{RARELY}{METRICS}"));
+    let step = |what: &str| {
+        value(
+            &text,
+            &format!("kubecertd_step_last_{what}_timestamp_seconds"),
+            &[("step", "guard")],
+        )
+    };
+    assert!(step("failure").is_some() && step("success").is_none(), "{text}");
+    assert_eq!(of(&text, "kubecertd_credential_due", "etcd-server"), Some(1), "{text}");
+    for leaf in credential::all_of(ECDSA) {
+        assert!(
+            of(&text, "x509_cert_not_after", leaf.name).is_some(),
+            "{}: {text}",
+            leaf.name
+        );
+    }
+}
+
 /// So that dashboards of x509-certificate-exporter work on them: its names, its labels, its decimal serial numbers.
 #[test]
 fn certificates_carry_the_labels_of_x509_certificate_exporter() {

@@ -73,9 +73,48 @@ pub enum Decision {
     Wait(Blocked),
 }
 
+/// The kinds of reasons for which it is not a node's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Another node has the lock.
+    Held,
+    /// Another node has begun and not ended.
+    Unfinished,
+    /// Another member of etcd is not well, does not say how it is, or an alarm is raised.
+    Members,
+    /// Of two members none may be missing outside of a window.
+    TwoMembers,
+    /// etcd does not answer, or gives no lease.
+    Etcd,
+    /// The same, and this node waits for its own time.
+    OwnTime,
+    /// etcd does not let its client write the lock.
+    Denied,
+    /// Nothing in the cluster: once it was the node's turn it could not act.
+    Node,
+}
+
+impl Cause {
+    /// One word for it, in metrics and in the status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Unfinished => "unfinished",
+            Self::Members => "members",
+            Self::TwoMembers => "two_members",
+            Self::Etcd => "etcd",
+            Self::OwnTime => "own_time",
+            Self::Denied => "denied",
+            Self::Node => "node",
+        }
+    }
+}
+
 /// Why nothing is done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocked {
+    /// What kind of reason it is.
+    pub cause: Cause,
     /// For people.
     pub reason: String,
     /// What they can do.
@@ -117,6 +156,7 @@ pub fn decide(facts: &Facts) -> Decision {
         (_, CoordinationMode::Off) => Decision::NoLock("[coordination] mode is off"),
         (Etcd::Unknown, CoordinationMode::Auto) => Decision::NoLock("this node knows of no etcd"),
         (Etcd::Unknown, CoordinationMode::Required) => wait(
+            Cause::Etcd,
             "nothing says where etcd is, and [coordination] mode is required".into(),
             "set [etcd] endpoints, ca, certificate and key",
         ),
@@ -129,6 +169,7 @@ pub fn decide(facts: &Facts) -> Decision {
             alone(facts, format!("the lock in etcd cannot be had ({why})"))
         }
         (Etcd::Silent(why) | Etcd::Powerless(why), _) => wait(
+            Cause::Etcd,
             format!("the lock in etcd cannot be had, and there is time: {why}"),
             "`etcdctl endpoint status --cluster` shows which members serve",
         ),
@@ -136,9 +177,11 @@ pub fn decide(facts: &Facts) -> Decision {
             facts,
             format!("etcd does not let us write the lock ({why}); {PERMISSION}"),
         ),
-        (Etcd::Denied(why), CoordinationMode::Required) => {
-            wait(format!("etcd does not let us write the lock: {why}"), PERMISSION)
-        }
+        (Etcd::Denied(why), CoordinationMode::Required) => wait(
+            Cause::Denied,
+            format!("etcd does not let us write the lock: {why}"),
+            PERMISSION,
+        ),
     }
 }
 
@@ -146,8 +189,9 @@ pub fn decide(facts: &Facts) -> Decision {
 const PERMISSION: &str = "give the user of its client certificate (its common name) a role that may read and write keys that begin with \
      /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
 
-fn wait(reason: String, hint: &str) -> Decision {
+fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
     Decision::Wait(Blocked {
+        cause,
         reason,
         hint: hint.to_owned(),
         until: None,
@@ -170,6 +214,7 @@ fn alone(facts: &Facts, why: String) -> Decision {
     }
     let opens = facts.slot.next(facts.now);
     Decision::Wait(Blocked {
+        cause: Cause::OwnTime,
         reason: format!("{why}: this node waits for its own time, {}", text::date(opens)),
         hint: "`kubecertd renew` acts at once; see before that no other node is at work".into(),
         until: Some(opens),

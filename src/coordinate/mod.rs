@@ -27,7 +27,7 @@ use crate::inventory::Inventory;
 use crate::memory;
 use crate::model::Peer;
 use contact::{Contact, contact, refused};
-pub use decide::Blocked;
+pub use decide::{Blocked, Cause};
 use decide::{Decision, Etcd, Facts, decide};
 use keys::{Entry, Written};
 use lease::Lease;
@@ -109,8 +109,9 @@ fn remember(host: &Host, peers: &[Peer]) {
     }
 }
 
-fn blocked(reason: String, hint: impl Into<String>) -> Blocked {
+fn blocked(cause: Cause, reason: String, hint: impl Into<String>) -> Blocked {
     Blocked {
+        cause,
         reason,
         hint: hint.into(),
         until: None,
@@ -200,6 +201,7 @@ impl Taking<'_> {
             if failed == 0 && Instant::now() >= deadline {
                 let words = said.as_ref().map(|other| has_it(other, me)).unwrap_or_default();
                 return Err(blocked(
+                    Cause::Held,
                     format!(
                         "{words}, and did not give it back within {}",
                         text::duration(rules.wait)
@@ -208,7 +210,8 @@ impl Taking<'_> {
                 ));
             }
             if host.go_on().is_err() {
-                return Err(blocked("the process was asked to end".into(), "it is tried again"));
+                let reason = "the process was asked to end".into();
+                return Err(blocked(Cause::Node, reason, "it is tried again"));
             }
             std::thread::sleep(self.pause());
         }
@@ -222,7 +225,8 @@ impl Taking<'_> {
     /// With the lock: whether another node has begun and not ended, and whether the cluster can bear it.
     fn judge(&self, contact: &mut Contact) -> Result<(), Blocked> {
         let asked = |trouble: &dyn std::fmt::Display| {
-            blocked(format!("etcd does not say how it is: {trouble}"), "it is tried again")
+            let reason = format!("etcd does not say how it is: {trouble}");
+            blocked(Cause::Etcd, reason, "it is tried again")
         };
         let written = contact.written().map_err(|e| asked(&e))?;
         let own = contact::name(self.host, &known(self.inventory, self.settings));
@@ -245,7 +249,7 @@ impl Taking<'_> {
             false if window::is_open(windows, now) => Window::Open,
             false => Window::Closed(window::next(windows, now)),
         };
-        quorum::judge(&view, window).map_err(|it| blocked(it.reason, it.hint))
+        quorum::judge(&view, window).map_err(|it| blocked(it.cause, it.reason, it.hint))
     }
 }
 
@@ -263,6 +267,7 @@ pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &T
     match contact(host, settings, inventory) {
         Ok(mut contact) => taking.judge(&mut contact),
         Err(etcd) => Err(blocked(
+            Cause::Etcd,
             format!("the cluster cannot be asked any more: {}", etcd.why()),
             "it is tried again",
         )),
@@ -283,6 +288,7 @@ fn unfinished(mark: &Entry) -> Blocked {
         node, purpose, since, ..
     } = mark;
     blocked(
+        Cause::Unfinished,
         format!("{node} began at {since} ({purpose}) and has not ended it"),
         format!(
             "run `kubecertd recover` on {node}; if that node is gone for good: `etcdctl del {}`",
@@ -306,6 +312,11 @@ impl Seen {
     /// This node has begun, and has not ended.
     pub fn has_mark_of_this_node(&self) -> bool {
         self.written.unfinished.iter().any(|mark| mark.node == self.own)
+    }
+
+    /// Some node has begun, and has not ended.
+    pub fn has_marks(&self) -> bool {
+        !self.written.unfinished.is_empty()
     }
 
     /// It was removed since.

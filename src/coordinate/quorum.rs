@@ -1,5 +1,6 @@
 //! Whether the cluster can bear that etcd or the API server of one node goes away for a moment. Pure.
 
+use super::decide::Cause;
 use crate::format::text;
 use crate::model::{Peer, Timestamp};
 
@@ -46,6 +47,8 @@ pub enum Window {
 /// Why it has to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unsafe {
+    /// What kind of reason it is.
+    pub cause: Cause,
     /// For people.
     pub reason: String,
     /// What they can do.
@@ -71,6 +74,7 @@ pub fn judge(view: &View, window: Window) -> Result<(), Unsafe> {
         Window::Open => Ok(()),
         _ if !stands_still => Ok(()),
         Window::None => refuse(
+            Cause::TwoMembers,
             "a cluster of two members stands still while one of them restarts",
             "add a [[window]] in which it may, or a third member",
         ),
@@ -79,13 +83,14 @@ pub fn judge(view: &View, window: Window) -> Result<(), Unsafe> {
             let reason = format!(
                 "a cluster of two members stands still while one of them restarts: it waits for the maintenance window{opens}"
             );
-            refuse(reason, "it is done when the window opens")
+            refuse(Cause::TwoMembers, reason, "it is done when the window opens")
         }
     }
 }
 
-fn refuse(reason: impl Into<String>, hint: &'static str) -> Result<(), Unsafe> {
+fn refuse(cause: Cause, reason: impl Into<String>, hint: &'static str) -> Result<(), Unsafe> {
     Err(Unsafe {
+        cause,
         reason: reason.into(),
         hint,
     })
@@ -97,11 +102,16 @@ fn all_serve(view: &View) -> Result<(), Unsafe> {
         listed.map_or_else(|| format!("{id:x}"), |member| title(&member.peer))
     };
     if view.members.is_empty() {
-        return refuse("etcd does not list its members", "`etcdctl member list` shows them");
+        return refuse(
+            Cause::Members,
+            "etcd does not list its members",
+            "`etcdctl member list` shows them",
+        );
     }
     if let Some((id, alarm)) = view.alarms.first() {
         let reason = format!("etcd's alarm {alarm} is raised by {}", name(*id));
         return refuse(
+            Cause::Members,
             reason,
             "see `etcdctl alarm list`; NOSPACE: compact, defragment, and disarm it",
         );
@@ -112,6 +122,7 @@ fn all_serve(view: &View) -> Result<(), Unsafe> {
             title(&learner.peer)
         );
         return refuse(
+            Cause::Members,
             reason,
             "it is over once the member is promoted, see `etcdctl member list`",
         );
@@ -125,11 +136,15 @@ fn all_serve(view: &View) -> Result<(), Unsafe> {
                     title(&member.peer),
                     unwell.reason
                 );
-                return refuse(reason, "see to that member first: without it, none may be missing");
+                return refuse(
+                    Cause::Members,
+                    reason,
+                    "see to that member first: without it, none may be missing",
+                );
             }
             Ok(version) if version.is_empty() => {
                 let reason = format!("etcd's member {} does not say its version", title(&member.peer));
-                return refuse(reason, "see `etcdctl endpoint status --cluster`");
+                return refuse(Cause::Members, reason, "see `etcdctl endpoint status --cluster`");
             }
             Ok(_) | Err(_) => {}
         }
@@ -177,10 +192,11 @@ mod tests {
         let says = |change: &dyn Fn(&mut View), window| {
             let mut view = view(3);
             change(&mut view);
-            judge(&view, window).map_err(|it| it.reason)
+            judge(&view, window).map_err(|it| (it.cause, it.reason))
         };
         let why = |change: &dyn Fn(&mut View), word: &str| {
-            let reason = says(change, Window::Open).unwrap_err();
+            let (cause, reason) = says(change, Window::Open).unwrap_err();
+            assert_eq!(cause, Cause::Members, "{reason}");
             assert!(reason.contains(word), "{reason}");
         };
         why(
@@ -210,7 +226,9 @@ mod tests {
 
     #[test]
     fn of_two_members_one_restarts_in_a_window_only() {
-        assert!(judge(&view(2), Window::None).unwrap_err().hint.contains("[[window]]"));
+        let refused = judge(&view(2), Window::None).unwrap_err();
+        assert!(refused.hint.contains("[[window]]"));
+        assert_eq!(refused.cause, Cause::TwoMembers);
         assert!(judge(&view(2), Window::Closed(None)).is_err());
         assert_eq!(judge(&view(2), Window::Open), Ok(()));
         let elsewhere = View { own: None, ..view(2) };

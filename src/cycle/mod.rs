@@ -194,7 +194,7 @@ fn renew(
     report.warnings.extend(backup.warnings.iter().cloned());
     if let Err(blocked) = coordinate::confirm(host, settings, &inventory, turn) {
         let failure = blocked.failure();
-        report.blocked = Some(blocked);
+        report.block(blocked);
         return Err(failure);
     }
     report.step = Some(Step::Renew);

@@ -6,7 +6,7 @@ use super::{Look, NotNow, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::coordinate::{self, Blocked, Seen, Turn, Wanted};
+use crate::coordinate::{self, Blocked, Cause, Seen, Turn, Wanted};
 use crate::guard::Attended;
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -41,6 +41,7 @@ pub(super) fn take(
                 turn.end(host, true);
                 let failure = not_now.failure();
                 let blocked = Blocked {
+                    cause: Cause::Node,
                     reason: failure.message,
                     hint: failure.hint.unwrap_or_default(),
                     until: None,

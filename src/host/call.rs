@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 
@@ -33,10 +33,11 @@ impl Host {
         let program = program(name)?;
         let mut called: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let is_unit = self.is_this_machine() && SYSTEMD.iter().all(|path| Path::new(path).exists());
-        let (shown, longest) = (program.to_string_lossy(), format!("RuntimeMaxSec={}s", limit.as_secs()));
+        let (shown, longest) = (program.to_string_lossy(), limit);
+        let runtime = format!("RuntimeMaxSec={}s", longest.as_secs());
         let (program, limit) = if is_unit {
             // Killed at once when its time is over: the default would give it 90 seconds more.
-            let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property", &longest];
+            let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property", &runtime];
             let more = [
                 "--property",
                 "KillSignal=SIGKILL",
@@ -56,7 +57,12 @@ impl Host {
             .stderr(io::stderr())
             .spawn()
             .map_err(|e| fail(reason(&e)))?;
-        wait(&mut child, limit, &self.stop).map_err(fail)
+        let begun = Instant::now();
+        wait(&mut child, limit, &self.stop).map_err(|why| match is_unit && begun.elapsed() >= longest {
+            // All that systemd-run says of a unit that was ended is that it failed.
+            true => fail(format!("it did not end within {} s", longest.as_secs())),
+            false => fail(why),
+        })
     }
 }
 

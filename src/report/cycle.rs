@@ -34,7 +34,7 @@ pub struct Report {
     pub step: Option<Step>,
     /// What a person should know.
     pub warnings: Vec<String>,
-    /// Why it is not this node's turn: nothing was done.
+    /// Why it is not this node's turn: nothing was done, but for a backup.
     pub blocked: Option<Blocked>,
     /// Why it failed.
     pub failure: Option<Failure>,
@@ -43,6 +43,8 @@ pub struct Report {
 /// The steps that change something, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
+    /// The turn among the nodes of a cluster is taken.
+    Coordinate,
     /// A set is taken.
     Backup,
     /// New pairs are issued and put in place.
@@ -53,11 +55,12 @@ pub enum Step {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Backup, Self::Renew, Self::Restart];
+    pub const ALL: [Self; 4] = [Self::Coordinate, Self::Backup, Self::Renew, Self::Restart];
 
     /// One word for it.
     pub fn word(self) -> &'static str {
         match self {
+            Self::Coordinate => "coordinate",
             Self::Backup => "backup",
             Self::Renew => "renew",
             Self::Restart => "restart",
@@ -129,8 +132,9 @@ impl Report {
         }
     }
 
-    /// It is not this node's turn.
+    /// It is not this node's turn, or not any more.
     pub fn block(&mut self, blocked: Blocked) {
+        self.step = Some(Step::Coordinate);
         self.failure = Some(blocked.failure());
         self.blocked = Some(blocked);
     }

@@ -44,7 +44,7 @@ pub struct Status {
     pub credentials: Vec<Credential>,
     /// Readers that still have to be restarted.
     pub pending_restarts: Vec<Restart>,
-    /// When each step went well last, and when it failed last: `look`, `guard` (whether it was a good time), `backup`, `renew`, `restart` (proof
+    /// When each step went well last, and when it failed last: `look`, `guard` (whether it was a good time), `coordinate` (whether it was this node's turn), `backup`, `renew`, `restart` (proof
     /// included), `cycle` (all of it), `hook`. One that never came has no entry.
     pub steps: Vec<Step>,
     /// What a person should know or do, one sentence each.
@@ -109,6 +109,8 @@ pub struct Coordination {
     pub unfinished: Vec<Entry>,
     /// Why it was not this node's turn when it wanted to act; none once it was.
     pub blocked: Option<String>,
+    /// The same in one word: `held`, `unfinished`, `members`, `two_members`, `etcd`, `own_time`, `denied` or `node`.
+    pub blocked_by: Option<String>,
 }
 
 /// A credential.
@@ -195,7 +197,10 @@ impl Status {
 
     /// What the steps of a cycle came to.
     pub fn stepped(&mut self, report: &Report, now: Timestamp) {
-        let begun = |step: &cycle::Step| report.step.is_some_and(|last| *step <= last);
+        let begun = |step: &cycle::Step| {
+            let was_taken = *step == cycle::Step::Backup && report.backup.is_some();
+            was_taken || report.step.is_some_and(|last| *step <= last)
+        };
         for step in cycle::Step::ALL.iter().filter(|step| begun(step)) {
             let failed = report.failure.is_some() && report.step == Some(*step);
             self.step(step.word(), !failed, now);
@@ -203,7 +208,9 @@ impl Status {
         if report.failure.is_none() && !report.restarted.is_empty() {
             self.step(cycle::Step::Restart.word(), true, now);
         }
-        self.step("cycle", report.exit() == Exit::Done, now);
+        if report.blocked.is_none() {
+            self.step("cycle", report.exit() == Exit::Done, now);
+        }
     }
 
     /// What a cycle did.
@@ -222,6 +229,7 @@ impl Status {
             holder: seen.written.holder,
             unfinished: seen.written.unfinished,
             blocked: self.coordination.blocked.take(),
+            blocked_by: self.coordination.blocked_by.take(),
         };
     }
 

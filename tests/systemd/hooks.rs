@@ -45,7 +45,7 @@ fn a_hook_that_fails_or_hangs_is_ended_and_reported_and_the_renewal_stays() {
         "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nwait\nsleep 1000\n",
         "timeout = \"2s\"\n",
     );
-    node.logs("cannot tell [hooks] on_renewed: cannot run told: ");
+    node.logs("cannot tell [hooks] on_renewed: cannot run told: it did not end within 2 s");
     node.wait("all of it has ended", || {
         node.sh("grep -qsx sleep /proc/[0-9]*/comm").code != 0
     });

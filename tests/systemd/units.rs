@@ -48,22 +48,28 @@ fn a_unit_that_reads_a_renewed_certificate_is_restarted_or_reloaded_by_systemd()
     assert!(node.path("run/reloaded").exists() || node.sh("test -e /run/reloaded").code == 0);
 }
 
-#[test]
-fn a_command_that_restarts_a_reader_runs_outside_of_the_sandbox() {
+/// A node whose daemon renews within seconds, and restarts the reader with this script.
+fn restarts_with(script: &str, more: &str) -> Node {
     let node = Node::with_one_due(LEAF);
-    // /usr is read-only to the daemon, and /root is hidden from it.
-    node.write(
-        "usr/local/sbin/restart-it",
-        "#!/bin/sh\ncp /proc/self/cgroup /usr/local/cgroup && echo it >/root/restarted\n",
-    );
+    node.write("usr/local/sbin/restart-it", script);
     node.sh("chmod 755 /usr/local/sbin/restart-it").exits(0);
     let exec = "exec = [\"/usr/local/sbin/restart-it\"]\n";
     let often = "schedule = \"*/10 * * * * *\"\nspread = \"0s\"\n";
     let settings = configured(false)
         .replace("schedule = \"0 0 0 1 1 *\"\n", often)
         .replace("unit = \"tool.service\"\nreload = false\n", exec);
-    node.write("etc/kubecertd/config.d/tool.toml", &settings);
+    node.write("etc/kubecertd/config.d/tool.toml", &format!("{settings}{more}"));
     node.install();
+    node
+}
+
+#[test]
+fn a_command_that_restarts_a_reader_runs_outside_of_the_sandbox() {
+    // /usr is read-only to the daemon, and /root is hidden from it.
+    let node = restarts_with(
+        "#!/bin/sh\ncp /proc/self/cgroup /usr/local/cgroup && echo it >/root/restarted\n",
+        "",
+    );
     node.logs("restarted tool (exec");
     assert_eq!(node.read("root/restarted").trim(), "it");
     let group = node.read("usr/local/cgroup");
@@ -72,4 +78,20 @@ fn a_command_that_restarts_a_reader_runs_outside_of_the_sandbox() {
         "{group}"
     );
     node.logs("cycle: renewed: etcd-server");
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_with_all_that_it_started() {
+    let node = restarts_with(
+        "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nwait\nsleep 1000\n",
+        "[restart]\ntimeout = \"5s\"\n",
+    );
+    node.logs("cannot restart tool: cannot run /usr/local/sbin/restart-it: it did not end within 5 s");
+    // No other cycle begins: what is left is the command of this one.
+    node.sh("systemctl stop kubecertd").exits(0);
+    node.wait("all of it has ended", || {
+        node.sh("grep -qsx sleep /proc/[0-9]*/comm").code != 0
+    });
+    node.sh("systemctl list-units --all --no-legend 'run-*.service' | grep . && exit 1 || exit 0")
+        .exits(0);
 }

@@ -86,8 +86,8 @@ impl Daemon {
         let seen = cycle::look_at_cluster(&self.host, &self.settings, inventory);
         let has_others =
             self.settings.coordination.mode != CoordinationMode::Off && memory::members(&self.host).len() > 1;
-        if has_others && seen.as_ref().is_none_or(Seen::has_mark_of_this_node) {
-            // The others wait for this node, or may be.
+        if has_others && seen.as_ref().is_none_or(Seen::has_marks) {
+            // The others wait for this node, or may be; of another's mark it is said when it goes.
             self.agenda.look_again(self.host.now(), BLOCKED);
         }
         self.status.coordinates(seen, self.host.now());

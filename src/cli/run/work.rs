@@ -205,9 +205,10 @@ impl Daemon {
         let report = self.act(&lock, look, reason.as_ref());
         drop(lock);
         if let Some(blocked) = &report.blocked {
+            self.status.stepped(&report, host.now());
             return self.blocked(blocked, extent);
         }
-        self.status.coordination.blocked = None;
+        (self.status.coordination.blocked, self.status.coordination.blocked_by) = (None, None);
         self.done(&report, &id);
         if !report.renewed.is_empty() {
             // What is known is what is there now.
@@ -239,7 +240,9 @@ impl Daemon {
 
     /// It is not this node's turn.
     fn blocked(&mut self, blocked: &Blocked, extent: Extent) {
-        let before = self.status.coordination.blocked.replace(blocked.reason.clone());
+        let coordination = &mut self.status.coordination;
+        coordination.blocked_by = Some(blocked.cause.word().to_owned());
+        let before = coordination.blocked.replace(blocked.reason.clone());
         if before.as_ref() != Some(&blocked.reason) {
             tell::blocked(blocked);
         }
