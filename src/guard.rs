@@ -1,5 +1,6 @@
 //! Decide whether now is a good time. Pure: the signs were gathered by the scan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::macros::datetime;
@@ -62,18 +63,19 @@ impl Cleared {
         !waiting.is_empty()
     }
 
-    /// Takes a credential out of it that turned out not to be replaceable. False if it was not to be renewed.
-    pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
-        let mut items = self.plan.items.iter_mut();
-        let Some(item) = items.find(|item| item.name == name && matches!(item.decision, Decision::Renew { .. })) else {
-            return false;
-        };
-        item.decision = Decision::Blocked {
-            because: because.to_owned(),
-            fault: true,
-        };
+    /// Takes credentials out of it, by name, that turned out not to be replaceable: the reasons. False if none of them was to be renewed.
+    pub fn hold_back(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
+        let mut any = false;
+        for item in &mut self.plan.items {
+            if matches!(item.decision, Decision::Renew { .. })
+                && let Some(because) = reasons.remove(&item.name)
+            {
+                item.decision = Decision::Blocked { because, fault: true };
+                any = true;
+            }
+        }
         self.plan.forget_idle_readers();
-        true
+        any
     }
 }
 

@@ -5,6 +5,7 @@
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cores;
 pub mod events;
 pub mod model;
 
@@ -26,9 +27,8 @@ pub mod transaction;
 
 pub mod restore;
 
-pub mod verify;
-
 pub mod restart;
+pub mod verify;
 
 pub mod report;
 

@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &str = "
 model:
 events:
+cores:
 format: model
 catalog:
 config: catalog format model
 host: format model
 memory: host model
-scan: catalog config format host memory model
+scan: catalog config cores format host memory model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
-renew: format guard inventory model
+renew: cores format guard inventory model
 verify: catalog format host inventory
 restart: catalog config format host inventory model plan verify
 transaction: backup format host memory model renew restart

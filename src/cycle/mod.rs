@@ -4,10 +4,12 @@
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
+mod again;
 pub mod restore;
 pub mod restore_etcd;
 mod settle;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -167,11 +169,16 @@ fn renew(
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
+    let inventory = again::look(host, settings, inventory, &backup, &mut cleared);
+    report.plan = cleared.plan().clone();
+    if cleared.plan().renewals().next().is_none() {
+        return Ok(());
+    }
     let (transaction, change) = loop {
         match carry_out(host, settings, lock, &inventory, &cleared, &backup, report) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
-                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
+                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(one(name, &failure)) => {
                     report.plan = cleared.plan().clone();
                     if cleared.plan().renewals().next().is_none() {
                         return Ok(());
@@ -194,6 +201,10 @@ fn renew(
             Err(failure)
         }
     }
+}
+
+fn one(name: &str, failure: &Failure) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), failure.message.clone())])
 }
 
 /// Issues and installs.

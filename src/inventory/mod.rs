@@ -7,13 +7,14 @@ pub mod readers;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
 use crate::format::manifest::{self, Manifest};
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
-use crate::scan::Scan;
+use crate::scan::{Scan, Shared};
 use readers::Reader;
 
 /// The node's credentials, CAs and static pods.
@@ -76,16 +77,16 @@ pub enum Holding {
     /// In files of their own.
     Files {
         /// The certificate's file and the place of the leaf in it.
-        certificate: (File, Range<usize>),
+        certificate: (Arc<File>, Range<usize>),
         /// Where a key that is missing would be, without symlinks; or why none can be made there.
         key_place: Result<PathBuf, String>,
         /// The key's file and the place of the key in it; none where the file is missing or useless.
-        key: Option<(File, Option<Range<usize>>)>,
+        key: Option<(Arc<File>, Option<Range<usize>>)>,
     },
     /// In a kubeconfig.
     Embedded {
         /// The kubeconfig.
-        file: File,
+        file: Arc<File>,
         /// The decoded certificate text and the place of the leaf in it.
         certificate: (String, Range<usize>),
         /// The decoded key text and the place of the key in it.
@@ -113,8 +114,8 @@ impl Present {
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.holding {
-            Holding::Files { certificate, key, .. } => std::iter::once(&certificate.0)
-                .chain(key.as_ref().map(|(file, _)| file))
+            Holding::Files { certificate, key, .. } => std::iter::once(&*certificate.0)
+                .chain(key.as_ref().map(|(file, _)| &**file))
                 .collect(),
             Holding::Embedded { file, .. } => vec![file],
         }
@@ -129,6 +130,27 @@ impl Present {
             }
             Holding::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
         }
+    }
+
+    /// The same with what a plan needs: no bytes.
+    pub fn let_go(mut self) -> Self {
+        self.certificate = self.certificate.brief();
+        match &mut self.holding {
+            Holding::Files { certificate, key, .. } => {
+                Arc::make_mut(&mut certificate.0).bytes.let_go();
+                key.iter_mut().for_each(|(file, _)| Arc::make_mut(file).bytes.let_go());
+            }
+            Holding::Embedded {
+                file,
+                certificate,
+                key,
+                authorities,
+            } => {
+                Arc::make_mut(file).bytes.let_go();
+                (certificate.0, *key, *authorities) = (String::new(), None, None);
+            }
+        }
+        self
     }
 
     /// It sits inside a kubeconfig, so its readers hold it in memory.
@@ -154,7 +176,7 @@ pub struct Authority {
 #[derive(Debug)]
 pub enum Signer {
     /// With this key file.
-    Ready(File),
+    Ready(Arc<File>),
     /// Its key is kept elsewhere.
     External,
     /// It must not sign, and this is why.
@@ -267,7 +289,7 @@ fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
     runs("kube-apiserver") && !runs("etcd") && !serves
 }
 
-fn is_missing(read: &Read) -> bool {
+fn is_missing(read: &Shared) -> bool {
     matches!(read, Err(Unread::Missing))
 }
 

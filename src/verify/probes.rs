@@ -179,8 +179,9 @@ pub fn of_people(inventory: &Inventory, credentials: &[String]) -> Vec<Probe> {
 
 fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
     let manifest = reader.manifest.as_ref();
+    let leaf = &present.certificate.der;
     let served = |addresses: Vec<SocketAddr>| {
-        (!addresses.is_empty()).then(|| Question::Served(addresses, present.certificate.der.clone()))
+        (!addresses.is_empty() && !leaf.is_empty()).then(|| Question::Served(addresses, leaf.clone()))
     };
     let listens = |flag| addresses(manifest.and_then(|m| m.flag(flag)).unwrap_or_default(), "https://");
     let found = match (reader.name.as_str(), name, reader.probe) {
