@@ -57,6 +57,16 @@ glibc_is_old_enough() {
   [ "$(printf '%s\n' "GLIBC_$glibc" "$newest" | sort -V | tail -1)" = "GLIBC_$glibc" ]
 }
 
+# no_larger_than MIB FILE: what a node is asked to hold; a dependency that doubles it is a decision
+no_larger_than() {
+  local bytes
+  bytes=$(stat -c %s "$2")
+  if [ "$bytes" -gt $(($1 * 1048576)) ]; then
+    echo "packages: $2 has $bytes bytes, which is more than $1 MiB" >&2
+    return 1
+  fi
+}
+
 docs() {
   "${CARGO:-cargo}" run --quiet --locked --example docs -- "$work/docs"
   packaging/sbom.py "$target" >"$work/docs/kubecertd.cdx.json"
@@ -100,7 +110,9 @@ if [ -z "${PREVIOUS:-}" ] || [ ! -x "$program" ]; then
   step "program, glibc $glibc" program
   glibc_is_old_enough
 fi
+no_larger_than 8 "$program"
 step "manual pages, completions, list of libraries" docs
 step "deb" deb
 step "rpm" rpm_package
+for package in "$out"/*"$version"*; do no_larger_than 4 "$package"; done
 (cd "$out" && sha256sum ./*"$version"* && du -b ./*"$version"* "$program")

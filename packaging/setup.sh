@@ -35,6 +35,10 @@ need etcd-client has etcdctl
 need strace has strace
 # journalctl reads the catalog.
 need systemd has journalctl
+# promtool judges metrics and rules, and the dashboard's queries are asked of a real Prometheus.
+need prometheus has promtool
+need prometheus-node-exporter has prometheus-node-exporter
+need curl has curl
 need attr has setfattr
 need acl has setfacl
 need mount has mount
@@ -42,7 +46,11 @@ need util-linux has unshare
 for tool in "$@"; do
   case $tool in
     python3-venv) need python3-venv python3 -c 'import ensurepip' ;;
+    fonts-dejavu-core) need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ;;
+    html5lib) need python3-html5lib /usr/bin/python3 -c 'import html5lib' ;;
+    pngtopnm) need netpbm has pngtopnm ;;
     objdump) need binutils has objdump ;;
+    iproute2) need iproute2 has ip ;;
     systemd-nspawn) need systemd-container has systemd-nspawn ;;
     *) need "$tool" has "$tool" ;;
   esac
@@ -76,12 +84,15 @@ as_root+=(env DEBIAN_FRONTEND=noninteractive)
 "${as_root[@]}" apt-get update -q </dev/null
 "${as_root[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}" </dev/null
 
-# Debian starts and enables an etcd of its own when etcd-server is installed. The demo and the tests start theirs.
-case " ${missing[*]} " in
-  *" etcd-server "*)
-    if [ -d /run/systemd/system ]; then
-      echo "setup: stops and disables etcd.service, which came with etcd-server"
-      "${as_root[@]}" systemctl disable --now etcd.service
-    fi
-    ;;
-esac
+# Debian starts and enables what it installs. The demo and the tests start their own.
+for package in "${missing[@]}"; do
+  case $package in
+    etcd-server) unit=etcd.service ;;
+    prometheus | prometheus-node-exporter) unit=$package.service ;;
+    *) continue ;;
+  esac
+  if [ -d /run/systemd/system ]; then
+    echo "setup: stops and disables $unit, which came with $package"
+    "${as_root[@]}" systemctl disable --now "$unit"
+  fi
+done

@@ -41,7 +41,10 @@ put 0644 "$docs/kubecertd.bash" usr/share/bash-completion/completions/kubecertd
 put 0644 "$docs/_kubecertd" "$zsh/_kubecertd"
 put 0644 "$docs/kubecertd.fish" usr/share/fish/vendor_completions.d/kubecertd.fish
 put 0644 "$docs/kubecertd.cdx.json" "$doc/kubecertd.cdx.json"
+put 0644 packaging/monitoring/alerts.yaml "$doc/monitoring/alerts.yaml"
+put 0644 packaging/monitoring/dashboard.json "$doc/monitoring/dashboard.json"
 put 0644 README.md "$doc/README.md"
+put 0644 README.zh-CN.md "$doc/README.zh-CN.md"
 case $kind in
   deb)
     packed CHANGELOG.md "$doc/changelog.gz"

@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Obstacle, Plan};
 use crate::scan::Signs;
 
 /// When this version was made: no honest clock is before it.
@@ -28,10 +28,12 @@ pub struct Cleared {
     pub doubtful_clock: bool,
 }
 
-/// Why a plan has to wait.
+/// A plan that has to wait.
 #[derive(Debug, Clone)]
 pub struct Deferred {
-    /// For people.
+    /// What would be done. It is there to be shown: nothing carries it out.
+    pub plan: Plan,
+    /// Why not now, for people.
     pub reason: String,
     /// The clock may be wrong.
     pub doubtful_clock: bool,
@@ -63,19 +65,23 @@ impl Cleared {
         !waiting.is_empty()
     }
 
-    /// Takes credentials out of it, by name, that turned out not to be replaceable: the reasons. False if none of them was to be renewed.
+    /// Takes credentials, or copies of kubeconfigs by their paths, out of it that turned out not to be replaceable, and why. False if none of them was to
+    /// change.
     pub fn hold_back(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
-        let mut any = false;
-        for item in &mut self.plan.items {
-            if matches!(item.decision, Decision::Renew { .. })
-                && let Some(because) = reasons.remove(&item.name)
-            {
-                item.decision = Decision::Blocked { because, fault: true };
-                any = true;
+        let before = reasons.len();
+        for copy in self.plan.copies.iter_mut().filter(|copy| copy.left.is_none()) {
+            if let Some(because) = copy.path.to_str().and_then(|path| reasons.remove(path)) {
+                (copy.left, copy.fault) = (Some(because), true);
+            }
+        }
+        for item in self.plan.items.iter_mut().filter(|item| item.is_renewed()) {
+            if let Some(because) = reasons.remove(&item.name) {
+                let obstacle = Obstacle::NotReplaceable;
+                item.decision = Decision::Blocked { because, obstacle };
             }
         }
         self.plan.forget_idle_readers();
-        any
+        reasons.len() < before
     }
 }
 
@@ -112,14 +118,19 @@ pub fn check(
     let doubtful_clock = doubt.is_some();
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
     if let Attended::Unattended { .. } = attended {
-        let wait = |reason| Deferred { reason, doubtful_clock };
+        let wait = |plan, reasons: &[String]| Deferred {
+            plan,
+            reason: reasons.join("; "),
+            doubtful_clock,
+        };
         if !others.is_empty() && !plan.is_urgent(settings.urgent_before) {
-            return Err(wait(others.join("; ")));
+            return Err(wait(plan, &others));
         }
+        let whole = plan.clone();
         let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));
         let some_left = plan.renewals().next().is_some();
         if held_back && !some_left {
-            return Err(wait(warnings.join("; ")));
+            return Err(wait(whole, &warnings));
         }
         if held_back {
             warnings.push("only what has expired on every plausible clock is renewed".into());
@@ -132,7 +143,8 @@ pub fn check(
     })
 }
 
-fn others_at_work(signs: &Signs) -> Vec<String> {
+/// Who else is at work, one sentence each.
+pub fn others_at_work(signs: &Signs) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(pid) = signs.kubeadm {
         reasons.push(format!("kubeadm is running (pid {pid})"));
@@ -154,7 +166,7 @@ fn others_at_work(signs: &Signs) -> Vec<String> {
 
 /// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
 /// that was not doubted.
-fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
+pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
         _ => None,
@@ -181,7 +193,7 @@ fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
 /// | no | no | no | yes | yes |
 /// | no | no | no | no | no: many nodes never say that they are synchronised |
 /// | not known | no | no | any | no |
-fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
+pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
     if signs.synchronised == Some(true) {
         return None;
     }
@@ -220,7 +232,7 @@ fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
         if matches!(item.decision, Decision::Renew { .. } | Decision::With(_)) && !expired_for_sure {
             item.decision = Decision::Blocked {
                 because: doubt.to_owned(),
-                fault: false,
+                obstacle: Obstacle::Clock,
             };
             any = true;
         }

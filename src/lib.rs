@@ -1,7 +1,6 @@
 //! kubecertd keeps the certificates of a Kubernetes node alive.
 //!
 //! The modules stand in the order in which data goes through them; [`cycle`] knows that order.
-
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -19,15 +18,16 @@ pub mod scan;
 pub mod inventory;
 pub mod plan;
 
+pub mod doctor;
 pub mod guard;
 
 pub mod backup;
+pub mod coordinate;
 pub mod renew;
 pub mod transaction;
 
-pub mod restore;
-
 pub mod restart;
+pub mod restore;
 pub mod verify;
 
 pub mod report;

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, File, Timestamp, Unread};
+use crate::model::{Failure, File, Peer, Timestamp, Unread};
 
 const LAST_LOOK: &str = "last-look.json";
 const WRITTEN: &str = "written.json";
 const DAEMON: &str = "daemon.json";
+const MEMBERS: &str = "members.json";
 
 /// When the daemon last looked, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct LastLook {
     pub trusted: i64,
 }
 
-/// A file that a transaction of ours put in place. kubeadm writes into the same inode, so the time counts too.
+/// A file that one of our transactions put in place. kubeadm writes into the same inode, so the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     path: PathBuf,
@@ -43,6 +44,8 @@ pub struct Daemon {
     pub last_cycle: Option<i64>,
     /// What was warned about last, and when (seconds since 1970), by the credential's name.
     pub told: BTreeMap<String, (String, i64)>,
+    /// Which failure hooks were told last, and when, by what failed.
+    pub failed: BTreeMap<String, (String, i64)>,
 }
 
 /// What the daemon recorded; none on a node where it never ran. A record that does not parse says that it did.
@@ -57,6 +60,21 @@ pub fn daemon(host: &Host) -> Option<Daemon> {
 /// Records what the daemon is to know when it runs again.
 pub fn record_daemon(host: &Host, daemon: &Daemon) -> Result<(), Failure> {
     write(host, DAEMON, daemon)
+}
+
+/// The members of etcd's cluster when they were last seen; none where they never were.
+pub fn members(host: &Host) -> Vec<Peer> {
+    let file = host.read_own(&host.state(MEMBERS)).ok();
+    file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
+        .unwrap_or_default()
+}
+
+/// Records the members, where they are others than before.
+pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
+    if all.is_empty() || members(host) == all {
+        return Ok(());
+    }
+    write(host, MEMBERS, &all)
 }
 
 /// The last look, if one was recorded.
@@ -77,25 +95,33 @@ pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Fa
     write(host, LAST_LOOK, &look)
 }
 
-/// Records the files that a transaction has put in place.
+/// A file as it is now.
+fn seen(host: &Host, path: &Path) -> Option<Written> {
+    let found = host.identity(path)?;
+    Some(Written {
+        path: path.to_owned(),
+        inode: found.inode,
+        modified: found.modified.unix_timestamp(),
+    })
+}
+
+fn written(host: &Host) -> Vec<Written> {
+    let read = || serde_json::from_slice(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
+    read().unwrap_or_default()
+}
+
+/// Records the files that a transaction has put in place, beside those of earlier ones that nobody has changed since.
 pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
-    let all: Vec<_> = paths
-        .filter_map(|path| {
-            let found = host.identity(path)?;
-            Some(Written {
-                path: path.to_owned(),
-                inode: found.inode,
-                modified: found.modified.unix_timestamp(),
-            })
-        })
-        .collect();
+    let new: Vec<_> = paths.filter_map(|path| seen(host, path)).collect();
+    let mut all = written(host);
+    all.retain(|old| new.iter().all(|it| it.path != old.path) && seen(host, &old.path).as_ref() == Some(old));
+    all.extend(new);
     write(host, WRITTEN, &all)
 }
 
-/// Whether a file is as the last transaction put it there.
+/// Whether a file is as a transaction of ours put it there.
 pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
-    let read = || serde_json::from_slice::<Vec<Written>>(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
-    let all = read().unwrap_or_default();
+    let all = written(host);
     move |file| {
         let (inode, modified) = (file.identity.inode, file.identity.modified.unix_timestamp());
         let is_it =

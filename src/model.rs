@@ -310,6 +310,19 @@ pub struct Process {
     pub in_pod: bool,
 }
 
+/// A member of an etcd cluster, as the cluster lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its id.
+    pub id: u64,
+    /// `--name`; empty for one that was added and has not started yet.
+    pub name: String,
+    /// Where clients reach it; empty likewise.
+    pub client_urls: Vec<String>,
+    /// It has no vote yet.
+    pub is_learner: bool,
+}
+
 /// A failure that a person sees: what was attempted and why it failed, what to do, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {

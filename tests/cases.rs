@@ -6,6 +6,7 @@ mod support;
 use support::clock::{self, DAY, DUE, FRESH};
 use support::credential::{self, Credential, Material};
 use support::daemon::Daemon;
+use support::mount::{Mount, in_own_namespace};
 use support::openssl::{self, Authority};
 use support::renewal::{exactly_these_were_renewed, materials};
 use support::{ECDSA, EXPIRED, Node, RSA, der};
@@ -275,30 +276,29 @@ fn case_16_a_clock_400_days_ahead_and_back_renews_nothing() {
 
 #[test]
 fn case_18_a_full_backup_folder_stops_the_renewal_and_keeps_the_good_sets() {
-    let node = Node::of(ECDSA);
-    node.run(FRESH, &["renew", "apiserver"]).exits(0);
-    let sets = || {
-        std::fs::read_dir(node.path("var/lib/kubecertd/backups"))
-            .unwrap()
-            .count()
-    };
-    assert_eq!(sets(), 1);
-    let before = node.snapshot();
-    // Every write of the backup fails, as on a full disk.
-    let full = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=write",
-        "-e",
-        "inject=write:error=ENOSPC:when=3+",
-    ];
-    node.run_under(&full, FRESH, &["renew", "all"]).exits(1);
-    assert_eq!(before.changes(&node.snapshot()), Default::default());
-    assert_eq!(sets(), 1, "the good one stays, and nothing unfinished beside it");
+    in_own_namespace(
+        "case_18_a_full_backup_folder_stops_the_renewal_and_keeps_the_good_sets",
+        || {
+            let node = Node::of(ECDSA);
+            let folder = node.path("var/lib/kubecertd/backups");
+            std::fs::create_dir_all(&folder).unwrap();
+            let _mount = Mount::memory(&folder, "size=8m,mode=0700");
+            node.run(FRESH, &["renew", "apiserver"]).exits(0);
+            let sets = || std::fs::read_dir(&folder).unwrap().count();
+            assert_eq!(sets(), 1);
+            let filler = node.path("var/lib/kubecertd/backups/.others");
+            let full = std::fs::write(&filler, vec![0; 9 << 20]).expect_err("it does not fit");
+            assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+            let before = node.snapshot();
+            node.run(FRESH, &["renew", "all"]).exits(1);
+            assert_eq!(before.changes(&node.snapshot()), Default::default());
+            assert_eq!(
+                sets(),
+                2,
+                "the good one and what fills the disk, and nothing unfinished beside them"
+            );
+        },
+    );
 }
 
 #[test]

@@ -66,6 +66,9 @@ fn without_any_file_the_defaults_hold() {
         ("restart.method", "\"touch\""),
         ("restart.grace", "\"10s\""),
         ("restart.timeout", "\"3m\""),
+        ("coordination.mode", "\"auto\""),
+        ("coordination.lease", "\"1m\""),
+        ("coordination.wait", "\"30m\""),
     ];
     for (key, value) in defaults {
         assert_eq!(shown.get(key).map(String::as_str), Some(value), "{key}");
@@ -141,6 +144,17 @@ scope = \"never\"
 method = \"park\"
 grace = \"5s\"
 timeout = \"1m\"
+[metrics]
+textfile_directory = \"/var/lib/node_exporter\"
+[hooks]
+on_expiring = [\"mail\", \"root\"]
+on_renewed = [\"/usr/bin/curl\", \"-d@-\"]
+on_failed = [\"/usr/local/sbin/page\"]
+timeout = \"10s\"
+[coordination]
+mode = \"required\"
+lease = \"30s\"
+wait = \"5m\"
 ";
     assert_eq!(
         keys(changed).into_keys().collect::<Vec<_>>(),

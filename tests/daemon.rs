@@ -30,7 +30,9 @@ fn the_daemon_tells_systemd_what_it_does_and_renews_what_is_due_with_no_other_co
     daemon.says("STATUS=Waiting; the next cycle is at Nov 24, 2026");
     daemon.says("WATCHDOG=1");
     wait_until("the renewal", || leaf.material(&node).certificate != old.certificate);
-    daemon.says("STATUS=Running a cycle");
+    for step in ["Running a cycle", "Backing up", "Renewing etcd-server"] {
+        daemon.says(&format!("STATUS={step}"));
+    }
     wait_until("the report", || daemon.log().contains("cycle: renewed: etcd-server"));
     daemon.terminate();
     assert_eq!(daemon.ends(), 0, "{}", daemon.log());

@@ -37,9 +37,12 @@ fn every_entry_of_the_catalog_has_a_subject_and_names_only_fields_that_an_event_
         "CERTIFICATE",
         "NOT_AFTER",
         "READER",
+        "METHOD",
+        "SECONDS",
         "REASON",
         "BACKUP",
         "FOLDER",
+        "HOOK",
     ];
     for entry in catalog().split("\n-- ").skip(1) {
         assert!(entry.contains("\nSubject: "), "{entry}");

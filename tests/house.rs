@@ -19,21 +19,23 @@ inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
+coordinate: backup catalog config format host inventory memory model
 renew: cores format guard inventory model
-verify: catalog format host inventory
-restart: catalog config format host inventory model plan verify
-transaction: backup format host memory model renew restart
+verify: catalog format host inventory model
+restart: catalog config events format host inventory model plan verify
+transaction: backup coordinate format host memory model renew restart
 restore: backup config format host inventory model renew scan transaction
-report: backup catalog config format inventory model plan restart restore verify
+doctor: catalog config format guard inventory model plan scan
+report: backup catalog config coordinate doctor format inventory model plan restart restore verify
 agenda: config format model
-cycle: backup catalog config events format guard host inventory model plan renew report restart restore scan transaction verify
-cli: agenda backup config cycle events format guard host inventory memory model plan report restart restore scan
+cycle: backup catalog config coordinate events format guard host inventory memory model plan renew report restart restore scan transaction verify
+cli: agenda backup config coordinate cycle doctor events format guard host inventory memory model plan report restart restore scan verify
 lib:
 main:
 ";
 
 /// Rooms without effects.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "model",
     "events",
     "format",
@@ -43,6 +45,7 @@ const PURE: [&str; 11] = [
     "plan",
     "guard",
     "renew",
+    "doctor",
     "report",
     "agenda",
 ];

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use support::clock::now;
+use support::cluster::Cluster;
 use support::credential::manifest;
+use support::daemon::Daemon;
 use support::etcd::{self, Etcd, names};
 use support::{ECDSA, EXPIRED, Node, Ran};
 
@@ -142,12 +144,32 @@ fn ready_for_it() {
 }
 
 #[test]
+fn more_than_one_node() {
+    const SECTION: &str = "More than one control-plane node";
+    let mut cluster = Cluster::start(3);
+    let mut daemon = Daemon::start(&cluster.nodes[1], &now(), &[]);
+    daemon.says("Waiting; ");
+    drop(daemon);
+    let mark = "/kubecertd/lock/unfinished/node-2";
+    assert!(cluster.ctl(0, &["put", mark, "{}"]).0);
+    let node = cluster.nodes.remove(1);
+    let ran = Place::new(node).run(SECTION, &[], &[]);
+    assert!(
+        ran[0].stdout.contains("members     node-1, node-2, node-3"),
+        "{}",
+        ran[0]
+    );
+    assert!(cluster.keys(0).is_empty(), "{}", ran[1]);
+}
+
+#[test]
 fn i_do_not_know_why() {
     const SECTION: &str = "The cluster is down, and I do not know why";
     let mut place = Place::new(Node::of(EXPIRED));
     let before = place.node.snapshot();
-    let ran = place.run(SECTION, &[], &[]);
-    assert!(ran[0].stdout.contains("<invalid>"), "{}", ran[0]);
+    let ran = place.run(SECTION, &[], &[("kubecertd doctor", 1)]);
+    assert!(ran[0].stdout.starts_with("fault "), "{}", ran[0]);
+    assert!(ran[1].stdout.contains("<invalid>"), "{}", ran[1]);
     assert_eq!(before.changes(&place.node.snapshot()), Default::default());
 }
 

@@ -137,6 +137,9 @@ fn an_unknown_name_is_a_usage_error_and_changes_nothing() {
     node.run(FRESH, &["renew", "apiserver", "apisever"])
         .exits(2)
         .complains("apisever");
+    node.run(FRESH, &["renew", "all", "apisever"])
+        .exits(2)
+        .complains("`all` is every credential");
     let changes = before.changes(&node.snapshot());
     assert!(changes.is_empty(), "{changes:?}");
 }

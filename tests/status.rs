@@ -142,12 +142,21 @@ fn a_damaged_status_is_none_and_does_not_keep_the_daemon_from_starting() {
 }
 
 #[test]
-fn a_look_that_was_put_off_is_a_problem_until_the_next_one() {
+fn where_nothing_may_be_done_now_the_plan_is_shown_with_the_reason() {
     let node = Node::of(support::ECDSA);
     node.write("proc/4711/comm", b"kubeadm\n", 0o444);
     node.configure(RARELY);
+    credential::named("etcd-server").make_due(&node);
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("STATUS=Waiting");
-    let problem = "nothing is decided yet: not now: kubeadm is running (pid 4711)";
+    let log = daemon.log();
+    let plan =
+        "the first look on this node changes nothing; the cycle at Jan 01, 2027 00:00 UTC will renew etcd-server";
+    assert!(log.contains("due: etcd-server") && log.contains(plan), "{log}");
+    let rows = status(&node)["credentials"].clone();
+    let rows = rows.as_array().expect("a list");
+    let due = rows.iter().filter(|row| row["decision"] == "renew");
+    assert_eq!(due.map(|row| &row["name"]).collect::<Vec<_>>(), ["etcd-server"]);
+    let problem = "nothing is done yet: not now: kubeadm is running (pid 4711)";
     assert_eq!(status(&node)["problems"], Value::from(vec![problem]));
 }

@@ -6,6 +6,7 @@ use tracing::info;
 
 use super::member::{Known, known};
 use super::places::apart;
+use super::reach::reach;
 use super::set::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
 use super::{places, seal};
 use crate::config::Settings;
@@ -13,7 +14,7 @@ use crate::format::snapshot::Trailer;
 use crate::format::text::bytes;
 use crate::host::Host;
 use crate::host::copy::Copied;
-use crate::host::etcd::{Access, Member, Status, Tls};
+use crate::host::etcd::{Member, Status};
 use crate::host::progress::Progress;
 use crate::host::stream::NewFile;
 use crate::inventory::Inventory;
@@ -58,53 +59,6 @@ pub(super) fn take(
         });
     }
     copy(host, &known, folder, files, copied, because)
-}
-
-/// The first member that answers to one of the client certificates; or why none does.
-pub fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
-    let mut reasons = Vec::new();
-    for endpoint in &known.endpoints {
-        if endpoint.starts_with("http://") {
-            match connect(endpoint, None) {
-                Ok(found) => return Ok(found),
-                Err(reason) => reasons.push(format!("{endpoint}: {reason}")),
-            }
-            continue;
-        }
-        for (certificate, key) in &known.clients {
-            let read = |path: &Path| host.read(path).ok().map(|file| file.bytes);
-            let (Some(ca), Some(pem), Some(key)) = (read(&known.ca), read(certificate), read(key)) else {
-                continue;
-            };
-            let tls = Tls {
-                ca,
-                certificate: pem,
-                key,
-            };
-            match connect(endpoint, Some(tls)) {
-                Ok(found) => return Ok(found),
-                Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
-            }
-            // Another certificate makes nobody answer who does not listen.
-            let is_deaf =
-                |reason: &String| reason.ends_with("connection refused") || reason.contains("no answer within");
-            if reasons.last().is_some_and(is_deaf) {
-                break;
-            }
-        }
-    }
-    match reasons.is_empty() {
-        true if known.endpoints.is_empty() => Err("nothing says where etcd's API is".into()),
-        true => Err("no client certificate for etcd's API can be read".into()),
-        false => Err(format!("etcd's API does not answer ({})", reasons.join("; "))),
-    }
-}
-
-fn connect(endpoint: &str, tls: Option<Tls>) -> Result<(Member, Status), String> {
-    Member::connect(&Access {
-        endpoint: endpoint.to_owned(),
-        tls,
-    })
 }
 
 fn snapshot(

@@ -11,6 +11,10 @@ use crate::inventory::Inventory;
 pub struct Known {
     /// Where to ask, in this order.
     pub endpoints: Vec<String>,
+    /// Where the other members may be: those at the time when this one joined, asked at its own port.
+    pub others: Vec<String>,
+    /// What the member on this node is called.
+    pub name: Option<String>,
     /// Its CA.
     pub ca: PathBuf,
     /// Client certificates and keys, to be tried in this order: one of them may have expired.
@@ -61,6 +65,8 @@ pub fn known(inventory: &Inventory, settings: &Settings) -> Known {
         .or_else(|| path(etcd, "trusted-ca-file"));
     Known {
         endpoints: endpoints(&set.endpoints, etcd, server),
+        others: etcd.map(others).unwrap_or_default(),
+        name: etcd.and_then(|etcd| Some(etcd.flag("name")?.to_owned())),
         ca: ca.unwrap_or_else(|| pki.join("etcd/ca.crt")),
         clients,
         is_meant: from_manifest.is_some() || settings.paths.etcd_data.is_some() || inventory.has_etcd(),
@@ -93,6 +99,26 @@ fn endpoints(configured: &[String], etcd: Option<&Manifest>, server: Option<&Man
     .unwrap_or_default()
 }
 
+/// The other members of `--initial-cluster`, at the port at which this one serves clients.
+fn others(etcd: &Manifest) -> Vec<String> {
+    let own = etcd.flag("name").unwrap_or_default();
+    let client = etcd
+        .flag("advertise-client-urls")
+        .and_then(|urls| urls.split(',').next());
+    let port = client.and_then(|url| Some(url.trim_end_matches('/').rsplit_once(':')?.1));
+    let Some((client, port)) = client.zip(port) else {
+        return Vec::new();
+    };
+    let scheme = client.split_once("://").map_or("https", |(scheme, _)| scheme);
+    let members = etcd.flag("initial-cluster").unwrap_or_default().split(',');
+    let hosts = members.filter_map(|member| {
+        let (name, url) = member.split_once('=')?;
+        let (_, address) = url.split_once("://")?;
+        (name.trim() != own).then_some(address.rsplit_once(':')?.0)
+    });
+    hosts.map(|host| format!("{scheme}://{host}:{port}")).collect()
+}
+
 /// An address to listen on as one to connect to; none for a socket file.
 fn reachable(url: &str) -> Option<String> {
     let (scheme, address) = url.split_once("://")?;
@@ -107,7 +133,8 @@ fn reachable(url: &str) -> Option<String> {
         .then(|| format!("{scheme}://{host}:{port}"))
 }
 
-fn is_loopback(url: &str) -> bool {
+/// An address of the own machine.
+pub fn is_loopback(url: &str) -> bool {
     ["://127.", "://[::1]", "://localhost:"]
         .iter()
         .any(|near| url.contains(near))
@@ -137,6 +164,17 @@ mod tests {
             of("\"--listen-client-urls=unix:///x.sock\", \"--advertise-client-urls=https://10.0.0.11:2379/\""),
             ["https://10.0.0.11:2379"]
         );
+    }
+
+    #[test]
+    fn the_other_members_are_looked_for_where_the_manifest_knew_them_when_this_one_joined() {
+        let flags = "--name=b, --advertise-client-urls=https://10.0.0.12:2379, \
+                     \"--initial-cluster=a=https://10.0.0.11:2380,b=https://10.0.0.12:2380,c=https://[fd00::3]:2380\"";
+        assert_eq!(
+            others(&etcd(flags)),
+            ["https://10.0.0.11:2379", "https://[fd00::3]:2379"]
+        );
+        assert!(others(&etcd("--name=b")).is_empty());
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(super) fn places(
             places.extend(present.files().into_iter().flat_map(|file| file.names.clone()));
         }
     }
+    let copies = inventory.copies.iter().filter_map(|copy| copy.held.as_ref().ok());
+    places.extend(copies.flat_map(|held| held.file.names.clone()));
     // A symlink is kept as one, beside the file that it leads to.
     let beside = |path: &Path| Some(host.resolve(parent(path)).ok()?.real.join(path.file_name()?));
     places.extend(scan.paths().filter_map(beside));

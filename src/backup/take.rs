@@ -103,7 +103,13 @@ impl<'a> Purpose<'a> {
                     (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
                     _ => None,
                 });
-                files.flatten().collect()
+                let updated: Vec<_> = cleared.plan().copies_to_update().map(|(copy, _)| &copy.path).collect();
+                let copies = inventory
+                    .copies
+                    .iter()
+                    .filter(|copy| updated.contains(&&copy.spec.path));
+                let copies = copies.filter_map(|copy| Some(&copy.held.as_ref().ok()?.file));
+                files.flatten().chain(copies).collect()
             }
             Self::Restore { replaced, .. } => replaced.iter().collect(),
             Self::ByHand | Self::Scheduled => Vec::new(),

@@ -87,6 +87,15 @@ pub struct Extra {
     pub readers: Vec<String>,
 }
 
+/// `[[kubeconfig_copy]]`: a copy of a kubeconfig, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopySpec {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The name of the kubeconfig that it is a copy of.
+    pub of: String,
+}
+
 /// etcd's CA; its credentials are not on this node where etcd is external.
 pub const ETCD_CA: &str = "etcd-ca";
 

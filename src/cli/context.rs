@@ -37,6 +37,16 @@ impl Context {
 
     /// The checked configuration: the file, then `config.d/*.toml` beside it in the order of their names. All absent: the defaults.
     pub fn settings(&self) -> Result<Settings, Failure> {
+        let (settings, problems) = self.settings_and_problems();
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(config::failure(&problems))
+        }
+    }
+
+    /// The same with the defaults in place of what is wrong, and everything that is.
+    pub fn settings_and_problems(&self) -> (Settings, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut sources = Vec::new();
         self.source(
@@ -60,11 +70,7 @@ impl Context {
         }
         let settings = Settings::check(&sources, &mut problems);
         problems.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
-        if problems.is_empty() {
-            Ok(settings)
-        } else {
-            Err(config::failure(&problems))
-        }
+        (settings, problems)
     }
 
     fn source(&self, path: &Path, must_exist: bool, sources: &mut Vec<Source>, problems: &mut Vec<Problem>) {

@@ -4,9 +4,12 @@ mod backup;
 mod check_expiration;
 mod config;
 mod context;
+mod doctor;
+mod hooks;
 mod plan;
 mod recover;
 mod renew;
+mod report;
 mod restore;
 mod run;
 mod status;
@@ -47,6 +50,10 @@ enum Verb {
     Run,
     /// Show what the daemon did last, will do next, and what is wrong
     Status(status::Arguments),
+    /// Find what usually goes wrong, and say what to do about it
+    Doctor(doctor::Arguments),
+    /// Make a page that shows all of it
+    Report(report::Arguments),
     /// Finish or undo what an interrupted renewal left
     Recover,
     /// Take, list, verify and remove backups
@@ -75,6 +82,8 @@ pub fn main() -> Exit {
         Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
         Verb::Run => context.and_then(run::run),
         Verb::Status(a) => context.and_then(|c| status::run(&c, &a)),
+        Verb::Doctor(a) => context.and_then(|c| doctor::run(&c, &a)),
+        Verb::Report(a) => context.and_then(|c| report::run(&c, &a)),
         Verb::Recover => context.and_then(|c| recover::run(&c)),
         Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
         Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),

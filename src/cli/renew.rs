@@ -3,11 +3,13 @@
 use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
+use super::hooks;
 use crate::cycle::{self, NotNow};
 use crate::guard::Attended;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::plan::{Request, Which};
+use crate::report::hook::Event;
 use crate::report::{Format, plan};
 
 /// Its options.
@@ -34,10 +36,10 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
-    let request = arguments.request();
-    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand).map_err(NotNow::failure);
+    let request = arguments.request()?;
+    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand);
     if arguments.dry_run {
-        let look = look()?;
+        let look = look().map_err(NotNow::failure)?;
         let plan = look.cleared.plan();
         super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
         super::complain_of(plan, &look.cleared.warnings);
@@ -49,7 +51,15 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;
-    let report = cycle::act(&context.host, &settings, &lock, &request, look()?);
+    let report = cycle::act(
+        &context.host,
+        &settings,
+        &lock,
+        &request,
+        Attended::ByHand,
+        look().map_err(NotNow::failure)?,
+        look,
+    );
     // The exit code speaks of the node: an output that is full must not turn it into another one.
     if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
@@ -58,19 +68,30 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(failure) = &report.failure {
         super::complain(failure);
     }
+    drop(lock);
+    for event in Event::of_cycle(&report, &context.host.node_name(), context.host.now()) {
+        if let Some(Err(failure)) = hooks::call(&context.host, &settings.hooks, &event) {
+            super::complain(&failure);
+        }
+    }
     Ok(report.exit())
 }
 
 impl Arguments {
-    fn request(&self) -> Request {
+    fn request(&self) -> Result<Request, Failure> {
         let which = match self.names.as_slice() {
             [] => Which::Due,
-            names if names.iter().any(|name| name == "all") => Which::All,
+            [all] if all == "all" => Which::All,
+            names if names.iter().any(|name| name == "all") => {
+                return Err(Failure::new("cannot renew all and others: `all` is every credential")
+                    .hint("name those that are meant, or `all` alone")
+                    .exit(Exit::Usage));
+            }
             names => Which::Named(names.to_vec()),
         };
-        Request {
+        Ok(Request {
             which,
             force: self.force,
-        }
+        })
     }
 }

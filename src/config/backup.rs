@@ -1,6 +1,6 @@
 //! The `[backup]` and `[etcd]` tables.
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 
 use super::check::Checker;
 use super::file::{File, Texts};
@@ -26,7 +26,7 @@ impl Checker<'_> {
         etcd
     }
 
-    pub(super) fn backup(&mut self, zone: Tz) -> Backup {
+    pub(super) fn backup(&mut self, zone: &Zone) -> Backup {
         Backup {
             directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
             keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),
@@ -55,7 +55,11 @@ impl Checker<'_> {
                 |s| match s {
                     "off" => Ok(None),
                     _ => match cron(s) {
-                        Ok((cron, text)) => Ok(Some(Schedule { cron, text, zone })),
+                        Ok((cron, text)) => Ok(Some(Schedule {
+                            cron,
+                            text,
+                            zone: zone.clone(),
+                        })),
                         Err(e) => Err(format!("{e}, nor `off`")),
                     },
                 },
@@ -72,7 +76,7 @@ impl Checker<'_> {
     }
 
     /// A program and its arguments: an absolute path, or a name that is looked for in the system's folders.
-    fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
+    pub(super) fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
         let words = self.texts(key, get, |word| match word {
             "" => Err("an empty word is no part of a command".into()),
             _ if word.contains('\0') => Err("a command has no NUL bytes".into()),

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr as _;
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
-use super::settings::{FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
+use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
 use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds};
 use crate::catalog;
 
@@ -20,7 +20,7 @@ impl Settings {
             "timezone",
             |f| &f.timezone,
             "UTC",
-            |s| Tz::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
+            |s| Zone::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
         );
         let (cron, text) = c.text("schedule", |f| &f.schedule, "0 17 3 * * *", cron);
         let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
@@ -35,10 +35,14 @@ impl Settings {
             |s| one_of(s, FirstLook::ALL, FirstLook::word),
         );
         let settings = Self {
-            schedule: Schedule { cron, text, zone },
+            schedule: Schedule {
+                cron,
+                text,
+                zone: zone.clone(),
+            },
             spread,
             first_look,
-            backup: c.backup(zone),
+            backup: c.backup(&zone),
             etcd: c.etcd(),
             renew_before,
             urgent_before,
@@ -46,10 +50,14 @@ impl Settings {
             clock_wait,
             paths: c.paths(),
             restart: c.restart(),
+            metrics: c.metrics(),
+            hooks: c.hooks(),
+            coordination: c.coordination(),
             authorities: c.authorities(),
             extra: c.extra(),
+            copies: c.copies(),
             readers: c.readers(),
-            windows: c.windows(zone),
+            windows: c.windows(&zone),
         };
         c.relations(&settings);
         settings
@@ -169,6 +177,29 @@ impl Checker<'_> {
         }
     }
 
+    fn coordination(&mut self) -> Coordination {
+        Coordination {
+            mode: self.text(
+                "coordination.mode",
+                |f| &f.coordination.mode,
+                "auto",
+                |s| one_of(s, CoordinationMode::ALL, CoordinationMode::word),
+            ),
+            lease: self.text(
+                "coordination.lease",
+                |f| &f.coordination.lease,
+                "60s",
+                |s| seconds(s, 15, 600),
+            ),
+            wait: self.text(
+                "coordination.wait",
+                |f| &f.coordination.wait,
+                "30m",
+                |s| seconds(s, 0, 86_400),
+            ),
+        }
+    }
+
     /// What must hold between values.
     fn relations(&mut self, s: &Settings) {
         if s.renew_before > s.validity / 2 {
@@ -206,6 +237,7 @@ impl Checker<'_> {
             self.wrong("backup.schedule", |f| &f.backup.schedule, "never fires".into());
         }
         self.known_authorities(s);
+        self.known_originals(s);
     }
 
     pub(super) fn wrong(&mut self, key: &str, get: fn(&File) -> &Text, message: String) {

@@ -41,9 +41,13 @@ pub struct File {
     pub backup: Backup,
     pub etcd: Etcd,
     pub restart: Restart,
+    pub metrics: Metrics,
+    pub hooks: Hooks,
+    pub coordination: Coordination,
     pub ca: Vec<Ca>,
     pub certificate: Vec<Certificate>,
     pub kubeconfig: Vec<Kubeconfig>,
+    pub kubeconfig_copy: Vec<KubeconfigCopy>,
     pub reader: Vec<Reader>,
     pub window: Vec<Window>,
 }
@@ -96,6 +100,35 @@ pub struct Restart {
     pub method: Text,
     pub grace: Text,
     pub timeout: Text,
+}
+
+/// `[metrics]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Metrics {
+    pub textfile_directory: Text,
+}
+
+/// `[hooks]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Hooks {
+    pub on_expiring: Texts,
+    pub on_renewed: Texts,
+    pub on_failed: Texts,
+    pub timeout: Text,
+}
+
+/// `[coordination]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct Coordination {
+    pub mode: Text,
+    pub lease: Text,
+    pub wait: Text,
 }
 
 /// `[[reader]]`
@@ -152,6 +185,15 @@ pub struct Kubeconfig {
     pub path: Text,
     pub ca: Text,
     pub readers: Vec<Spanned<String>>,
+}
+
+/// `[[kubeconfig_copy]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs)]
+pub struct KubeconfigCopy {
+    pub path: Text,
+    pub of: Text,
 }
 
 /// One configuration file, parsed, with its text for line numbers.

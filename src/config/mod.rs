@@ -2,12 +2,15 @@
 
 mod backup;
 mod check;
+mod copies;
 pub mod file;
 pub mod settings;
 mod show;
 mod tables;
+mod tell;
 mod values;
 pub mod window;
+pub mod zone;
 
 use std::fmt;
 use std::path::PathBuf;

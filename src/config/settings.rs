@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use super::zone::Zone;
 use croner::Cron;
 
 use super::window::Window;
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{AuthoritySpec, Extra};
+use crate::catalog::{AuthoritySpec, CopySpec, Extra};
 
 /// Everything that can be set, with all defaults applied.
 #[derive(Debug, Clone)]
@@ -36,10 +36,18 @@ pub struct Settings {
     pub etcd: Etcd,
     /// Restarts.
     pub restart: Restart,
+    /// What is written for Prometheus.
+    pub metrics: Metrics,
+    /// Commands that are told what happened.
+    pub hooks: Hooks,
+    /// One node of a cluster at a time.
+    pub coordination: Coordination,
     /// Further CAs, or other places for the known ones.
     pub authorities: Vec<AuthoritySpec>,
     /// Further credentials, or other places for the known ones.
     pub extra: Vec<Extra>,
+    /// Copies of kubeconfigs, which change with their originals. Default none.
+    pub copies: Vec<CopySpec>,
     /// Readers that are no static pods, or whose address the manifests do not say.
     pub readers: Vec<ReaderSpec>,
     /// When restarts that may wait are carried out. Default: at once.
@@ -76,7 +84,7 @@ pub struct Schedule {
     /// As written.
     pub text: String,
     /// The zone in which it is read. Default UTC.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 impl Schedule {
@@ -204,6 +212,62 @@ pub struct Restart {
     pub grace: Duration,
     /// How long one attempt to restart a reader may take until it is proven. Default 3 minutes.
     pub timeout: Duration,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// The folder that node_exporter's textfile collector reads; none: no metrics are written. Default none.
+    pub textfile_directory: Option<PathBuf>,
+}
+
+/// `[hooks]`: programs with their arguments; empty: nobody is told. All default to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hooks {
+    /// A certificate ends soon, has ended, or cannot be renewed: told once a day.
+    pub on_expiring: Vec<String>,
+    /// Credentials were renewed.
+    pub on_renewed: Vec<String>,
+    /// A cycle or a scheduled backup failed, or left something out.
+    pub on_failed: Vec<String>,
+    /// How long one call may take before it is ended. Default 30 seconds.
+    pub timeout: Duration,
+}
+
+/// `[coordination]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coordination {
+    /// Whether the lock in etcd is taken. Default: where there are several members.
+    pub mode: CoordinationMode,
+    /// How long the lock outlives a node that says nothing more. Whole seconds. Default 60 seconds.
+    pub lease: Duration,
+    /// How long another node is waited for. Default 30 minutes.
+    pub wait: Duration,
+}
+
+/// `[coordination] mode`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CoordinationMode {
+    /// Where etcd is known and has several members; in its own time where its client may not write there.
+    Auto,
+    /// Nothing is done where the lock cannot be had.
+    Required,
+    /// Never.
+    Off,
+}
+
+impl CoordinationMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Required, Self::Off];
+
+    /// As the configuration writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Required => "required",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// `[restart] method`

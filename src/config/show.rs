@@ -13,7 +13,12 @@ use crate::format::text::{duration, exact_bytes};
 pub fn show(s: &Settings) -> String {
     let mut out = String::new();
     values(s, &mut out);
+    effects(s, &mut out);
     credentials(s, &mut out);
+    for copy in &s.copies {
+        let (path, of) = (path(&copy.path), quoted(&copy.of));
+        let _ = writeln!(out, "\n[[kubeconfig_copy]]\npath = {path}\nof = {of}");
+    }
     readers(s, &mut out);
     windows(s, &mut out);
     out
@@ -70,14 +75,42 @@ fn values(s: &Settings, out: &mut String) {
         format!("ca = {}", auto(&s.etcd.ca)),
         format!("certificate = {}", auto(&s.etcd.certificate)),
         format!("key = {}", auto(&s.etcd.key)),
+    ];
+    write(&lines, out);
+}
+
+/// What happens once the files are there, and who is told.
+fn effects(s: &Settings, out: &mut String) {
+    let lines = [
         "\n[restart]".into(),
         format!("scope = {}", quoted(s.restart.scope.word())),
         format!("method = {}", quoted(s.restart.method.word())),
         format!("grace = {}", quoted(&duration(s.restart.grace))),
         format!("timeout = {}", quoted(&duration(s.restart.timeout))),
+        "\n[coordination]".into(),
+        format!("mode = {}", quoted(s.coordination.mode.word())),
+        format!("lease = {}", quoted(&duration(s.coordination.lease))),
+        format!("wait = {}", quoted(&duration(s.coordination.wait))),
+        "\n[metrics]".into(),
+        format!(
+            "textfile_directory = {}",
+            s.metrics
+                .textfile_directory
+                .as_deref()
+                .map_or_else(|| quoted("none"), path)
+        ),
+        "\n[hooks]".into(),
+        format!("on_expiring = {}", list(&s.hooks.on_expiring)),
+        format!("on_renewed = {}", list(&s.hooks.on_renewed)),
+        format!("on_failed = {}", list(&s.hooks.on_failed)),
+        format!("timeout = {}", quoted(&duration(s.hooks.timeout))),
     ];
+    write(&lines, out);
+}
+
+fn write(lines: &[String], out: &mut String) {
     for line in lines {
-        out.push_str(&line);
+        out.push_str(line);
         out.push('\n');
     }
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use super::zone::Zone;
 use chrono::NaiveTime;
-use chrono_tz::Tz;
 use toml::Spanned;
 
 use super::check::Checker;
@@ -73,7 +73,7 @@ impl Checker<'_> {
         found
     }
 
-    fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
+    pub(super) fn required(&mut self, source: &Source, table: &str, value: &Text, key: &str) -> Option<String> {
         match value {
             Some(value) if !value.get_ref().is_empty() => Some(value.get_ref().clone()),
             _ => {
@@ -86,7 +86,7 @@ impl Checker<'_> {
         }
     }
 
-    fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
+    pub(super) fn checked_path(&mut self, source: &Source, key: &str, value: &Text, text: &str) -> PathBuf {
         path(text).unwrap_or_else(|e| {
             let span = value.as_ref().map_or(0..0, Spanned::span);
             self.problems.push(source.problem(span, key, e));
@@ -161,7 +161,7 @@ impl Checker<'_> {
         parsed.ok()
     }
 
-    pub(super) fn windows(&mut self, zone: Tz) -> Vec<Window> {
+    pub(super) fn windows(&mut self, zone: &Zone) -> Vec<Window> {
         let mut found = Vec::new();
         for source in self.sources {
             for window in &source.file.window {
@@ -181,9 +181,9 @@ impl Checker<'_> {
                     })
                 });
                 let zone = match &window.timezone {
-                    None => Some(zone),
+                    None => Some(zone.clone()),
                     some => self.checked(source, "window.timezone", some, |s| {
-                        Tz::from_str(s).map_err(|_| format!("no time zone `{s}`"))
+                        Zone::from_str(s).map_err(|_| format!("no time zone `{s}`"))
                     }),
                 };
                 if let (Some(days), Some(start), Some(length), Some(zone)) = (days, start, length, zone) {

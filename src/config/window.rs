@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::zone::Zone;
 use chrono::{DateTime, Datelike as _, Days, NaiveTime, TimeZone as _, Utc, Weekday};
-use chrono_tz::Tz;
 
 use crate::model::Timestamp;
 
@@ -20,7 +20,7 @@ pub struct Window {
     /// How long it stays open, at most a day.
     pub length: Duration,
     /// The zone of [`Self::start`]. Default: that of the schedule.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 impl Window {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn window(days: &[usize], start: (u32, u32), hours: u64, zone: Tz) -> Window {
+    fn window(days: &[usize], start: (u32, u32), hours: u64, zone: Zone) -> Window {
         Window {
             days: std::array::from_fn(|day| days.contains(&day)),
             start: NaiveTime::from_hms_opt(start.0, start.1, 0).unwrap(),
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_window_over_midnight_belongs_to_the_day_on_which_it_opens() {
         // 2027-01-02 is a Saturday.
-        let saturday = [window(&[5], (23, 0), 3, Tz::UTC)];
+        let saturday = [window(&[5], (23, 0), 3, Zone::UTC)];
         assert!(!is_open(&saturday, datetime!(2027-01-02 22:59 UTC)));
         assert!(is_open(&saturday, datetime!(2027-01-02 23:00 UTC)));
         assert!(is_open(&saturday, datetime!(2027-01-03 01:59 UTC)));
@@ -99,7 +99,12 @@ mod tests {
 
     #[test]
     fn a_window_keeps_its_wall_clock_time_over_daylight_saving_time() {
-        let daily = [window(&[0, 1, 2, 3, 4, 5, 6], (1, 30), 1, chrono_tz::Europe::Berlin)];
+        let daily = [window(
+            &[0, 1, 2, 3, 4, 5, 6],
+            (1, 30),
+            1,
+            "Europe/Berlin".parse().unwrap(),
+        )];
         assert_eq!(
             next(&daily, datetime!(2027-01-01 12:00 UTC)),
             Some(datetime!(2027-01-02 00:30 UTC))
@@ -109,7 +114,7 @@ mod tests {
             Some(datetime!(2027-07-01 23:30 UTC))
         );
         // Berlin has no 02:30 on 2027-03-28.
-        let skipped = [window(&[6], (2, 30), 1, chrono_tz::Europe::Berlin)];
+        let skipped = [window(&[6], (2, 30), 1, "Europe/Berlin".parse().unwrap())];
         assert_eq!(
             next(&skipped, datetime!(2027-03-27 12:00 UTC)),
             Some(datetime!(2027-03-28 01:30 UTC))

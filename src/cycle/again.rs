@@ -1,4 +1,4 @@
-//! What is renewed is looked at again once it is backed up: the first look keeps no bytes of further pairs, and all that it keeps is let go of here.
+//! What is renewed is looked at again once it is backed up: the first look keeps no bytes of what patterns stand for, and all that it keeps is let go of here.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use crate::config::Settings;
 use crate::format::digest::sha256;
 use crate::guard::Cleared;
 use crate::host::Host;
+use crate::inventory::copies::Copy;
 use crate::inventory::{self, Inventory, Present, State};
 use crate::scan;
 
@@ -19,8 +20,10 @@ pub(super) fn look(
     cleared: &mut Cleared,
 ) -> Inventory {
     let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.clone()).collect();
-    let mut planned = planned(first, cleared);
-    let inventory = inventory::take(&scan::look_again(host, settings, &names, None));
+    let (copies, mut planned) = planned(first, cleared);
+    let mut inventory = inventory::take(&scan::look_again(host, settings, &names, None));
+    // Those of kubeconfigs were read whole, and are not among what is looked at again.
+    inventory.copies = copies;
     let mut changed = BTreeMap::new();
     for credential in &inventory.credentials {
         let found = match (&credential.state, planned.remove(&credential.spec.name)) {
@@ -42,15 +45,14 @@ pub(super) fn look(
 const GONE: &str = "it was there when it was planned and is no longer";
 
 /// What is renewed, as it was when that was decided.
-fn planned(first: Inventory, cleared: &Cleared) -> BTreeMap<String, Present> {
+fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, Present>) {
     let items = first.credentials.into_iter().zip(&cleared.plan().items);
     let renewed = items.filter(|(_, item)| item.is_renewed());
-    renewed
-        .filter_map(|(credential, _)| match credential.state {
-            State::Present(present) => Some((credential.spec.name, present.let_go())),
-            _ => None,
-        })
-        .collect()
+    let present = renewed.filter_map(|(credential, _)| match credential.state {
+        State::Present(present) => Some((credential.spec.name, present.let_go())),
+        _ => None,
+    });
+    (first.copies, present.collect())
 }
 
 fn compare(planned: &Present, found: &Present, backup: &Backup) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The order of the steps. Each takes what the one before returned, so that none can be skipped:
 //!
-//! scan -> inventory -> plan -> guard -> backup -> renew -> restart -> verify -> report
+//! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
@@ -8,6 +8,7 @@ mod again;
 pub mod restore;
 pub mod restore_etcd;
 mod settle;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,22 +18,24 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::coordinate::{self, Turn};
 use crate::events;
 use crate::format::text;
 use crate::guard::{self, Attended, Cleared, Deferred};
-use crate::host::Host;
 use crate::host::lock::Lock;
+use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory, State};
 use crate::model::{Exit, Failure};
 use crate::plan::{self, Request};
 use crate::renew::install::replacements;
 use crate::renew::issue::{Issued, issue};
-use crate::report::cycle::{Renewed, Report};
+use crate::report::cycle::{Renewed, Report, Step};
 use crate::restart::pending;
 use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovered, Transaction};
 use settle::Change;
+pub use turn::{clear_mark, look_at_cluster};
 
 /// How long a verb waits for another kubecertd to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,8 +54,8 @@ pub struct Look {
 /// Why nothing is done now.
 #[derive(Debug)]
 pub enum NotNow {
-    /// Somebody else is at work: the reason.
-    Deferred(Deferred),
+    /// Somebody else is at work, or the clock is doubted: the reason, and what was seen.
+    Deferred(Box<Deferred>, Box<Inventory>),
     /// The request does not make sense.
     Failed(Failure),
 }
@@ -65,12 +68,14 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Atten
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
     let signs = scan::signs(host, settings, &scan);
-    let cleared = guard::check(plan, &inventory, settings, &signs, attended).map_err(NotNow::Deferred)?;
-    Ok(Look {
-        scan,
-        inventory,
-        cleared,
-    })
+    match guard::check(plan, &inventory, settings, &signs, attended) {
+        Ok(cleared) => Ok(Look {
+            scan,
+            inventory,
+            cleared,
+        }),
+        Err(deferred) => Err(NotNow::Deferred(Box::new(deferred), Box::new(inventory))),
+    }
 }
 
 /// Finishes or undoes what an ended process left, before anything else is done under the lock.
@@ -115,34 +120,42 @@ pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result
     Ok(taken)
 }
 
-/// Carries a look out.
-pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, look: Look) -> Report {
-    let Look {
-        scan,
-        inventory,
-        cleared,
-    } = look;
-    let mut report = Report {
-        request: request.clone(),
-        plan: cleared.plan().clone(),
-        backup: None,
-        renewed: Vec::new(),
-        restarted: Vec::new(),
-        proofs: Vec::new(),
-        pending: Vec::new(),
-        warnings: cleared.warnings.clone(),
-        failure: None,
+/// Carries a look out, once it is this node's turn. Where another node had to be waited for, it is looked `again`.
+pub fn act(
+    host: &Host,
+    settings: &Settings,
+    lock: &Lock,
+    request: &Request,
+    attended: Attended,
+    look: Look,
+    again: impl FnOnce() -> Result<Look, NotNow>,
+) -> Report {
+    let (turn, look) = match turn::take(host, settings, attended, look, again) {
+        Ok(taken) => taken,
+        Err(it) => {
+            let (blocked, look) = *it;
+            let mut report = report_on(&look, request);
+            report.pending = pending::read(host);
+            report.block(blocked);
+            return report;
+        }
     };
-    report
-        .warnings
-        .extend(inventory.bad_manifests.iter().map(|bad| format!("manifests: {bad}")));
+    let mut report = report_on(&look, request);
+    report.warnings.extend(turn.warnings.iter().cloned());
     let earlier = pending::read(host);
-    report.failure = renew(host, settings, lock, scan, inventory, cleared, &mut report).err();
+    report.failure = renew(host, settings, (lock, &turn), look, &mut report).err();
     if report.failure.is_none() && settings.restart.scope != Scope::Never {
-        settle::restart_pending(host, settings, earlier, &mut report);
+        settle::restart_pending(host, settings, &turn, earlier, &mut report);
     } else {
         report.pending.extend(earlier);
     }
+    let left = report.plan.copies_left_behind();
+    let left: Vec<_> = left
+        .map(|(copy, reason)| format!("{} stays as it is: {reason}", copy.path.display()))
+        .collect();
+    report.warnings.extend(left);
+    let needs_a_person = report.exit() == Exit::NotPutBack;
+    report.warnings.extend(turn::end(host, turn, needs_a_person));
     if !transaction::is_unfinished(host) {
         let unsealed = backup::seal(host, settings);
         report.warnings.extend(unsealed.iter().map(Failure::to_string));
@@ -150,32 +163,50 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, request: &Request, loo
     report
 }
 
+fn report_on(look: &Look, request: &Request) -> Report {
+    let mut warnings = look.cleared.warnings.clone();
+    let bad = look.inventory.bad_manifests.iter();
+    warnings.extend(bad.map(|bad| format!("manifests: {bad}")));
+    Report::new(request.clone(), look.cleared.plan().clone(), warnings)
+}
+
 /// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
 /// other. A failure before the end leaves the node as it was.
 fn renew(
     host: &Host,
     settings: &Settings,
-    lock: &Lock,
-    scan: Scan,
-    inventory: Inventory,
-    mut cleared: Cleared,
+    (lock, turn): (&Lock, &Turn),
+    look: Look,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let Look {
+        scan,
+        inventory,
+        mut cleared,
+    } = look;
     if cleared.plan().renewals().next().is_none() {
         return Ok(());
     }
+    report.step = Some(Step::Backup);
+    notify::status("Backing up");
     let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
     drop(scan);
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
+    if let Err(blocked) = coordinate::confirm(host, settings, &inventory, turn) {
+        let failure = blocked.failure();
+        report.blocked = Some(blocked);
+        return Err(failure);
+    }
     let inventory = again::look(host, settings, inventory, &backup, &mut cleared);
     report.plan = cleared.plan().clone();
     if cleared.plan().renewals().next().is_none() {
         return Ok(());
     }
+    report.step = Some(Step::Renew);
     let (transaction, change) = loop {
-        match carry_out(host, settings, lock, &inventory, &cleared, &backup, report) {
+        match carry_out(host, settings, (lock, turn), &inventory, &cleared, &backup, report) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
                 Some(name) if failure.exit == Exit::Failed && cleared.hold_back(one(name, &failure)) => {
@@ -190,7 +221,8 @@ fn renew(
     };
     // The readers are judged by a look of their own, and two looks at once are held by nobody.
     drop(inventory);
-    let (outcome, failure) = settle::settle(host, settings, transaction, &change);
+    report.step = Some(Step::Restart);
+    let (outcome, failure) = settle::settle(host, settings, turn, transaction, &change);
     report.add(outcome);
     match failure {
         None => Ok(()),
@@ -211,21 +243,23 @@ fn one(name: &str, failure: &Failure) -> BTreeMap<String, String> {
 fn carry_out<'a>(
     host: &'a Host,
     settings: &Settings,
-    lock: &'a Lock,
+    (lock, turn): (&'a Lock, &Turn),
     inventory: &Inventory,
     cleared: &Cleared,
     backup: &Backup,
     report: &mut Report,
 ) -> Result<(Transaction<'a>, Change), Failure> {
     host.go_on()?;
+    let due: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+    notify::status(&format!("Renewing {}", text::list(&due)));
     let issued = issue(inventory, cleared)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", text::list(&names));
     host.go_on()?;
 
     let change = Change::of(host, settings, inventory, cleared.plan());
-    let replacements = replacements(inventory, &issued)?;
-    let transaction = transaction::install(host, lock, backup, replacements, change.to_be_restarted(host))?;
+    let replacements = replacements(inventory, cleared, &issued)?;
+    let transaction = transaction::install(host, lock, turn, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
     Ok((transaction, change))
@@ -249,7 +283,7 @@ impl NotNow {
     /// As a failure for people.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(deferred) => {
+            Self::Deferred(deferred, _) => {
                 Failure::new(format!("not now: {}", deferred.reason)).hint("it is tried again at the next look")
             }
             Self::Failed(failure) => failure,

@@ -9,20 +9,22 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 use super::settle::{Change, settle};
+use super::turn;
 use crate::backup::set::Set;
 use crate::backup::{self, Purpose};
 use crate::catalog::Store;
 use crate::catalog::readers::{KUBELET, Means};
 use crate::config::Settings;
 use crate::config::settings::Scope;
+use crate::coordinate::Turn;
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Credential, Inventory};
-use crate::model::Failure;
+use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::Report;
 use crate::restore::{Part, Restoration, plan};
-use crate::scan;
+use crate::scan::{self, Scan};
 use crate::transaction;
 
 /// What a component holds in memory from its start on, below the kubernetes folder: a restored one is used after a restart only.
@@ -56,6 +58,41 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Pa
     if report.changes.is_empty() {
         return Ok(report);
     }
+    let turn = turn::take_for_restore(host, settings, &inventory);
+    report.warnings.extend(turn.warnings.iter().cloned());
+    let done = carry_out(
+        host,
+        settings,
+        (lock, &turn),
+        set,
+        (scan, inventory, restoration, steps),
+        &mut report,
+    );
+    let needs_a_person = done.as_ref().is_err_and(|failure| failure.exit == Exit::NotPutBack);
+    report.warnings.extend(turn::end(host, turn, needs_a_person));
+    if let Err(failure) = done {
+        for warning in &report.warnings {
+            warn!("{warning}");
+        }
+        return Err(failure);
+    }
+    report.done = true;
+    report
+        .warnings
+        .extend(backup::seal(host, settings).iter().map(Failure::to_string));
+    Ok(report)
+}
+
+type Seen = (Scan, Inventory, Restoration, Vec<ReaderStep>);
+
+fn carry_out(
+    host: &Host,
+    settings: &Settings,
+    (lock, turn): (&Lock, &Turn),
+    set: &Set,
+    (scan, inventory, restoration, steps): Seen,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let replaced = restoration.replaced();
     let purpose = Purpose::Restore {
         id: &set.id,
@@ -67,21 +104,12 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Pa
     report.warnings.extend(backup.warnings.iter().cloned());
     let change = Change::of_restore(host, &inventory, credentials(&inventory, &restoration), steps);
     let Restoration { files, tree, .. } = restoration;
-    let transaction = transaction::install_tree(host, lock, &backup, tree, files, change.to_be_restarted(host))?;
+    let transaction =
+        transaction::install_tree(host, (lock, turn), &backup, tree, files, change.to_be_restarted(host))?;
     info!("restored {} paths from {}", report.changes.len(), set.id);
-    let (outcome, failure) = settle(host, settings, transaction, &change);
+    let (outcome, failure) = settle(host, settings, turn, transaction, &change);
     report.add(outcome);
-    if let Some(failure) = failure {
-        for warning in &report.warnings {
-            warn!("{warning}");
-        }
-        return Err(failure);
-    }
-    report.done = true;
-    report
-        .warnings
-        .extend(backup::seal(host, settings).iter().map(Failure::to_string));
-    Ok(report)
+    failure.map_or(Ok(()), Err)
 }
 
 /// The credentials that are restored.

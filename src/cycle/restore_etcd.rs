@@ -61,13 +61,7 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
                 .hint("systemctl start kubelet"),
         );
     }
-    let work = Work {
-        host,
-        settings,
-        inventory: &inventory,
-        plan: &plan,
-        steps: steps(&inventory),
-    };
+    let work = Work::new(host, settings, &inventory, &plan);
     let before = restart::before(host, &inventory, &work.steps);
     let swap = Swap::begin(host, &plan.data, &stamp(host))?;
     let made = work.make_data(set, &swap);
@@ -99,7 +93,8 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
         warn!("{failure}");
         report.error = Some(failure.message);
     }
-    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, &before, Stakes::Urgent);
+    let before = (&before, Stakes::Urgent);
+    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, before, &|| Ok(()));
     report.error = report.error.or(failure.map(|failure| failure.message));
     report.restarted = outcome.restarted;
     report.warnings.extend(outcome.warnings);
@@ -140,7 +135,17 @@ struct Work<'a> {
     steps: Vec<ReaderStep>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn new(host: &'a Host, settings: &'a Settings, inventory: &'a Inventory, plan: &'a EtcdPlan) -> Self {
+        Self {
+            host,
+            settings,
+            inventory,
+            plan,
+            steps: steps(inventory),
+        }
+    }
+
     /// Makes the new folder beside the old one. Nothing is stopped for it.
     fn make_data(&self, set: &Set, swap: &Swap) -> Result<(), Failure> {
         let host = self.host;

@@ -7,7 +7,8 @@ use tracing::{info, warn};
 
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
-use crate::host::Host;
+use crate::coordinate::Turn;
+use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::Plan;
@@ -109,12 +110,22 @@ fn look_again(host: &Host, settings: &Settings, change: &Change) -> Inventory {
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
 /// back to what was not good either.
-pub(super) fn settle(host: &Host, settings: &Settings, transaction: Transaction<'_>, change: &Change) -> Settled {
+pub(super) fn settle(
+    host: &Host,
+    settings: &Settings,
+    turn: &Turn,
+    transaction: Transaction<'_>,
+    change: &Change,
+) -> Settled {
     let inventory = look_again(host, settings, change);
     let broken = change.names.iter().find_map(|name| broken(&inventory, name));
     let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
-        None => restart::bring(host, settings, &inventory, &change.steps, &change.before, change.stakes),
+        None => {
+            let may_begin = || turn.step(host);
+            let before = (&change.before, change.stakes);
+            restart::bring(host, settings, &inventory, &change.steps, before, &may_begin)
+        }
     };
     outcome.proven.extend(unknown_readers(&inventory, change));
     let failure = failure.or_else(|| people(host, &inventory, change, &mut outcome).err());
@@ -183,6 +194,7 @@ fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Out
         }));
         return Ok(());
     }
+    notify::status("Proving that what was renewed lets people in");
     let proven = prove(host, None, &questions, REFUSED);
     outcome
         .proven
@@ -198,6 +210,7 @@ fn go_back(
     mut outcome: Outcome,
     failure: Failure,
 ) -> Settled {
+    notify::status("Putting everything back");
     let attempted = std::mem::take(&mut outcome.attempted);
     let failure = transaction.undo(failure);
     let mut back = Outcome {
@@ -224,8 +237,9 @@ fn go_back(
         settings,
         &look_again(host, settings, change),
         &steps,
-        &change.before,
-        Stakes::Urgent,
+        (&change.before, Stakes::Urgent),
+        // Going back waits for nobody.
+        &|| Ok(()),
     );
     back.add(again);
     let failure = match second {
@@ -251,7 +265,13 @@ fn close(transaction: Transaction<'_>, outcome: &mut Outcome) {
 
 /// Restarts that an earlier cycle left, and those of processes that have held a certificate of their own in memory for too long. One that
 /// fails stays recorded, and is no reason to put anything back.
-pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pending>, report: &mut Report) {
+pub(super) fn restart_pending(
+    host: &Host,
+    settings: &Settings,
+    turn: &Turn,
+    earlier: Vec<Pending>,
+    report: &mut Report,
+) {
     let is_done = |reader: &str| {
         let restarted = report.restarted.iter().map(|done| &done.reader);
         restarted
@@ -286,7 +306,9 @@ pub(super) fn restart_pending(host: &Host, settings: &Settings, earlier: Vec<Pen
             report.pending.push(recorded.clone());
             continue;
         }
-        let (mut outcome, failure) = restart::bring(host, settings, inventory, only, &before, Stakes::Calm);
+        let (mut outcome, failure) = restart::bring(host, settings, inventory, only, (&before, Stakes::Calm), &|| {
+            turn.step(host)
+        });
         if let Some(failure) = failure {
             report.warnings.push(failure.to_string());
             outcome.pending = vec![Pending::new(host, &step, before.processes(&step.reader))];

@@ -19,6 +19,9 @@ pub struct Kubeconfig {
     pub credential: Credential,
     /// The CAs by which the server is known (`certificate-authority-data` of the current context's cluster), as PEM.
     pub authorities: Option<String>,
+    /// By which name the server has to show its certificate: `tls-server-name`, or the host of `server`; none where it is not looked at
+    /// (`insecure-skip-tls-verify`, or no TLS).
+    pub server: Option<String>,
 }
 
 /// Where a kubeconfig's credential is. Data wins over files, as in client-go (`clientcmd`).
@@ -68,8 +71,46 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
         user: user.to_owned(),
         credential: credential(entry, user)?,
         // What is wrong with it is no reason not to renew the user's credential.
+        server: cluster.and_then(server),
         authorities: cluster.and_then(|cluster| decode(text_of(cluster, AUTHORITIES)?, AUTHORITIES).ok()),
     })
+}
+
+fn server(cluster: &Value) -> Option<String> {
+    let url = text_of(cluster, "server")?;
+    let is_skipped = cluster.get("insecure-skip-tls-verify").and_then(Value::as_bool) == Some(true);
+    let name = text_of(cluster, "tls-server-name").or_else(|| host_of(url));
+    name.filter(|_| !is_skipped && url.starts_with("https://"))
+        .map(str::to_owned)
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+pub fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None => authority.split(':').next()?,
+    };
+    Some(host).filter(|host| !host.is_empty())
+}
+
+/// Every user of a kubeconfig that has a client certificate, with its name; of two with one name the first, which counts.
+pub fn users(text: &str) -> Result<Vec<(String, Credential)>, String> {
+    let config = yaml::parse(text)?;
+    let mut found: Vec<(String, Credential)> = Vec::new();
+    for entry in config.get("users").and_then(Value::as_sequence).into_iter().flatten() {
+        let (Some(name), Some(user)) = (text_of(entry, "name"), entry.get("user")) else {
+            continue;
+        };
+        if found.iter().any(|(known, _)| known == name) {
+            continue;
+        }
+        if let Ok(credential) = credential(user, name) {
+            found.push((name.to_owned(), credential));
+        }
+    }
+    Ok(found)
 }
 
 fn credential(entry: &Value, user: &str) -> Result<Credential, String> {
@@ -115,10 +156,19 @@ fn decode(data: &str, key: &str) -> Result<String, String> {
 /// Only the two base64 values change. The result is parsed again and must differ from the original in these two values alone;
 /// a value that an anchor shares with another place, or that is folded over several lines, is refused.
 pub fn replace_credential(text: &str, certificate: &str, key: &str) -> Result<Zeroizing<String>, String> {
-    let user = parse(text)?.user;
+    replace_credential_of(text, &parse(text)?.user, certificate, key)
+}
+
+/// The same for the user with this name.
+pub fn replace_credential_of(
+    text: &str,
+    user: &str,
+    certificate: &str,
+    key: &str,
+) -> Result<Zeroizing<String>, String> {
     let mut out = Zeroizing::new(text.to_owned());
     for (name, pem) in [(CERTIFICATE, certificate), (KEY, key)] {
-        out = replace_value(&out, &user, name, &BASE64.encode(pem))?;
+        out = replace_value(&out, user, name, &BASE64.encode(pem))?;
     }
     Ok(out)
 }
@@ -199,6 +249,15 @@ mod tests {
                 .unwrap_err()
                 .contains("cannot be edited alone")
         );
+    }
+
+    #[test]
+    fn hosts_of_urls_are_without_port_path_and_brackets() {
+        let of = |url| host_of(url);
+        assert_eq!(of("https://10.0.0.11:6443"), Some("10.0.0.11"));
+        assert_eq!(of("https://[fd00::1]:6443/x"), Some("fd00::1"));
+        assert_eq!(of("https://api.example/"), Some("api.example"));
+        assert_eq!((of("api.example"), of("https://:6443")), (None, None));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! X.509 certificates: DER to [`Certificate`], and whether one signed the other (RFC 5280).
 
+use std::net::IpAddr;
+
 use aws_lc_rs::signature::{ECDSA_P521_SHA512_ASN1, UnparsedPublicKey};
 use time::OffsetDateTime;
 use x509_parser::certificate::X509Certificate;
@@ -29,6 +31,15 @@ pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
         (true, Some(label)) => Err(printable(&format!("holds no certificate but `{label}`"))),
         (true, None) => Err("holds no PEM block".into()),
     }
+}
+
+/// The first common name (RFC 5280, A.1) of a name's DER, as it may be shown; empty where there is none.
+pub fn common_name(name: &[u8]) -> String {
+    let Ok((_, name)) = x509_parser::x509::X509Name::from_der(name) else {
+        return String::new();
+    };
+    let mut found = name.iter_common_name().filter_map(|cn| cn.as_str().ok());
+    found.next().map(printable).unwrap_or_default()
 }
 
 /// One certificate from its DER.
@@ -139,8 +150,55 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     leaf.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
+/// Whether a server that shows `certificate` may be called by `name`, an address or a host name: as TLS clients compare, by the
+/// SubjectAltName alone (RFC 6125, 6.4; Go has left the common name aside since 1.15). A `*` stands for one label.
+pub fn is_for(certificate: &Certificate, name: &str) -> bool {
+    use x509_parser::extensions::GeneralName;
+    let Ok((_, x509)) = X509Certificate::from_der(&certificate.der) else {
+        return false;
+    };
+    let Ok(Some(names)) = x509.subject_alternative_name() else {
+        return false;
+    };
+    let address: Option<IpAddr> = name.parse().ok();
+    let mut names = names.value.general_names.iter();
+    names.any(|known| match (known, address) {
+        (GeneralName::IPAddress(bytes), Some(IpAddr::V4(address))) => *bytes == address.octets(),
+        (GeneralName::IPAddress(bytes), Some(IpAddr::V6(address))) => *bytes == address.octets(),
+        (GeneralName::DNSName(known), None) => is_host(known, name),
+        _ => false,
+    })
+}
+
+fn is_host(known: &str, name: &str) -> bool {
+    let (known, name) = (known.trim_end_matches('.'), name.trim_end_matches('.'));
+    match (known.strip_prefix("*."), name.split_once('.')) {
+        (Some(rest), Some((_, below))) => rest.eq_ignore_ascii_case(below),
+        (Some(_), None) => false,
+        (None, _) => known.eq_ignore_ascii_case(name),
+    }
+}
+
 /// The content of the bit string of a DER `SubjectPublicKeyInfo` (the `PUBLIC KEY` of a PEM file).
 pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
     let (_, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
     Some(spki.subject_public_key.data.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_compared_without_case_and_a_star_is_one_label() {
+        for (known, name, is) in [
+            ("api.example.", "API.example", true),
+            ("*.example", "api.example", true),
+            ("*.example", "a.api.example", false),
+            ("*.example", "example", false),
+            ("api", "api.example", false),
+        ] {
+            assert_eq!(is_host(known, name), is, "{known} {name}");
+        }
+    }
 }

@@ -34,6 +34,11 @@ impl Host {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
     }
 
+    /// The same, exact.
+    pub fn since_boot(&self) -> Duration {
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+    }
+
     /// A value that is different after every boot of this machine.
     pub fn boot_id(&self) -> String {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");

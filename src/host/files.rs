@@ -97,7 +97,11 @@ impl Host {
 
     /// Reads a regular file of at most so many bytes; a larger one is not read at all.
     pub fn read_at_most(&self, path: &Path, most: u64) -> Read {
-        let resolved = self.resolve(path)?;
+        self.read_resolved(self.resolve(path)?, most)
+    }
+
+    /// The same, of a path that was resolved before.
+    pub fn read_resolved(&self, resolved: Resolved, most: u64) -> Read {
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())

@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls;
 
 use super::Host;
@@ -50,32 +51,68 @@ impl Host {
         path: &str,
         limit: Duration,
     ) -> Result<Answer, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|e| e.to_string())?;
-        runtime.block_on(async {
-            let asked = tokio::time::timeout(limit, exchange(address, tls, path)).await;
-            asked.unwrap_or_else(|_| Err(format!("{address} does not answer within {} s", limit.as_secs())))
+        within(limit, address, exchange(address, tls, path))
+    }
+
+    /// The leaf that a server shows in the handshake, DER; nothing else is asked of it.
+    pub fn served(&self, address: SocketAddr, limit: Duration) -> Result<Vec<u8>, String> {
+        let tls = Tls {
+            identity: None,
+            authorities: &[],
+        };
+        self.stop.beat();
+        within(limit, address, async {
+            let stream = connect(address).await?;
+            let (served, shaken) = handshake(address, stream, tls).await?;
+            served.ok_or_else(|| format!("{address}: {}", shaken.err().unwrap_or_default()))
         })
     }
 }
 
+fn within<T>(
+    limit: Duration,
+    address: SocketAddr,
+    asked: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
+    runtime.block_on(async {
+        let asked = tokio::time::timeout(limit, asked).await;
+        asked.unwrap_or_else(|_| Err(format!("{address} does not answer within {} s", limit.as_secs())))
+    })
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
+    let connected = TcpStream::connect(address).await;
+    connected.map_err(|e| format!("{address}: {}", super::reason(&e)))
+}
+
+/// The leaf that was shown, whatever became of the handshake; and the stream, or why there is none.
+async fn handshake(
+    address: SocketAddr,
+    stream: TcpStream,
+    tls: Tls<'_>,
+) -> Result<(Option<Vec<u8>>, Result<TlsStream<TcpStream>, String>), String> {
+    let witness = Arc::new(Witness::new(tls.authorities)?);
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config(&witness, tls.identity)?));
+    let shaken = connector.connect(ServerName::from(address.ip()), stream).await;
+    let served = witness.seen.lock().ok().and_then(|mut seen| seen.take());
+    Ok((served, shaken.map_err(|e| e.to_string())))
+}
+
 async fn exchange(address: SocketAddr, tls: Option<Tls<'_>>, path: &str) -> Result<Answer, String> {
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|e| format!("{address}: {}", super::reason(&e)))?;
+    let stream = connect(address).await?;
     let Some(tls) = tls else {
         let status = get(stream, address, path).await;
         return Ok(Answer { served: None, status });
     };
-    let witness = Arc::new(Witness::new(tls.authorities)?);
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config(&witness, tls.identity)?));
-    let status = match connector.connect(ServerName::from(address.ip()), stream).await {
+    let (served, shaken) = handshake(address, stream, tls).await?;
+    let status = match shaken {
         Ok(stream) => get(stream, address, path).await,
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err(e),
     };
-    let served = witness.seen.lock().ok().and_then(|mut seen| seen.take());
     match (&served, status) {
         (None, Err(reason)) => Err(format!("{address}: {reason}")),
         (_, status) => Ok(Answer { served, status }),

@@ -1,7 +1,8 @@
-//! The only door outside: files, locks, processes, clock, systemd, schedule and log.
+//! The only door outside: files, locks, processes, clock, systemd and log.
 //!
 //! Every path that the rest of the program names is absolute and seen from the root that was given with `--root`.
 
+pub mod call;
 pub mod clock;
 pub mod copy;
 pub mod etcd;
@@ -14,7 +15,6 @@ pub mod notify;
 pub mod processes;
 pub mod progress;
 pub mod publish;
-pub mod schedule;
 pub mod stop;
 pub mod stream;
 pub mod write;

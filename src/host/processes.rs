@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Host;
-use super::files::distrust;
 use super::stop::Stop;
 use crate::model::{Failure, Process, Timestamp};
 
@@ -118,7 +117,7 @@ impl Host {
 
     /// What a program of this machine prints, if it ends well within `limit`: no shell, no environment, no input.
     pub fn output(&self, program: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
-        let mut child = spawn(program, arguments, Stdio::piped()).ok()?;
+        let mut child = command(program, arguments).stdout(Stdio::piped()).spawn().ok()?;
         wait(&mut child, limit, &self.stop).ok()?;
         let mut text = String::new();
         child.stdout.take()?.take(4096).read_to_string(&mut text).ok()?;
@@ -128,38 +127,31 @@ impl Host {
     /// Runs a program of this machine until it ends well, within `limit`: no shell, no environment but a plain PATH, no input.
     /// What it prints goes where our own log goes.
     pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
-        wait(&mut spawn(program, arguments, Stdio::null())?, limit, &self.stop)
-    }
-
-    /// Why others than root could change what this program does.
-    pub fn distrust_program(&self, program: &Path) -> Option<String> {
-        let found = self.resolve(program).ok()?;
-        let file = self.identity(&found.real)?;
-        found
-            .unsafe_way
-            .or_else(|| distrust(program, file.uid, file.gid, file.mode))
+        let mut child = command(program, arguments).spawn().map_err(|e| super::reason(&e))?;
+        wait(&mut child, limit, &self.stop)
     }
 }
 
 /// Where programs that a command calls by their name alone are looked for.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-fn spawn(program: &Path, arguments: &[&str], stdout: Stdio) -> Result<Child, String> {
-    Command::new(program)
+/// A program in a group of its own, without environment, input and output.
+pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|e| super::reason(&e))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
 }
 
 /// Waits for a child of ours; one that takes longer is killed with all that it started.
-fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<(), String> {
+pub(super) fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     loop {
         stop.beat();

@@ -1,13 +1,13 @@
-//! The public copy of the status: the one thing that every user of the node may read.
+//! What every user of the node may read: the public copy of the status, and the metrics.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{Host, failed, reason};
-use crate::model::{Attributes, Failure};
+use crate::model::{Attributes, Failure, Unread};
 
 /// What systemd makes as RuntimeDirectory.
 const RUN: &str = "/run/kubecertd";
@@ -24,6 +24,33 @@ impl Host {
         self.replace(&self.published(name), bytes, &Attributes::plain(0o644))
     }
 
+    /// Writes a file that everybody may read, mode 0644, into a folder that is there already. Not where others than root could lead it
+    /// elsewhere: into the manifests folder, say.
+    pub fn publish_into(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = folder.join(name);
+        let fail = |reason: String| Failure::new(format!("cannot write {}: {reason}", path.display()));
+        if !self.is_folder(folder) {
+            return Err(fail("there is no such folder".into()).hint(format!("mkdir {}", folder.display())));
+        }
+        let found = self.resolve(folder).map_err(|unread| match unread {
+            Unread::Missing => fail("it has gone".into()),
+            Unread::Because(reason) => fail(reason),
+        })?;
+        if let Some(reason) = found.unsafe_way.or_else(|| self.distrust(&found.real)) {
+            return Err(fail(reason).hint("give the folder, and those above it, to root, writable by nobody else"));
+        }
+        self.replace(&found.real.join(name), bytes, &Attributes::plain(0o644))
+    }
+
+    /// What this user makes and everybody may read.
+    pub fn for_everybody(&self) -> Attributes {
+        Attributes {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+            ..Attributes::plain(0o644)
+        }
+    }
+
     /// Where [`Self::publish`] writes.
     pub fn published(&self, name: &str) -> PathBuf {
         Path::new(RUN).join(name)
@@ -37,6 +64,13 @@ impl Host {
         let existing = real.ancestors().find(|folder| self.exists(folder))?;
         let refused = access(&self.at(existing), AccessFlags::W_OK).err()?;
         Some(reason(&io::Error::from(refused)))
+    }
+
+    /// As [`Self::cannot_write`], as another process of this machine sees its file systems: a service's sandbox is its own.
+    pub fn cannot_write_as(&self, pid: u32, folder: &Path) -> Option<String> {
+        let root = self.outside(Path::new("/"));
+        let seen = Path::new("/proc").join(pid.to_string()).join("root");
+        Self::new(seen.join(root.strip_prefix("/").unwrap_or(&root)), self.stop.clone()).cannot_write(folder)
     }
 
     /// When a process of this machine started, in clock ticks since boot; none for one that has ended. Also for another root: it is where this

@@ -1,6 +1,7 @@
 //! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
 
 mod authority;
+pub mod copies;
 mod credential;
 pub mod readers;
 
@@ -15,7 +16,8 @@ use crate::format::manifest::{self, Manifest};
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::{Scan, Shared};
-use readers::Reader;
+use copies::Copy;
+use readers::{BadManifest, Reader};
 
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
@@ -28,12 +30,14 @@ pub struct Inventory {
     pub authorities: Vec<Authority>,
     /// The static pods whose manifests parse.
     pub pods: Vec<Pod>,
-    /// What is wrong in the manifests folder, one sentence each.
-    pub bad_manifests: Vec<String>,
+    /// What is wrong in the manifests folder.
+    pub bad_manifests: Vec<BadManifest>,
     /// Every reader that is known here, in the order of restarts.
     pub readers: Vec<Reader>,
     /// Whether sa.key and sa.pub belong together.
     pub service_account: Result<(), String>,
+    /// The copies of kubeconfigs that the configuration names.
+    pub copies: Vec<Copy>,
     /// No etcd member runs on this node.
     pub etcd_is_external: bool,
     /// Names of the files that are never written: CAs, their keys, and the service account keys.
@@ -200,12 +204,12 @@ pub fn take(scan: &Scan) -> Inventory {
         let path = scan.manifests_folder.join(name);
         match pod(read) {
             Ok(pod) => pods.push(pod),
-            Err(reason) => bad_manifests.push(format!("{} {}", path.display(), printable(&reason))),
+            Err(reason) => bad_manifests.push(BadManifest::Unusable(path, printable(&reason))),
         }
     }
     bad_manifests.extend(readers::suspicious(scan, &pods));
     let etcd_is_external = etcd_is_external(scan, &pods);
-    let credentials = scan
+    let credentials: Vec<_> = scan
         .specs
         .iter()
         .map(|spec| Credential {
@@ -222,6 +226,7 @@ pub fn take(scan: &Scan) -> Inventory {
         .collect();
     Inventory {
         at: scan.at,
+        copies: copies::all(scan, &credentials),
         credentials,
         authorities,
         readers: readers::all(scan, &pods),

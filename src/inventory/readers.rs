@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use super::Pod;
 use crate::catalog::readers::{KUBELET, Means, order};
 use crate::format::manifest::Manifest;
-use crate::format::text;
+use crate::format::text::{self, printable};
 use crate::scan::Scan;
 
 /// The kubelet's unit, unless the configuration names another.
@@ -77,34 +78,63 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     all
 }
 
+/// What is wrong in the manifests folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadManifest {
+    /// This file is no manifest that can be used, and why.
+    Unusable(PathBuf, String),
+    /// A pod of this name is in all of these files.
+    Twice(String, Vec<PathBuf>),
+    /// No manifest by its name.
+    Stray(PathBuf),
+}
+
+impl std::fmt::Display for BadManifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unusable(path, reason) => write!(f, "{} {reason}", path.display()),
+            Self::Twice(pod, files) => {
+                let files: Vec<_> = files.iter().map(|file| file.to_string_lossy()).collect();
+                let files: Vec<_> = files.iter().map(|file| file.as_ref()).collect();
+                write!(
+                    f,
+                    "{} all make a pod {pod}; the kubelet runs one of them, and none is restarted",
+                    text::list(&files)
+                )
+            }
+            Self::Stray(path) => write!(
+                f,
+                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the folder",
+                path.display()
+            ),
+        }
+    }
+}
+
 /// Files in the manifests folder that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
 /// with no dot, whatever its ending (measured on kubelets 1.20 and 1.36), so a copy of a manifest is a second pod of the same name.
-pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<String> {
+pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<BadManifest> {
     let twice = by_name(pods).into_iter().filter(|(_, files)| files.len() > 1);
     let twice = twice.map(|(name, files)| {
-        format!(
-            "{} all make a pod {name}; the kubelet runs one of them, and none is restarted",
-            text::list(&files)
-        )
+        let files = files.into_iter().map(Path::to_owned).collect();
+        BadManifest::Twice(printable(name), files)
     });
     let stray = scan.manifests.iter().filter_map(|(name, _)| {
         let is_meant = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
+        // The folder itself, where it cannot be listed, has no name.
         let path = scan.manifests_folder.join(name);
-        (!is_meant).then(|| {
-            format!(
-                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the folder",
-                path.display()
-            )
-        })
+        (!is_meant && !name.is_empty()).then_some(BadManifest::Stray(path))
     });
     twice.chain(stray).collect()
 }
 
-fn by_name(pods: &[Pod]) -> BTreeMap<&str, Vec<&str>> {
-    let mut by_name: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn by_name(pods: &[Pod]) -> BTreeMap<&str, Vec<&Path>> {
+    let mut by_name: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
     for pod in pods {
-        let file = pod.file.real.to_str().unwrap_or_default();
-        by_name.entry(pod.manifest.pod.as_str()).or_default().push(file);
+        by_name
+            .entry(pod.manifest.pod.as_str())
+            .or_default()
+            .push(&pod.file.real);
     }
     by_name
 }

@@ -1,5 +1,8 @@
 //! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
 
+pub mod copies;
+mod decision;
+pub mod folders;
 pub mod readers;
 mod refusal;
 
@@ -14,7 +17,10 @@ use crate::format::text;
 use crate::inventory::{Credential, Inventory, Present, Signer, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
 use crate::scan::Running;
+use copies::CopyItem;
+pub use decision::{Decision, Obstacle};
 use readers::ReaderStep;
+pub use refusal::refusal;
 
 /// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
@@ -59,6 +65,8 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// The readers of what is renewed, in the order in which they are restarted or proven.
     pub readers: Vec<ReaderStep>,
+    /// The copies of kubeconfigs, in the order of the configuration.
+    pub copies: Vec<CopyItem>,
 }
 
 /// What is to be done with one credential.
@@ -80,53 +88,6 @@ impl Item {
     /// It is to be renewed.
     pub fn is_renewed(&self) -> bool {
         matches!(self.decision, Decision::Renew { .. })
-    }
-}
-
-/// What is to be done, with the reason for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decision {
-    /// Renew it now.
-    Renew {
-        /// Why.
-        because: String,
-        /// What the new one will be good for.
-        validity: Validity,
-    },
-    /// Leave it alone.
-    Leave(String),
-    /// Its files are those of this credential, which is renewed: it comes with it.
-    With(String),
-    /// It should be renewed and cannot be.
-    Blocked {
-        /// Why.
-        because: String,
-        /// Something is wrong with the node (as opposed to: it is managed elsewhere, or there is nothing to gain).
-        fault: bool,
-    },
-    /// Its file is not there; nothing is made that was not there.
-    Missing,
-    /// Its file is there and cannot be read.
-    Unreadable(String),
-}
-
-impl Decision {
-    /// One word for it, and the reason for people.
-    pub fn words(&self) -> (&'static str, String) {
-        match self {
-            Self::Renew { because, validity } => (
-                "renew",
-                format!("{because}; the new one ends {}", text::date(validity.not_after)),
-            ),
-            Self::With(other) => ("renew", format!("its files are those of {other}")),
-            Self::Leave(reason) => ("leave", reason.clone()),
-            Self::Blocked { because, .. } => ("blocked", because.clone()),
-            Self::Missing => (
-                "missing",
-                "its file is not there, and nothing is made that was not there".into(),
-            ),
-            Self::Unreadable(reason) => ("unreadable", reason.clone()),
-        }
     }
 }
 
@@ -172,12 +133,7 @@ impl Plan {
 
     /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
     pub fn faults(&self) -> impl Iterator<Item = &Item> {
-        self.items.iter().filter(|item| {
-            matches!(
-                item.decision,
-                Decision::Unreadable(_) | Decision::Blocked { fault: true, .. }
-            )
-        })
+        self.items.iter().filter(|item| item.decision.is_fault())
     }
 }
 
@@ -201,6 +157,7 @@ pub fn make(
         at: inventory.at,
         items,
         readers: Vec::new(),
+        copies: copies::items(inventory),
     };
     plan.readers = readers::steps(inventory, settings, running, &plan);
     Ok(plan)
@@ -279,13 +236,15 @@ fn decide(
     {
         return Decision::Leave("it was not asked for".into());
     }
-    let fault = |because: String| Decision::Blocked { because, fault: true };
     let ca = match authority_end(inventory, credential) {
         Ok(end) => end,
         Err(blocked) => return blocked,
     };
-    if let Some(reason) = refusal::refusal(inventory, present) {
-        return fault(reason);
+    if let Some(reason) = refusal(inventory, present) {
+        return Decision::Blocked {
+            because: reason,
+            obstacle: Obstacle::NotKept,
+        };
     }
     // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).
     let second = now.replace_nanosecond(0).unwrap_or(now);
@@ -299,30 +258,39 @@ fn decide(
     if gains || present.key.is_err() || expired || request.force || (named && ca >= wanted) {
         return Decision::Renew { because, validity };
     }
-    let because = if ca < wanted {
-        "the CA ends first"
+    let (because, obstacle) = if ca < wanted {
+        ("the CA ends first", Obstacle::AuthorityEndsFirst)
     } else {
-        "a renewal would gain less than a day"
+        ("a renewal would gain less than a day", Obstacle::NothingToGain)
     };
     Decision::Blocked {
         because: because.to_owned(),
-        fault: false,
+        obstacle,
     }
 }
 
 /// When the CA that signs it ends; or why it cannot sign.
 fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Timestamp, Decision> {
     let name = &credential.spec.ca;
-    let blocked = |because: String, fault| Err(Decision::Blocked { because, fault });
+    let blocked = |because: String, obstacle| Err(Decision::Blocked { because, obstacle });
     let Some(authority) = inventory.authority(name) else {
         // Where etcd is external, its CA is not on this node.
-        return blocked(format!("its CA {name} is managed elsewhere"), false);
+        return blocked(
+            format!("its CA {name} is managed elsewhere"),
+            Obstacle::AuthorityElsewhere,
+        );
     };
     match (&authority.signer, &authority.certificate) {
         (Signer::Ready(_), Ok(certificate)) => Ok(certificate.validity.not_after),
-        (Signer::External, _) => blocked(format!("the key of its CA {name} is kept elsewhere"), false),
-        (Signer::Unusable(reason), _) => blocked(format!("its CA {name} cannot sign: {reason}"), true),
-        (Signer::Ready(_), Err(_)) => blocked(format!("its CA {name} cannot be read"), true),
+        (Signer::External, _) => blocked(
+            format!("the key of its CA {name} is kept elsewhere"),
+            Obstacle::AuthorityElsewhere,
+        ),
+        (Signer::Unusable(reason), _) => blocked(
+            format!("its CA {name} cannot sign: {reason}"),
+            Obstacle::AuthorityUnusable,
+        ),
+        (Signer::Ready(_), Err(_)) => blocked(format!("its CA {name} cannot be read"), Obstacle::AuthorityUnusable),
     }
 }
 
@@ -349,7 +317,10 @@ fn settle_shared_files(inventory: &Inventory, items: &mut [Item]) {
                     shared.display(),
                     items[other].name
                 );
-                items[at].decision = Decision::Blocked { because, fault: true };
+                items[at].decision = Decision::Blocked {
+                    because,
+                    obstacle: Obstacle::SharedFile,
+                };
                 break;
             }
         }

@@ -5,7 +5,7 @@ use crate::inventory::{Holding, Inventory, Present};
 use crate::model::KeyAlgorithm;
 
 /// What of the old certificate or its files could not be kept.
-pub(super) fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
+pub fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
     if let Some(path) = present
         .names()
         .into_iter()

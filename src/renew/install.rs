@@ -1,18 +1,21 @@
 //! Install: what each new pair makes of the files, as replacements for a transaction. Pure: it only edits text.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
+use super::copies;
 use super::issue::Issued;
 use crate::format::{kubeconfig, pem};
+use crate::guard::Cleared;
 use crate::inventory::{Holding, Inventory, Present, State};
 use crate::model::{Attributes, Bytes, Failure, File};
 
 /// One file that gets new content.
 #[derive(Debug)]
 pub struct Replacement {
-    /// Whose it is.
+    /// Whose it is; a copy of a kubeconfig is its own.
     pub credential: String,
     /// All names of the file, the first one being where its content is written.
     pub names: Vec<PathBuf>,
@@ -22,10 +25,20 @@ pub struct Replacement {
     pub new: Bytes,
     /// Owner, mode and attributes of the new file; none: those of the old one.
     pub like: Option<Attributes>,
+    /// Nothing depends on it: what fails with it keeps it alone from being replaced, whatever the reason.
+    pub alone: bool,
 }
 
-/// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate.
-pub fn replacements(inventory: &Inventory, issued: &[Issued]) -> Result<Vec<Replacement>, Failure> {
+impl Replacement {
+    /// A failure that came while this one was put in place, with what it concerns.
+    pub fn concerning(&self, failure: Failure) -> Failure {
+        let failure = if self.alone { failure.of_one_file() } else { failure };
+        failure.about(&self.credential)
+    }
+}
+
+/// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate, the copies of kubeconfigs last.
+pub fn replacements(inventory: &Inventory, cleared: &Cleared, issued: &[Issued]) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
     for new in issued {
         let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
@@ -40,26 +53,20 @@ pub fn replacements(inventory: &Inventory, issued: &[Issued]) -> Result<Vec<Repl
         };
         all.extend(of_pair(present, new).map_err(fail)?);
     }
+    all.extend(copies::replacements(inventory, cleared, issued)?);
     Ok(all)
 }
 
 fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
     match &present.holding {
         Holding::Embedded {
-            file,
-            certificate: (text, leaf),
-            key,
-            ..
+            file, certificate, key, ..
         } => {
             let fail = |reason| (file.real.clone(), reason);
-            let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
-            let key = match key {
-                Some((text, place)) => pem::replace(text, vec![(place.clone(), new.key_pem.clone())]),
-                None => Zeroizing::new(format!("{}\n", *new.key_pem)),
-            };
+            let (certificate, key) = edited(certificate, key.as_ref(), new);
             let old = file.bytes.text().map_err(fail)?;
             let edited = kubeconfig::replace_credential(old, &certificate, &key).map_err(fail)?;
-            Ok(vec![replacement(new, file, edited)])
+            Ok(vec![replacement(&new.name, file, edited)])
         }
         Holding::Files {
             certificate: (file, leaf),
@@ -71,7 +78,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
                 (leaf.clone(), new.certificate_pem.clone()),
                 (place.clone(), new.key_pem.clone()),
             ];
-            Ok(vec![replacement(new, file, pem::replace(old, edits))])
+            Ok(vec![replacement(&new.name, file, pem::replace(old, edits))])
         }
         Holding::Files {
             certificate: (file, leaf),
@@ -85,21 +92,35 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
                 Some((key_file, Some(place))) => {
                     let old = key_file.bytes.text().map_err(|e| (key_file.real.clone(), e))?;
                     replacement(
-                        new,
+                        &new.name,
                         key_file,
                         pem::replace(old, vec![(place.clone(), new.key_pem.clone())]),
                     )
                 }
-                Some((key_file, None)) => replacement(new, key_file, whole),
+                Some((key_file, None)) => replacement(&new.name, key_file, whole),
                 None => made(
                     new,
                     key_place.clone().map_err(|reason| (file.real.clone(), reason))?,
                     &whole,
                 ),
             };
-            Ok(vec![key, replacement(new, file, certificate)])
+            Ok(vec![key, replacement(&new.name, file, certificate)])
         }
     }
+}
+
+/// The texts of a certificate and a key inside a kubeconfig, with the new pair in the places of the old one.
+pub(super) fn edited(
+    (text, leaf): &(String, Range<usize>),
+    key: Option<&(Zeroizing<String>, Range<usize>)>,
+    new: &Issued,
+) -> (Zeroizing<String>, Zeroizing<String>) {
+    let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
+    let key = match key {
+        Some((text, place)) => pem::replace(text, vec![(place.clone(), new.key_pem.clone())]),
+        None => Zeroizing::new(format!("{}\n", *new.key_pem)),
+    };
+    (certificate, key)
 }
 
 /// A file that was not there.
@@ -110,15 +131,17 @@ fn made(new: &Issued, place: PathBuf, text: &str) -> Replacement {
         old: None,
         new: Bytes::new(text.as_bytes().to_vec()),
         like: None,
+        alone: false,
     }
 }
 
-fn replacement(new: &Issued, file: &File, text: Zeroizing<String>) -> Replacement {
+pub(super) fn replacement(credential: &str, file: &File, text: Zeroizing<String>) -> Replacement {
     Replacement {
-        credential: new.name.clone(),
+        credential: credential.to_owned(),
         names: file.names.clone(),
         old: Some(file.clone()),
         new: Bytes::new(text.as_bytes().to_vec()),
         like: None,
+        alone: false,
     }
 }

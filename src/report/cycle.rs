@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Format, json, plan, yaml};
+use crate::coordinate::Blocked;
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
@@ -29,10 +30,39 @@ pub struct Report {
     pub proofs: Vec<Proven>,
     /// Restarts still to be done.
     pub pending: Vec<Pending>,
+    /// The last step that was begun: the one that failed, where it failed.
+    pub step: Option<Step>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Why it is not this node's turn: nothing was done.
+    pub blocked: Option<Blocked>,
     /// Why it failed.
     pub failure: Option<Failure>,
+}
+
+/// The steps that change something, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// A set is taken.
+    Backup,
+    /// New pairs are issued and put in place.
+    Renew,
+    /// The readers are brought to them, and prove it.
+    Restart,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Backup, Self::Renew, Self::Restart];
+
+    /// One word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Backup => "backup",
+            Self::Renew => "renew",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// One renewed credential.
@@ -76,11 +106,35 @@ struct Document<'a> {
     proofs: &'a [Proven],
     pending_restarts: &'a [Pending],
     credentials: Vec<plan::Row>,
+    copies: Vec<plan::CopyRow>,
     warnings: &'a [String],
     error: Option<&'a str>,
 }
 
 impl Report {
+    /// What is carried out next.
+    pub fn new(request: Request, plan: Plan, warnings: Vec<String>) -> Self {
+        Self {
+            request,
+            plan,
+            backup: None,
+            renewed: Vec::new(),
+            restarted: Vec::new(),
+            proofs: Vec::new(),
+            pending: Vec::new(),
+            step: None,
+            warnings,
+            blocked: None,
+            failure: None,
+        }
+    }
+
+    /// It is not this node's turn.
+    pub fn block(&mut self, blocked: Blocked) {
+        self.failure = Some(blocked.failure());
+        self.blocked = Some(blocked);
+    }
+
     /// What became of the readers.
     pub fn add(&mut self, outcome: Outcome) {
         self.proofs.extend(outcome.proven);
@@ -94,7 +148,8 @@ impl Report {
         if let Some(failure) = &self.failure {
             return failure.exit;
         }
-        let faults = self.plan.faults().count() + self.refused().count();
+        let copies = self.plan.copies.iter().filter(|copy| copy.fault).count();
+        let faults = self.plan.faults().count() + self.refused().count() + copies;
         let is_blocked = |item: &Item| matches!(item.decision, Decision::Blocked { .. });
         let wanted = self.request.which != Which::Due || self.plan.faults().any(is_blocked);
         match (faults, self.renewed.is_empty()) {
@@ -121,6 +176,7 @@ impl Report {
     /// One word for the result.
     pub fn outcome(&self) -> &'static str {
         match self.exit() {
+            _ if self.blocked.is_some() => "blocked",
             Exit::Done if !self.renewed.is_empty() => "renewed",
             Exit::Done if !self.restarted.is_empty() => "restarted what an earlier cycle had left",
             Exit::Done => "nothing due",
@@ -164,6 +220,7 @@ impl Report {
             proofs: &self.proofs,
             pending_restarts: &self.pending,
             credentials: self.plan.items.iter().map(plan::Row::from).collect(),
+            copies: plan::copies(&self.plan),
             warnings: &self.warnings,
             error: self.failure.as_ref().map(|f| f.message.as_str()),
         };
@@ -191,6 +248,10 @@ impl Report {
             });
             out.push_str(&text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>()));
             out.push('\n');
+        }
+        let is_renewed = |name: &str| self.renewed.iter().any(|renewed| renewed.name == name);
+        for (copy, pair) in self.plan.copies_to_update().filter(|(_, pair)| is_renewed(pair)) {
+            out.push_str(&format!("updated {} with {pair}\n", copy.path.display()));
         }
         for item in self.plan.items.iter() {
             let row = plan::Row::from(item);

@@ -2,7 +2,11 @@
 
 pub mod backups;
 pub mod cycle;
+pub mod doctor;
 pub mod expiration;
+pub mod hook;
+pub mod html;
+pub mod metrics;
 pub mod notices;
 pub mod plan;
 pub mod restore;

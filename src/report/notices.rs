@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Settings;
+use crate::format::text;
 use crate::inventory::Inventory;
 use crate::model::Timestamp;
 use crate::plan::{Decision, Item, Plan};
@@ -10,8 +11,8 @@ use crate::plan::{Decision, Item, Plan};
 /// The same is said again after this: a little less than the day between two looks.
 const AGAIN: i64 = 23 * 3600;
 
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How bad it is, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// It has expired.
     Expired,
@@ -32,6 +33,19 @@ pub struct Notice {
     pub ends: Option<Timestamp>,
     /// What the plan says of it.
     pub reason: String,
+}
+
+impl std::fmt::Display for Notice {
+    /// One line, beginning with the name of what it is about.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, reason, .. } = self;
+        let ends = self.ends.map(text::date).unwrap_or_default();
+        match self.kind {
+            Kind::Expired => write!(f, "{name} has expired on {ends}: {reason}"),
+            Kind::Expiring => write!(f, "{name} ends on {ends}: {reason}"),
+            Kind::Fault => write!(f, "{name} needs attention: {reason}"),
+        }
+    }
 }
 
 /// Everything that is to be said of a look.
@@ -66,11 +80,13 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
     if ends_before(plan.at) {
         return Some(Kind::Expired);
     }
+    if item.decision.is_fault() {
+        return Some(Kind::Fault);
+    }
     match item.decision {
-        Decision::Unreadable(_) | Decision::Blocked { fault: true, .. } => Some(Kind::Fault),
         Decision::Renew { .. } | Decision::With(_) | Decision::Missing => None,
         // What the kubelet renews itself is never due here; that it did not is seen by its end.
-        Decision::Leave(_) | Decision::Blocked { fault: false, .. } => {
+        Decision::Leave(_) | Decision::Blocked { .. } | Decision::Unreadable(_) => {
             let soon = item.due.is_some_and(|due| due < plan.at) || ends_before(plan.at + settings.urgent_before);
             soon.then_some(Kind::Expiring)
         }
@@ -83,16 +99,21 @@ pub fn unsaid(notices: Vec<Notice>, told: &mut BTreeMap<String, (String, i64)>, 
     told.retain(|name, _| notices.iter().any(|notice| notice.name == *name));
     let is_new = |notice: &Notice| {
         let words = format!("{:?}: {}", notice.kind, notice.reason);
-        // A clock that went back makes it be said again.
-        let said = told
-            .get(&notice.name)
-            .is_some_and(|(before, at)| *before == words && (0..AGAIN).contains(&(now - at)));
-        if !said {
-            told.insert(notice.name.clone(), (words, now));
-        }
-        !said
+        is_news(told, &notice.name, &words, now)
     };
     notices.into_iter().filter(is_new).collect()
+}
+
+/// Whether these words on something were not said within the last day; they are remembered as said now (seconds since 1970).
+pub fn is_news(told: &mut BTreeMap<String, (String, i64)>, what: &str, words: &str, now: i64) -> bool {
+    // A clock that went back makes it be said again.
+    let said = told
+        .get(what)
+        .is_some_and(|(before, at)| before == words && (0..AGAIN).contains(&(now - at)));
+    if !said {
+        told.insert(what.to_owned(), (words.to_owned(), now));
+    }
+    !said
 }
 
 #[cfg(test)]

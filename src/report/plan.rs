@@ -16,6 +16,7 @@ use crate::plan::{Item, Plan};
 pub(super) struct Document {
     credentials: Vec<Row>,
     restarts: Vec<RestartRow>,
+    copies: Vec<CopyRow>,
     warnings: Vec<String>,
 }
 
@@ -28,6 +29,29 @@ pub(super) struct Row {
     reason: String,
     expires: Option<String>,
     due: Option<String>,
+}
+
+/// One copy of a kubeconfig.
+#[derive(Debug, Serialize)]
+pub(super) struct CopyRow {
+    path: PathBuf,
+    of: String,
+    decision: &'static str,
+    reason: String,
+}
+
+/// The rows of all copies.
+pub(super) fn copies(plan: &Plan) -> Vec<CopyRow> {
+    let rows = plan.copies.iter().map(|copy| {
+        let (decision, reason) = plan.words_of_copy(copy);
+        CopyRow {
+            path: copy.path.clone(),
+            of: copy.of.clone(),
+            decision,
+            reason,
+        }
+    });
+    rows.collect()
 }
 
 /// One reader that is restarted.
@@ -77,6 +101,7 @@ pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String
     let document = Document {
         credentials: plan.items.iter().map(Row::from).collect(),
         restarts: plan.restarts().map(RestartRow::from).collect(),
+        copies: copies(plan),
         warnings: warnings.to_vec(),
     };
     match format {
@@ -115,7 +140,16 @@ pub(super) fn table(plan: &Plan) -> String {
             step.holds.join(", ")
         ));
     }
-    if plan.restarts().next().is_some() {
+    for row in copies(plan) {
+        let CopyRow {
+            path,
+            of,
+            decision,
+            reason,
+        } = row;
+        out.push_str(&format!("\n{decision} {}, a copy of {of}: {reason}", path.display()));
+    }
+    if plan.restarts().next().is_some() || !plan.copies.is_empty() {
         out.push('\n');
     }
     out

@@ -3,14 +3,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cycle::{self, Report};
 use super::{Format, json, yaml};
+use crate::coordinate::Seen;
+use crate::coordinate::keys::Entry;
 use crate::format::text;
-use crate::model::{Failure, Timestamp};
+use crate::model::{Exit, Failure, Timestamp};
 use crate::plan::Plan;
 use crate::restart::pending::Pending;
 
 /// The version of the document.
 pub const VERSION: u32 = 1;
+
+/// So many cycles are remembered.
+pub const CYCLES: usize = 20;
 
 /// The document. Instants are RFC 3339, UTC. Nothing in it is private: no key, no serial number, no content of a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +34,8 @@ pub struct Status {
     pub last_look: Option<String>,
     /// The last cycle that was carried out.
     pub last_cycle: Option<Cycle>,
+    /// The last [`CYCLES`] of them, the last one first.
+    pub cycles: Vec<Cycle>,
     /// When it is looked at next, at the latest.
     pub next_look: Option<String>,
     /// When the next cycle acts.
@@ -36,8 +44,13 @@ pub struct Status {
     pub credentials: Vec<Credential>,
     /// Readers that still have to be restarted.
     pub pending_restarts: Vec<Restart>,
+    /// When each step went well last, and when it failed last: `look`, `guard` (whether it was a good time), `backup`, `renew`, `restart` (proof
+    /// included), `cycle` (all of it), `hook`. One that never came has no entry.
+    pub steps: Vec<Step>,
     /// What a person should know or do, one sentence each.
     pub problems: Vec<String>,
+    /// What is known of the other nodes.
+    pub coordination: Coordination,
     /// Who is at work now; none when nobody is, or where that cannot be seen.
     pub at_work: Option<String>,
 }
@@ -70,6 +83,34 @@ pub struct Cycle {
     pub summary: String,
 }
 
+/// What a step came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// When it went well last.
+    pub last_success: Option<String>,
+    /// When it failed last.
+    pub last_failure: Option<String>,
+}
+
+/// The turn among the nodes of a cluster, as it was seen last.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Coordination {
+    /// When it was looked at last; none where there is no cluster of several, or it never answered.
+    pub seen: Option<String>,
+    /// The names of etcd's members.
+    pub members: Vec<String>,
+    /// Who had the lock then.
+    pub holder: Option<Entry>,
+    /// Who had begun and not ended; the holder may be among them.
+    pub unfinished: Vec<Entry>,
+    /// Why it was not this node's turn when it wanted to act; none once it was.
+    pub blocked: Option<String>,
+}
+
 /// A credential.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -98,6 +139,25 @@ pub struct Restart {
     pub until: Option<String>,
 }
 
+impl Coordination {
+    /// What and how it is, where there are several nodes.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let mut lines = Vec::new();
+        if let Some(seen) = self.seen.as_deref().and_then(text::parse_rfc3339) {
+            let members: Vec<_> = self.members.iter().map(String::as_str).collect();
+            lines.push((
+                "members",
+                format!("{}, seen {}", text::list(&members), text::date(seen)),
+            ));
+        }
+        let words = |entry: &Entry| format!("{} ({}, since {})", entry.node, entry.purpose, entry.since);
+        lines.extend(self.holder.iter().map(|holder| ("lock", words(holder))));
+        lines.extend(self.unfinished.iter().map(|mark| ("unfinished", words(mark))));
+        lines.extend(self.blocked.iter().map(|reason| ("blocked", reason.clone())));
+        lines
+    }
+}
+
 impl Status {
     /// What a look has found.
     pub fn looked(&mut self, plan: &Plan) {
@@ -113,6 +173,56 @@ impl Status {
             }
         });
         self.credentials = credentials.collect();
+    }
+
+    /// What a step has just come to.
+    pub fn step(&mut self, name: &str, went_well: bool, now: Timestamp) {
+        let at = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
+            self.steps.push(Step {
+                name: name.to_owned(),
+                ..Step::default()
+            });
+            self.steps.len() - 1
+        });
+        let step = &mut self.steps[at];
+        let last = if went_well {
+            &mut step.last_success
+        } else {
+            &mut step.last_failure
+        };
+        *last = Some(text::rfc3339(now));
+    }
+
+    /// What the steps of a cycle came to.
+    pub fn stepped(&mut self, report: &Report, now: Timestamp) {
+        let begun = |step: &cycle::Step| report.step.is_some_and(|last| *step <= last);
+        for step in cycle::Step::ALL.iter().filter(|step| begun(step)) {
+            let failed = report.failure.is_some() && report.step == Some(*step);
+            self.step(step.word(), !failed, now);
+        }
+        if report.failure.is_none() && !report.restarted.is_empty() {
+            self.step(cycle::Step::Restart.word(), true, now);
+        }
+        self.step("cycle", report.exit() == Exit::Done, now);
+    }
+
+    /// What a cycle did.
+    pub fn did(&mut self, cycle: Cycle) {
+        self.cycles.insert(0, cycle.clone());
+        self.cycles.truncate(CYCLES);
+        self.last_cycle = Some(cycle);
+    }
+
+    /// What a look has seen of the cluster.
+    pub fn coordinates(&mut self, seen: Option<Seen>, now: Timestamp) {
+        let Some(seen) = seen else { return };
+        self.coordination = Coordination {
+            seen: Some(text::rfc3339(now)),
+            members: seen.members.into_iter().map(|peer| peer.name).collect(),
+            holder: seen.written.holder,
+            unfinished: seen.written.unfinished,
+            blocked: self.coordination.blocked.take(),
+        };
     }
 
     /// What is still to be restarted.
@@ -158,6 +268,7 @@ impl Status {
             lines.push(("next look", date(&self.next_look)));
             lines.push(("next cycle", date(&self.next_cycle)));
         }
+        lines.extend(self.coordination.lines());
         lines.extend(self.at_work.iter().map(|holder| ("at work", holder.clone())));
         let mut out: String = lines.iter().map(|(what, is)| format!("{what:<12}{is}\n")).collect();
         if !self.credentials.is_empty() {
@@ -186,5 +297,24 @@ impl Status {
             out.push('\n');
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_cycles_are_remembered_and_older_ones_forgotten() {
+        let mut status = Status::default();
+        for number in 0..=CYCLES {
+            status.did(Cycle {
+                id: number.to_string(),
+                ..Cycle::default()
+            });
+        }
+        let ids: Vec<_> = status.cycles.iter().map(|cycle| cycle.id.as_str()).collect();
+        assert_eq!((ids.len(), ids[0], ids[CYCLES - 1]), (CYCLES, "20", "1"));
+        assert_eq!(status.last_cycle, status.cycles.first().cloned());
     }
 }

@@ -9,7 +9,8 @@ use tracing::info;
 use super::{park, static_pod, unit};
 use crate::catalog::readers::Means;
 use crate::config::settings::{self, Method};
-use crate::host::Host;
+use crate::events;
+use crate::host::{Host, notify};
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::verify::probes::{self, Probe};
@@ -37,6 +38,30 @@ impl By {
             Self::Unit { reload: true } => "reload",
             Self::Exec => "exec",
         }
+    }
+
+    /// Says that it begins.
+    pub(super) fn begins(self, reader: &str) {
+        notify::status(&format!("Restarting {reader}"));
+        info!(
+            message_id = events::RESTARTING,
+            action = "restart",
+            reader,
+            method = self.word(),
+            "restarting {reader} ({self})"
+        );
+    }
+
+    /// Says that it is done, and proven.
+    pub(super) fn is_done(self, reader: &str, seconds: f64) {
+        info!(
+            message_id = events::RESTARTED,
+            action = "restart",
+            reader,
+            method = self.word(),
+            seconds = format_args!("{seconds:.1}"),
+            "restarted {reader} ({self}, {seconds:.1} s)"
+        );
     }
 }
 

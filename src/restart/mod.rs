@@ -9,6 +9,7 @@ pub mod pending;
 pub mod static_pod;
 pub mod unit;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
 use crate::config::Settings;
 use crate::config::settings::{Method, Scope};
 use crate::config::window;
-use crate::host::Host;
+use crate::host::{Host, notify};
 use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
@@ -145,15 +146,15 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
     inventory.readers.iter().find(|reader| reader.name == step.reader)
 }
 
-/// Brings every reader to the credentials that `inventory`, taken after the change, has. The first that cannot be brought ends it; what was
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each restart. The first that cannot be brought ends it; what was
 /// done until then stands in the outcome.
 pub fn bring(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
     steps: &[ReaderStep],
-    before: &Before,
-    stakes: Stakes,
+    (before, stakes): (&Before, Stakes),
+    may_begin: &dyn Fn() -> Result<(), Failure>,
 ) -> (Outcome, Option<Failure>) {
     let mut outcome = Outcome::default();
     let bringing = Bringing {
@@ -162,6 +163,8 @@ pub fn bring(
         inventory,
         before,
         stakes,
+        kubelet: Cell::new(before.kubelet),
+        may_begin,
     };
     let inner = bringing.taken_out_together(steps);
     for step in steps.iter().filter(|step| Some(*step) != inner) {
@@ -179,6 +182,9 @@ struct Bringing<'a> {
     inventory: &'a Inventory,
     before: &'a Before,
     stakes: Stakes,
+    /// As [`Before::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
+    kubelet: Cell<bool>,
+    may_begin: &'a dyn Fn() -> Result<(), Failure>,
 }
 
 impl Bringing<'_> {
@@ -214,6 +220,7 @@ impl Bringing<'_> {
             if !self.runs(reader) {
                 return self.later_quietly(step, format!("{} does not run", step.reader), outcome);
             }
+            notify::status(&format!("Proving that {} uses what was renewed", step.reader));
             let stale = match prove(
                 self.host,
                 Some(&step.reader),
@@ -238,8 +245,9 @@ impl Bringing<'_> {
             return self.later_quietly(step, "[restart] scope is never".into(), outcome);
         }
         if let Some(reason) = self.cannot(reader) {
-            if let (Means::Pod { manifest }, false) = (&step.means, self.before.kubelet) {
+            if let (Means::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
                 // The kubelet makes the pod anew when it comes back.
+                (self.may_begin)()?;
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
                 self.later(step, reason, outcome)?;
@@ -268,7 +276,7 @@ impl Bringing<'_> {
     fn cannot(&self, reader: &Reader) -> Option<String> {
         let name = &reader.name;
         match &reader.means {
-            Means::Pod { .. } if !self.before.kubelet => {
+            Means::Pod { .. } if !self.kubelet.get() => {
                 return Some(format!("{name} cannot be restarted: no kubelet runs here that answers"));
             }
             Means::Unit { .. } | Means::Exec { .. } if !self.host.is_this_machine() => {
@@ -294,7 +302,8 @@ impl Bringing<'_> {
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
-            info!(reader = %step.reader, "restarting {} ({method})", step.reader);
+            (self.may_begin)()?;
+            method.begins(&step.reader);
             let attempt = Attempt {
                 host: self.host,
                 rules: &self.settings.restart,
@@ -318,7 +327,8 @@ impl Bringing<'_> {
             }
             match done {
                 Ok((proven, seconds)) => {
-                    info!(reader = %step.reader, "restarted {} ({method}, {seconds:.1} s)", step.reader);
+                    self.kubelet.set(self.kubelet.get() || step.reader == KUBELET);
+                    method.is_done(&step.reader, seconds);
                     outcome.restarted.push(Restarted {
                         reader: step.reader.clone(),
                         means: step.means.clone(),

@@ -148,7 +148,7 @@ mod tests {
             days: [true; 7],
             start: chrono::NaiveTime::from_hms_opt(2, 0, 0).unwrap(),
             length: std::time::Duration::from_secs(3600),
-            zone: chrono_tz::Tz::UTC,
+            zone: crate::config::zone::Zone::UTC,
         }];
         let after = |until| next_try(&[pending(until)], &window, now);
         assert_eq!(after(Some(now + time::Duration::DAY)), Some(time::Duration::hours(14)));

@@ -19,16 +19,10 @@ pub fn restart(host: &Host, unit: &str, reload: bool, limit: Duration) -> Result
 
 /// Runs a command.
 pub fn exec(host: &Host, reader: &str, command: &[String], limit: Duration) -> Result<(), Failure> {
-    let fail = |reason: String| Failure::new(format!("cannot restart {reader}: {}: {reason}", command.join(" ")));
-    let Some((program, arguments)) = command.split_first() else {
-        return Err(fail("no command".into()));
-    };
-    let program = Path::new(program);
-    if let Some(reason) = host.distrust_program(program) {
-        return Err(fail(format!("it could be changed by others than root: {reason}")));
-    }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    host.run(program, &arguments, limit).map_err(fail)
+    host.call(command, &[], limit).map_err(|failure| Failure {
+        message: format!("cannot restart {reader}: {}", failure.message),
+        ..failure
+    })
 }
 
 /// The main process of a unit.

@@ -11,7 +11,7 @@ use crate::scan::Scan;
 pub enum Part {
     /// Certificates and keys, wherever they are.
     Pki,
-    /// The kubeconfigs beside the PKI.
+    /// The kubeconfigs beside the PKI, and their copies.
     Kubeconfig,
     /// The static pods.
     Manifests,
@@ -53,6 +53,7 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
         // Those above what was backed up are made where they are missing, and are nothing by themselves.
         Kind::Folder => None,
         Kind::File | Kind::Symlink if path.parent() == Some(&paths.kubernetes) => Some(Part::Kubeconfig),
+        Kind::File if settings.copies.iter().any(|copy| copy.path == *path) => Some(Part::Kubeconfig),
         Kind::File | Kind::Symlink => Some(Part::Pki),
     }
 }

@@ -196,6 +196,7 @@ impl Found<'_> {
             old,
             new,
             like: Some(like),
+            alone: false,
         });
         Ok(())
     }

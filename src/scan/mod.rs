@@ -1,15 +1,17 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
+pub mod around;
 mod further;
+mod kubelet;
 mod signs;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, Extra, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
 use crate::format::pair::Pair;
@@ -48,21 +50,36 @@ pub struct Scan {
     pub specs: Vec<Spec>,
     /// The CAs, sorted by name.
     pub authorities: Vec<AuthoritySpec>,
-    /// The kubelet's `staticPodPath`, or the configured folder.
-    pub manifests_folder: PathBuf,
     /// Where the kubelet says whether it is well; none where it does not.
     pub kubelet_health: Option<SocketAddr>,
+    /// Whether the kubelet renews its client certificate (`rotateCertificates`); none where its configuration cannot be read.
+    pub kubelet_rotates: Option<bool>,
+    /// The kubelet's `staticPodPath`, or the configured folder.
+    pub manifests_folder: PathBuf,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
     pub manifests: Vec<(String, Read)>,
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
     /// The readers that the configuration names.
     pub readers: Vec<ReaderSpec>,
+    /// The copies of kubeconfigs that the configuration names.
+    pub copies: Vec<CopySeen>,
     files: BTreeMap<PathBuf, Shared>,
-    /// What the further pairs say whose bytes were not kept, by the name of the credential.
+    /// What the pairs say whose bytes were not kept, by the name of the credential.
     pairs: BTreeMap<String, Result<Pair, String>>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
+}
+
+/// A copy of a kubeconfig.
+#[derive(Debug)]
+pub struct CopySeen {
+    /// Where it is, and of what.
+    pub spec: CopySpec,
+    /// What was read there.
+    pub read: Read,
+    /// The path itself is a symlink.
+    pub is_symlink: bool,
 }
 
 impl Scan {
@@ -89,7 +106,16 @@ impl Scan {
     }
 }
 
-/// Looks at the node. Of further pairs it keeps what they say and not their bytes.
+/// What a look keeps of a configured pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// Its bytes.
+    Bytes,
+    /// What a plan needs: it is one of those that a pattern stands for, and there may be many.
+    Brief,
+}
+
+/// Looks at the node. Of the pairs that patterns stand for it keeps what they say and not their bytes.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
     look_at(host, settings, None, None)
 }
@@ -102,13 +128,19 @@ pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], mani
 
 fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, manifests: Option<&[PathBuf]>) -> Scan {
     let mut files = BTreeMap::new();
-    let mut left = MOST_FILES;
-    let extra = settings
-        .extra
-        .iter()
-        .flat_map(|extra| expand(host, extra, &mut left, &mut files));
-    let extra: Vec<_> = extra.collect();
-    let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet_config(host, settings));
+    let (mut left, mut extra, mut further) = (MOST_FILES, Vec::new(), BTreeMap::new());
+    for entry in &settings.extra {
+        for found in expand(host, entry, &mut left, &mut files) {
+            let keeps = if found.name == entry.name {
+                Keeps::Bytes
+            } else {
+                Keeps::Brief
+            };
+            further.insert(found.name.clone(), keeps);
+            extra.push(found);
+        }
+    }
+    let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet::config(host, settings));
     let mut scan = Scan {
         at: host.now(),
         specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
@@ -118,8 +150,10 @@ fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, man
             .or(kubelet.static_pods)
             .unwrap_or_else(|| settings.paths.kubernetes.join("manifests")),
         kubelet_health: kubelet.health,
+        kubelet_rotates: kubelet.rotates,
         service_account: (settings.paths.pki.join("sa.key"), settings.paths.pki.join("sa.pub")),
         readers: settings.readers.clone(),
+        copies: Vec::new(),
         files,
         pairs: BTreeMap::new(),
         places: BTreeMap::new(),
@@ -127,9 +161,14 @@ fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, man
     if let Some(meant) = credentials {
         let meant: BTreeSet<_> = meant.iter().collect();
         scan.specs.retain(|spec| meant.contains(&spec.name));
+        further.values_mut().for_each(|keeps| *keeps = Keeps::Bytes);
     }
-    let configured = extra.into_iter().map(|extra| extra.name).collect();
-    read_all(host, &configured, credentials.is_some(), manifests, &mut scan);
+    let copies = if credentials.is_none() {
+        settings.copies.as_slice()
+    } else {
+        &[]
+    };
+    read_all(host, &further, copies, manifests, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
@@ -162,41 +201,6 @@ fn too_many(what: &str, number: usize, most: usize) -> Unread {
     Unread::Because(format!("{what} {number} files, and no more than {most} are read"))
 }
 
-/// What the kubelet's configuration says (kubelet.config.k8s.io/v1beta1).
-struct KubeletConfig {
-    static_pods: Option<PathBuf>,
-    health: Option<SocketAddr>,
-}
-
-/// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
-/// 0 means none.
-fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
-    let read = || {
-        let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
-        yaml::parse(config.ok()?.bytes.text().ok()?).ok()
-    };
-    let config = read().unwrap_or_default();
-    let static_pods = config
-        .get("staticPodPath")
-        .and_then(|path| path.as_str())
-        .map(PathBuf::from);
-    let port = config
-        .get("healthzPort")
-        .and_then(|port| port.as_u64())
-        .unwrap_or(10_248);
-    let address = config
-        .get("healthzBindAddress")
-        .and_then(|address| address.as_str()?.parse().ok());
-    let address: IpAddr = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    KubeletConfig {
-        static_pods: static_pods.filter(|path| path.is_absolute()),
-        health: u16::try_from(port)
-            .ok()
-            .filter(|port| *port != 0)
-            .map(|port| SocketAddr::new(address, port)),
-    }
-}
-
 /// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
 fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
     let visible = names(host, &scan.manifests_folder).map(|mut names| {
@@ -213,7 +217,13 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 }
 
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
-fn read_all(host: &Host, configured: &BTreeSet<String>, keep: bool, meant: Option<&[PathBuf]>, scan: &mut Scan) {
+fn read_all(
+    host: &Host,
+    configured: &BTreeMap<String, Keeps>,
+    copies: &[CopySpec],
+    meant: Option<&[PathBuf]>,
+    scan: &mut Scan,
+) {
     let mut reader = Reader { host, left: MOST_BYTES };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
@@ -223,10 +233,10 @@ fn read_all(host: &Host, configured: &BTreeSet<String>, keep: bool, meant: Optio
     }
     own.extend([&scan.service_account.0, &scan.service_account.1].map(|path| (path.clone(), LARGEST_PEM)));
     for spec in &scan.specs {
-        let is_further = configured.contains(&spec.name);
-        let wanted = if is_further { &mut further } else { &mut own };
+        let configured = configured.get(&spec.name);
+        let wanted = if configured.is_some() { &mut further } else { &mut own };
         match &spec.store {
-            Store::Pair { certificate, key } if is_further && !keep => {
+            Store::Pair { certificate, key } if configured == Some(&Keeps::Brief) => {
                 pairs.push((spec.name.clone(), certificate.clone(), key.clone()));
             }
             Store::Pair { certificate, key } => {
@@ -249,6 +259,10 @@ fn read_all(host: &Host, configured: &BTreeSet<String>, keep: bool, meant: Optio
     }
     reader.read(further, scan);
     further::read(host, pairs, scan);
+    for spec in copies {
+        let copy = reader.copy(spec, scan);
+        scan.copies.push(copy);
+    }
 }
 
 /// Keeps what it reads within [`MOST_BYTES`].
@@ -285,6 +299,22 @@ impl Reader<'_> {
         }
         if !referred.is_empty() {
             self.read(referred, scan);
+        }
+    }
+
+    /// It is no file of the look's own: nothing that it refers to is read, and it is backed up only where it is brought along.
+    fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> CopySeen {
+        let path = &spec.path;
+        let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
+        let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
+        let read = match scan.files.contains_key(path) {
+            true => Err(Unread::Because("is a file that is looked at for itself".into())),
+            false => self.host.read_at_most(path, LARGEST_YAML),
+        };
+        CopySeen {
+            spec: spec.clone(),
+            read: read.and_then(|file| self.hold(file)),
+            is_symlink: itself.is_some_and(|itself| self.host.is_symlink(&itself)),
         }
     }
 
@@ -333,7 +363,9 @@ fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
 
 /// Finds all names of files that have more than one, in the folders that are looked at.
 fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
-    if !scan.files.values().flatten().any(|file| file.identity.links > 1) {
+    let copies = scan.copies.iter().filter_map(|copy| copy.read.as_ref().ok());
+    let mut read = scan.files.values().flatten().map(Arc::as_ref).chain(copies);
+    if !read.any(|file| file.identity.links > 1) {
         return;
     }
     let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
@@ -342,7 +374,13 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         settings.paths.pki.clone(),
         settings.paths.pki.join("etcd"),
     ]);
-    folders.extend(scan.files.keys().map(|path| write::parent(path).to_owned()));
+    let copies = scan.copies.iter().map(|copy| &copy.spec.path);
+    folders.extend(
+        scan.files
+            .keys()
+            .chain(copies)
+            .map(|path| write::parent(path).to_owned()),
+    );
     let mut names: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
     for folder in folders {
         let Ok(folder) = host.resolve(&folder) else { continue };
@@ -353,10 +391,12 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
             }
         }
     }
-    for file in scan.files.values_mut().flatten().filter(|file| file.identity.links > 1) {
+    let copies = scan.copies.iter_mut().filter_map(|copy| copy.read.as_mut().ok());
+    let files = scan.files.values_mut().flatten().filter(|file| file.identity.links > 1);
+    for file in files.map(Arc::make_mut).chain(copies) {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
         let others = of_file.filter(|names| names.len() <= MOST_NAMES).into_iter().flatten();
         let others = others.filter(|name| **name != file.real).cloned();
-        Arc::make_mut(file).names = std::iter::once(file.real.clone()).chain(others).collect();
+        file.names = std::iter::once(file.real.clone()).chain(others).collect();
     }
 }

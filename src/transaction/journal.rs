@@ -58,6 +58,9 @@ pub(super) struct Entry {
     pub(super) new: String,
     /// Where the backup has the old bytes.
     pub(super) kept: Option<PathBuf>,
+    /// Nothing depends on it, and a person may change or remove it at any time: it says nothing about how far the transaction came.
+    #[serde(default)]
+    pub(super) alone: bool,
 }
 
 /// The digest of what is at `path` now; none where nothing is.
@@ -110,7 +113,8 @@ impl Journal {
     /// Whether every file is the new one.
     pub(super) fn is_whole(&self, host: &Host) -> bool {
         let is_new = |entry: &Entry| digest(host, &entry.path) == Ok(Some(entry.new.clone()));
-        self.files.iter().all(is_new) && self.links.iter().all(|link| link.is_new(host))
+        let mut files = self.files.iter().filter(|entry| !entry.alone);
+        files.all(is_new) && self.links.iter().all(|link| link.is_new(host))
     }
 
     /// Brings every file that is ours back to the old bytes; one that fails does not keep the others. Gives the paths that are

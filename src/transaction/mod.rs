@@ -19,6 +19,7 @@ use std::path::Path;
 use tracing::warn;
 
 use crate::backup::Backup;
+use crate::coordinate::Turn;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
@@ -37,27 +38,29 @@ pub struct Transaction<'a> {
     journal: Journal,
 }
 
-/// Begins: writes the journal, stages, installs. On failure everything is put back before this returns.
+/// Begins, if it is still this node's turn: writes the journal, stages, installs. On failure everything is put back before this returns.
 pub fn install<'a>(
     host: &'a Host,
     lock: &'a Lock,
+    turn: &Turn,
     backup: &Backup,
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
-    install_tree(host, lock, backup, Tree::default(), replacements, restarts)
+    install_tree(host, (lock, turn), backup, Tree::default(), replacements, restarts)
 }
 
 /// As [`install`], with folders and symlinks that the files need or that go with them.
 pub fn install_tree<'a>(
     host: &'a Host,
-    lock: &'a Lock,
+    (lock, turn): (&'a Lock, &Turn),
     backup: &Backup,
     tree: Tree,
     replacements: Vec<Replacement>,
     restarts: Vec<Pending>,
 ) -> Result<Transaction<'a>, Failure> {
     let files = entries(&replacements, backup)?;
+    turn.step(host)?;
     let cycle = host.now_exact();
     let journal = Journal {
         format: FORMAT,
@@ -101,6 +104,7 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
                 old: kept.as_ref().map(|(_, digest)| (*digest).to_owned()),
                 new: sha256(&replacement.new),
                 kept: kept.map(|(path, _)| path),
+                alone: replacement.alone,
             });
         }
     }
@@ -112,7 +116,7 @@ impl Transaction<'_> {
         for replacement in replacements {
             self.host.go_on()?;
             self.stage_one(replacement)
-                .map_err(|failure| failure.about(&replacement.credential))?;
+                .map_err(|failure| replacement.concerning(failure))?;
         }
         self.journal.sync_folders(self.host)
     }
@@ -151,9 +155,9 @@ impl Transaction<'_> {
                 self.host.go_on()?;
             }
             for name in &replacement.names {
-                unchanged(self.host, name, replacement)?;
-                let renamed = self.host.rename(&beside(name, "new"), name);
-                renamed.map_err(|failure| failure.about(&replacement.credential))?;
+                let renamed =
+                    unchanged(self.host, name, replacement).and_then(|()| self.host.rename(&beside(name, "new"), name));
+                renamed.map_err(|failure| replacement.concerning(failure))?;
             }
         }
         for link in &self.journal.links {
@@ -161,7 +165,7 @@ impl Transaction<'_> {
         }
         self.journal.sync_folders(self.host)?;
         self.host.go_on()?;
-        for entry in &self.journal.files {
+        for entry in self.journal.files.iter().filter(|entry| !entry.alone) {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {
                 return Err(changed(&entry.path));
             }

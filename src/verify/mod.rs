@@ -1,6 +1,7 @@
 //! Proof of use: what is asked is written down in [`probes`]; here it is asked, until the answer is the right one or a deadline has passed.
 
 pub mod probes;
+pub mod served;
 
 use std::time::{Duration, Instant};
 

@@ -177,20 +177,59 @@ pub fn of_people(inventory: &Inventory, credentials: &[String]) -> Vec<Probe> {
         .collect()
 }
 
-fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
-    let manifest = reader.manifest.as_ref();
-    let leaf = &present.certificate.der;
-    let served = |addresses: Vec<SocketAddr>| {
-        (!addresses.is_empty() && !leaf.is_empty()).then(|| Question::Served(addresses, leaf.clone()))
+/// A port at which a credential is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Who serves it.
+    pub reader: String,
+    /// The credential.
+    pub credential: String,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// Every port of this node at which a credential is served, whatever the state of its file.
+pub fn ports(inventory: &Inventory) -> Vec<Port> {
+    let of = |reader: &Reader| {
+        let reads = inventory
+            .credentials
+            .iter()
+            .filter(|c| c.spec.readers.contains(&reader.name));
+        let ports = reads.flat_map(|credential| {
+            let name = &credential.spec.name;
+            served_by(reader, name).into_iter().map(|address| Port {
+                reader: reader.name.clone(),
+                credential: name.clone(),
+                address,
+            })
+        });
+        ports.collect::<Vec<_>>()
     };
+    inventory.readers.iter().flat_map(of).collect()
+}
+
+/// Where a reader serves a credential; nowhere, if it is its client's.
+fn served_by(reader: &Reader, name: &str) -> Vec<SocketAddr> {
+    let manifest = reader.manifest.as_ref();
     let listens = |flag| addresses(manifest.and_then(|m| m.flag(flag)).unwrap_or_default(), "https://");
-    let found = match (reader.name.as_str(), name, reader.probe) {
-        (_, _, Some(probe)) => served(vec![probe]),
-        (APISERVER, "apiserver", None) => served(manifest.and_then(|m| served_at(m, 6443)).into_iter().collect()),
-        (ETCD, "etcd-server", None) => served(listens("listen-client-urls")),
-        (ETCD, "etcd-peer", None) => served(listens("listen-peer-urls")),
-        (APISERVER, "apiserver-etcd-client", None) => etcd_login(inventory, present, name),
-        (APISERVER, "apiserver-kubelet-client", None) => login(present, vec![local(10_250)], "/pods", Vec::new()),
+    match (reader.name.as_str(), name, reader.probe) {
+        (_, _, Some(probe)) => vec![probe],
+        (APISERVER, "apiserver", None) => manifest.and_then(|m| served_at(m, 6443)).into_iter().collect(),
+        (ETCD, "etcd-server", None) => listens("listen-client-urls"),
+        (ETCD, "etcd-peer", None) => listens("listen-peer-urls"),
+        _ => Vec::new(),
+    }
+}
+
+fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
+    let addresses = served_by(reader, name);
+    let leaf = &present.certificate.der;
+    if !addresses.is_empty() && !leaf.is_empty() {
+        return Question::Served(addresses, leaf.clone());
+    }
+    let found = match (reader.name.as_str(), name) {
+        (APISERVER, "apiserver-etcd-client") => etcd_login(inventory, present, name),
+        (APISERVER, "apiserver-kubelet-client") => login(present, vec![local(10_250)], "/pods", Vec::new()),
         _ => api_login(inventory, present),
     };
     found.unwrap_or(Question::Nothing)

@@ -19,15 +19,27 @@ const CONFIG: &str =
 fn an_expired_node_comes_back() {
     scenario::run(&[
         ("expired, the kubelet has run since before", |node| {
-            comes_back(node, false)
+            comes_back(node, Kubelet::Runs)
         }),
         ("expired, the kubelet was started after it", |node| {
-            comes_back(node, true)
+            comes_back(node, Kubelet::IsNew)
+        }),
+        ("expired, the kubelet has ended over it", |node| {
+            comes_back(node, Kubelet::HasEnded)
         }),
     ]);
 }
 
-fn comes_back(node: &Node, kubelet_is_new: bool) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kubelet {
+    Runs,
+    /// Started after its credential had expired.
+    IsNew,
+    /// As between two tries of systemd to start one that ends over its credential.
+    HasEnded,
+}
+
+fn comes_back(node: &Node, is: Kubelet) {
     node.end_in(LIFE);
     // Everybody takes what ends soon into memory.
     node.run(&["/run/e2e/restart-kubelet"]).exits(0);
@@ -38,8 +50,10 @@ fn comes_back(node: &Node, kubelet_is_new: bool) {
         Duration::from_secs(u64::from(LIFE) + 10),
         || node.has_ended(KUBELET),
     );
-    if kubelet_is_new {
-        node.run(&["/run/e2e/restart-kubelet"]).exits(0);
+    match is {
+        Kubelet::Runs => {}
+        Kubelet::IsNew => _ = node.run(&["/run/e2e/restart-kubelet"]).exits(0),
+        Kubelet::HasEnded => _ = node.run(&["/run/e2e/stop-kubelet"]).exits(0),
     }
     end_processes(node, &[ETCD, API_SERVER]);
     node.wait("the API server is down", Duration::from_secs(60), || {
@@ -50,13 +64,19 @@ fn comes_back(node: &Node, kubelet_is_new: bool) {
     let begin = Instant::now();
     let renewal = Renewal::of(node, CONFIG);
     let ran = &renewal.ran;
-    node.wait("the API server is back", BACK, || node.answers(API, "/readyz"));
+    // What kubecertd says of it is worth more than the logs of who is not there.
+    let is_back = || node.answers(API, "/readyz");
+    node.wait(&format!("the API server is back after\n{ran}"), BACK, is_back);
     println!(
         "/readyz {:.1} s after the start of renew, which took {:.1} s",
         begin.elapsed().as_secs_f64(),
         ran.took.as_secs_f64()
     );
     assert_eq!(ran.code, 0, "{ran}");
+    assert!(
+        !renewal.proofs().iter().any(|(_, proof)| proof == "pending"),
+        "everybody is brought to the new credentials: {ran}"
+    );
     assert_eq!(renewal.renewed(node), all_names());
     assert_ne!(node.serial(KUBELET), kubelet, "the kubelet has a new credential: {ran}");
     assert_eq!(

@@ -2,9 +2,9 @@
 
 use super::bench::{Bench, each, exit_code, said};
 use super::image::Image;
-use super::invariants::{Disk, Outcome, Verdict, judge_node};
+use super::invariants::{Disk, Outcome, Verdict, judge_node, untidiness};
 use super::kill::{AGAIN_EVERY, RENEW_ALL, points_of, recovers};
-use super::node::{self, BACKUPS, MANIFESTS, STATE};
+use super::node::{self, BACKUPS, COPY, MANIFESTS, STATE};
 use super::record::Record;
 use super::trace::Point;
 
@@ -19,6 +19,7 @@ const ERRORS: [(&str, &str); 4] = [
 const DONE: Option<i32> = Some(0);
 const FAILED: Option<i32> = Some(1);
 const NOT_PUT_BACK: Option<i32> = Some(3);
+const PARTLY: Option<i32> = Some(4);
 
 /// What a renewal does besides its work; when that fails, the renewal goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ enum Aside {
     Rotation,
     /// Everything is in place and restarted; what is left beside the files is removed by the next `recover`.
     TidyingUp,
+    /// A copy of a kubeconfig that cannot be replaced keeps nothing from being renewed.
+    Copy,
 }
 
 /// A point, and what its failure may lead to.
@@ -61,6 +64,8 @@ fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
             Some(Aside::LockText)
         } else if index > restarted {
             Some(Aside::TidyingUp)
+        } else if point.paths.iter().any(|path| is_beside(path, COPY)) {
+            Some(Aside::Copy)
         } else {
             (rotation..=rotated).contains(&index).then_some(Aside::Rotation)
         }
@@ -71,6 +76,13 @@ fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
         restarting: index >= restarting,
     });
     cases.collect()
+}
+
+/// Whether `path` is `file` or a dot-file that kubecertd makes beside it, and not the copy of it in a backup.
+fn is_beside(path: &str, file: &str) -> bool {
+    let (folder, name) = file.rsplit_once('/').expect("a file in a folder");
+    let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    inside.is_some_and(|inside| inside == name || inside.starts_with(&format!(".{name}.kubecertd-")))
 }
 
 /// How long an error lasts.
@@ -107,7 +119,15 @@ fn failed(bench: &Bench, image: &Image, fault: &Fault, again: bool) -> Record {
     };
     let code = exit_code(&ran.output);
     record.count(&format!("exit {}", code.unwrap_or(-1)));
-    let verdict = judge_node(&before, &Image::read(&tree.root), Disk::Same);
+    let after = Image::read(&tree.root);
+    let verdict = judge_node(&before, &after, Disk::Same);
+    if (case.aside, code) == (Some(Aside::Copy), PARTLY) {
+        record.count("the copy alone is left");
+        let is_meant = |reason: &String| reason.starts_with(&format!("mixed node: {COPY} are old and "));
+        record.wrong(&place, verdict.wrong.into_iter().filter(|reason| !is_meant(reason)));
+        record.wrong(&place, untidiness(&after));
+        return record;
+    }
     if let (Some(aside), DONE) = (case.aside, code) {
         record.count(&format!("no matter: {aside:?}"));
     }

@@ -76,12 +76,16 @@ pub const PEER: &str = "etc/kubernetes/pki/etcd/peer.crt";
 pub const SECOND_NAME: &str = "etc/kubernetes/pki/etcd/peer-too.crt";
 
 /// Certificate and key are in them, signed by the node's CA.
-pub const KUBECONFIGS: [&str; 4] = [
+pub const KUBECONFIGS: [&str; 5] = [
+    COPY,
     "etc/kubernetes/admin.conf",
     "etc/kubernetes/controller-manager.conf",
     "etc/kubernetes/scheduler.conf",
     "etc/kubernetes/super-admin.conf",
 ];
+
+/// A copy of admin.conf, which changes with it.
+pub const COPY: &str = "root/.kube/config";
 
 pub const KUBECONFIG_CA: &str = CA;
 
@@ -96,6 +100,10 @@ name = "extra"
 path = "/etc/extra/extra.crt"
 key = "/etc/extra/extra.key"
 ca = "ca"
+
+[[kubeconfig_copy]]
+path = "/root/.kube/config"
+of = "admin.conf"
 "#;
 
 /// Sets of earlier renewals: as many as are kept by default, so that the next one rotates the oldest away.
@@ -111,7 +119,7 @@ const EARLIER: [&str; 5] = [
 const ETCD_SIZES: [u32; 12] = [3000, 70_000, 100, 0, 10, 20, 30, 40, 50, 60, 70, 80];
 
 /// The fixture, an etcd member, a symlinked pair, a file with two names, odd modes, owners and attributes, a pair without its key,
-/// five backups of earlier renewals and what is left of a sixth.
+/// a copy of admin.conf, five backups of earlier renewals and what is left of a sixth.
 pub fn image() -> Image {
     let mut image = Image::read(&fixture(ECDSA));
     for (path, entry) in &mut image.0 {
@@ -137,6 +145,9 @@ pub fn image() -> Image {
         .to_vec();
     put(&mut image, "etc/extra/extra.crt", &certificate, 0o644);
     move_behind_symlinks(&mut image);
+    let admin = image.bytes("etc/kubernetes/admin.conf").expect("a fixture").to_vec();
+    put(&mut image, COPY, &admin, 0o600);
+    attributes(&mut image, COPY).gid = 1000;
     let peer = image.0[PEER].clone();
     image.0.insert(SECOND_NAME.to_owned(), peer);
     let odd = &mut attributes(&mut image, "etc/kubernetes/pki/etcd/server.key");

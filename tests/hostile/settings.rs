@@ -1,7 +1,8 @@
 //! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
 
 use kubecertd::config::file::{
-    Backup, Ca, Certificate, Etcd, File, Kubeconfig, Paths, Reader, Restart, Source, Text, Texts, Window,
+    Backup, Ca, Certificate, Coordination, Etcd, File, Hooks, Kubeconfig, KubeconfigCopy, Metrics, Paths, Reader,
+    Restart, Source, Text, Texts, Window,
 };
 use kubecertd::config::{self, Settings};
 use proptest::collection::vec;
@@ -191,18 +192,46 @@ fn restart() -> impl Strategy<Value = Restart> {
     })
 }
 
+fn kubeconfig_copy() -> impl Strategy<Value = KubeconfigCopy> {
+    [text(), text()].prop_map(|[path, of]| KubeconfigCopy { path, of })
+}
+
+fn metrics() -> impl Strategy<Value = Metrics> {
+    text().prop_map(|textfile_directory| Metrics { textfile_directory })
+}
+
+fn hooks() -> impl Strategy<Value = Hooks> {
+    ([texts(), texts(), texts()], text()).prop_map(|([on_expiring, on_renewed, on_failed], timeout)| Hooks {
+        on_expiring,
+        on_renewed,
+        on_failed,
+        timeout,
+    })
+}
+
+fn coordination() -> impl Strategy<Value = Coordination> {
+    [text(), text(), text()].prop_map(|[mode, lease, wait]| Coordination { mode, lease, wait })
+}
+
 fn file() -> impl Strategy<Value = File> {
     let top = [text(), text(), text(), text(), text(), text(), text(), text()];
-    let tables = (paths(), backup(), etcd(), restart());
+    // Boxed: all of them as one type need more stack than a test has.
+    let tables = (paths(), backup(), etcd(), restart(), coordination(), metrics(), hooks()).boxed();
     let lists = (
         vec(ca(), 0..3),
         vec(certificate(), 0..3),
         vec(kubeconfig(), 0..3),
+        vec(kubeconfig_copy(), 0..3),
         vec(reader(), 0..3),
         vec(window(), 0..3),
-    );
+    )
+        .boxed();
     (top, tables, lists).prop_map(
-        |(top, (paths, backup, etcd, restart), (ca, certificate, kubeconfig, reader, window))| {
+        |(
+            top,
+            (paths, backup, etcd, restart, coordination, metrics, hooks),
+            (ca, certificate, kubeconfig, kubeconfig_copy, reader, window),
+        )| {
             let [
                 schedule,
                 timezone,
@@ -226,9 +255,13 @@ fn file() -> impl Strategy<Value = File> {
                 backup,
                 etcd,
                 restart,
+                metrics,
+                hooks,
+                coordination,
                 ca,
                 certificate,
                 kubeconfig,
+                kubeconfig_copy,
                 reader,
                 window,
             }

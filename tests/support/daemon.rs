@@ -1,6 +1,7 @@
 //! A daemon under test, with a socket in systemd's place.
 
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,7 +43,9 @@ impl Daemon {
                 "--root",
             ])
             .arg(node.root());
+        // A wrapper that is killed leaves the daemon behind, which is in its group.
         let child = command
+            .process_group(0)
             .env_remove("JOURNAL_STREAM")
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -142,7 +145,11 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let group = format!("-{}", self.child.id());
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", &group])
+            .stderr(Stdio::null())
+            .status();
         let _ = self.child.wait();
     }
 }

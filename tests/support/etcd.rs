@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::Node;
@@ -21,10 +21,19 @@ pub struct Etcd {
     client_port: u16,
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now. Each process has its own part of those below the kernel's (`ip_local_port_range`), so that neither another test
+/// nor the end of somebody's connection takes it before it is used.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let step = std::process::id()
+            .wrapping_mul(50)
+            .wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + u16::try_from(step % 20_000).expect("it is less");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A node whose credentials are good at the machine's own time, and whose etcd manifest names ports that are free here.
@@ -56,7 +65,8 @@ impl Etcd {
         etcd
     }
 
-    fn of(node: &Node) -> Self {
+    /// The member that the node's manifest describes, not started yet.
+    pub fn of(node: &Node) -> Self {
         let root = node.root();
         let below = |path: &str| format!("={}{path}", root.display());
         // What 3.4 does not know yet.
@@ -125,7 +135,7 @@ impl Etcd {
         })
     }
 
-    fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         let child = self.child.as_mut();
         child.is_some_and(|child| child.try_wait().expect("a child of ours").is_none())
     }
@@ -170,7 +180,7 @@ impl Etcd {
         let mut command = Command::new("etcdctl");
         command
             .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &format!("https://127.0.0.1:{}", self.client_port)])
+            .args(["--endpoints", &self.endpoint()])
             .args(["--cacert", &of("ca.crt"), "--cert", &of("healthcheck-client.crt")])
             .args(["--key", &of("healthcheck-client.key"), "--command-timeout", "20s"])
             .args(arguments);
@@ -217,6 +227,11 @@ impl Etcd {
     pub fn kill(&mut self) {
         self.signal("-KILL");
         self.wait();
+    }
+
+    /// Its client API, as etcdctl is told.
+    pub fn endpoint(&self) -> String {
+        format!("https://127.0.0.1:{}", self.client_port)
     }
 
     fn signal(&self, signal: &str) {

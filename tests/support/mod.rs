@@ -4,14 +4,18 @@
 //! Needs root (owners, mounts), openssl and libfaketime, as CONTRIBUTING.md says.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
 
+pub mod chance;
 pub mod clock;
+pub mod cluster;
 pub mod credential;
 pub mod daemon;
 pub mod der;
 pub mod etcd;
 pub mod fake_etcd;
+pub mod metrics;
 pub mod mount;
 pub mod openssl;
+pub mod page;
 pub mod renewal;
 pub mod tree;
 
@@ -94,6 +98,16 @@ impl Node {
             set_mode(&node.path(folder), 0o700);
         }
         set_mode(&node.path("etc/kubernetes/manifests"), 0o700);
+        node
+    }
+
+    /// Another node with the same files.
+    pub fn like(other: &Self) -> Self {
+        let node = Node {
+            folder: TempDir::with_prefix("kubecertd-node-").expect("a temporary folder"),
+        };
+        let done = Command::new("cp").arg("-a").arg(other.root()).arg(node.root()).status();
+        assert!(done.expect("cp starts").success());
         node
     }
 

@@ -14,7 +14,7 @@ const EVERY_MINUTE: &str = "schedule = \"0 * * * * *\"\nspread = \"0s\"\n";
 fn commands() -> Vec<String> {
     let readme = include_str!("../../README.md");
     let section = readme.split("\n## Install\n").nth(1).expect("a section on installing");
-    let section = section.split("\n### ").next().expect("its first part");
+    let section = section.split("\n## ").next().expect("its end");
     let lines = section.lines().filter_map(|line| line.strip_prefix("    "));
     lines.map(str::to_owned).collect()
 }

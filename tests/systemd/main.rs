@@ -6,7 +6,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod clock;
 mod exposure;
+mod hooks;
 mod install;
 mod node;
 mod rpm;

@@ -35,7 +35,7 @@ pub struct Ran {
 }
 
 /// A folder below target/, made by `make e2e-systemd`.
-fn made(path: &str) -> PathBuf {
+pub fn made(path: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
     assert!(folder.exists(), "{} is missing: run make e2e-systemd", folder.display());
     folder
@@ -200,12 +200,18 @@ impl Node {
     /// Waits until the condition holds, and says what the node says of itself where it does not.
     #[track_caller]
     pub fn wait(&self, what: &str, holds: impl Fn() -> bool) {
+        self.wait_for(SOON, what, holds);
+    }
+
+    /// The same, for what takes its time.
+    #[track_caller]
+    pub fn wait_for(&self, limit: Duration, what: &str, holds: impl Fn() -> bool) {
         let begin = Instant::now();
         while !holds() {
-            if begin.elapsed() > SOON {
+            if begin.elapsed() > limit {
                 let status = self
                     .sh("systemctl status --no-pager -l kubecertd; journalctl -o short-iso --no-pager | tail -n 60");
-                panic!("not within {SOON:?}: {what}\n{status}");
+                panic!("not within {limit:?}: {what}\n{status}");
             }
             thread::sleep(Duration::from_millis(200));
         }
@@ -248,7 +254,7 @@ fn nspawn(root: &Path) -> Child {
 }
 
 #[track_caller]
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let output = command.output().expect("it starts");
     assert!(
         output.status.success(),

@@ -1,10 +1,11 @@
-//! The rpm, in a root of its own: this is Debian, so its programs are those of the package and nothing else.
+//! The rpm, in a root of its own, scripts and all.
 
 use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::node::package;
+use crate::node::{made, package, run};
+use crate::support;
 
 fn rpm(root: &TempDir, arguments: &[&str]) -> (bool, String) {
     let output = Command::new("rpm")
@@ -24,14 +25,34 @@ fn works(root: &TempDir, arguments: &[&str]) -> String {
     text
 }
 
+/// A root with a shell, libc and systemctl for the scripts of the package: Debian's, so that rpm knows of no package there.
+fn system() -> TempDir {
+    let base = made("systemd/base");
+    let parent = base.parent().expect("a folder");
+    let root = TempDir::with_prefix_in("rpm-", parent).expect("a folder beside it");
+    run(Command::new("cp")
+        .args(["-a", "--reflink=auto"])
+        .arg(base.join("."))
+        .arg(root.path()));
+    works(&root, &["--initdb"]);
+    root
+}
+
 #[test]
 fn the_rpm_installs_verifies_keeps_an_edited_configuration_and_goes() {
-    let root = TempDir::with_prefix("kubecertd-rpm-").expect("a temporary folder");
+    let root = system();
+    let enabled = |unit: &str| {
+        let wants = root.path().join("etc/systemd/system/multi-user.target.wants");
+        wants.join(format!("{unit}.service")).is_symlink()
+    };
     let file = package("out", ".rpm");
     let file = file.to_str().expect("a path in UTF-8");
-    // The root has no libc and no shell: dependencies and scripts are those of a whole system.
-    works(&root, &["--initdb"]);
-    works(&root, &["-i", "--nodeps", "--noscripts", file]);
+    // What it depends on is there, and not from an rpm.
+    works(&root, &["-i", "--nodeps", file]);
+    assert!(
+        enabled("kubecertd") && enabled("kubecertd-recover"),
+        "both units are enabled"
+    );
     assert_eq!(works(&root, &["-V", "--nodeps", "kubecertd"]), "");
     let config = root.path().join("etc/kubecertd/config.toml");
     assert_eq!(works(&root, &["-qc", "kubecertd"]), "/etc/kubecertd/config.toml\n");
@@ -39,13 +60,28 @@ fn the_rpm_installs_verifies_keeps_an_edited_configuration_and_goes() {
     let (well, changed) = rpm(&root, &["-V", "--nodeps", "kubecertd"]);
     assert!(!well && changed.contains("c /etc/kubecertd/config.toml"), "{changed}");
     // noreplace: also another package of the same file leaves the edited one.
-    works(&root, &["-i", "--nodeps", "--noscripts", "--replacepkgs", file]);
+    works(&root, &["-i", "--nodeps", "--replacepkgs", file]);
     assert_eq!(
         std::fs::read_to_string(&config).expect("the file"),
         "renew_before = \"20d\"\n"
     );
-    works(&root, &["-e", "--noscripts", "kubecertd"]);
+
+    // Its scripts speak for the backups, and for a renewal that cannot be put back.
+    let state = root.path().join("var/lib/kubecertd");
+    std::fs::create_dir_all(state.join("backups")).expect("folders");
+    support::set_mode(&state, 0o700);
+    std::fs::write(state.join("transaction.json"), "{").expect("a write");
+    let (well, refused) = rpm(&root, &["-e", "kubecertd"]);
+    assert!(!well && refused.contains("kubecertd is not removed"), "{refused}");
+    assert!(root.path().join("usr/bin/kubecertd").exists(), "{refused}");
+    std::fs::remove_file(state.join("transaction.json")).expect("it was there");
+    let gone = works(&root, &["-e", "kubecertd"]);
+    assert!(gone.contains("left in /var/lib/kubecertd/backups"), "{gone}");
     assert!(!root.path().join("usr/bin/kubecertd").exists());
+    assert!(
+        !enabled("kubecertd") && !enabled("kubecertd-recover"),
+        "no link is left"
+    );
 }
 
 #[test]

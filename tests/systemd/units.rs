@@ -47,3 +47,29 @@ fn a_unit_that_reads_a_renewed_certificate_is_restarted_or_reloaded_by_systemd()
     assert_eq!(main_pid(&node), second, "it goes on");
     assert!(node.path("run/reloaded").exists() || node.sh("test -e /run/reloaded").code == 0);
 }
+
+#[test]
+fn a_command_that_restarts_a_reader_runs_outside_of_the_sandbox() {
+    let node = Node::with_one_due(LEAF);
+    // /usr is read-only to the daemon, and /root is hidden from it.
+    node.write(
+        "usr/local/sbin/restart-it",
+        "#!/bin/sh\ncp /proc/self/cgroup /usr/local/cgroup && echo it >/root/restarted\n",
+    );
+    node.sh("chmod 755 /usr/local/sbin/restart-it").exits(0);
+    let exec = "exec = [\"/usr/local/sbin/restart-it\"]\n";
+    let often = "schedule = \"*/10 * * * * *\"\nspread = \"0s\"\n";
+    let settings = configured(false)
+        .replace("schedule = \"0 0 0 1 1 *\"\n", often)
+        .replace("unit = \"tool.service\"\nreload = false\n", exec);
+    node.write("etc/kubecertd/config.d/tool.toml", &settings);
+    node.install();
+    node.logs("restarted tool (exec");
+    assert_eq!(node.read("root/restarted").trim(), "it");
+    let group = node.read("usr/local/cgroup");
+    assert!(
+        group.contains(".service") && !group.contains("kubecertd.service"),
+        "{group}"
+    );
+    node.logs("cycle: renewed: etcd-server");
+}

@@ -1,19 +1,21 @@
 //! What the daemon does when it looks: it reads, says and remembers what there is, and changes nothing.
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing::warn;
 
 use super::tell;
-use super::work::{Daemon, Extent, Task};
+use super::work::{BLOCKED, Daemon, Extent, Task};
+use crate::config::settings::CoordinationMode;
+use crate::coordinate::Seen;
 use crate::cycle::{self, Look, NotNow};
 use crate::guard::Attended;
 use crate::host::{STATE, notify};
+use crate::inventory::Inventory;
 use crate::memory;
 use crate::model::Failure;
-use crate::plan::Request;
-use crate::report::notices;
+use crate::plan::{Plan, Request, folders};
+use crate::report::notices::{self, Kind};
 
 impl Daemon {
     /// Reads, says what the plan is, changes nothing.
@@ -26,34 +28,48 @@ impl Daemon {
                 }
             }
             Err(not_now) => {
-                if matches!(&not_now, NotNow::Deferred(deferred) if deferred.doubtful_clock) {
+                if matches!(&not_now, NotNow::Deferred(deferred, _) if deferred.doubtful_clock) {
                     self.agenda.look_again(self.host.now(), self.wait(&not_now));
                 }
-                self.problems = vec![tell::deferred("nothing is decided yet", not_now)];
+                self.put_off("nothing is done yet", not_now);
             }
         }
     }
 
-    pub(super) fn see(&mut self) -> Result<Look, NotNow> {
-        let attended = Attended::Unattended {
+    /// Says why nothing is done now, and keeps it as the first of the problems.
+    pub(super) fn put_off(&mut self, what: &str, not_now: NotNow) {
+        let line = tell::deferred(what, not_now);
+        self.problems.insert(0, line);
+    }
+
+    pub(super) fn attended(&self) -> Attended {
+        Attended::Unattended {
             running_for: self.started.elapsed(),
-        };
+        }
+    }
+
+    /// Reads, says and remembers what the plan is; also where it may not be carried out now.
+    pub(super) fn see(&mut self) -> Result<Look, NotNow> {
+        let attended = self.attended();
         let look = cycle::look(&self.host, &self.settings, &Request::DUE, attended);
-        // So that the next one notices a jump of the clock.
-        let doubtful = match &look {
-            Ok(look) => look.cleared.doubtful_clock,
-            Err(NotNow::Deferred(deferred)) => deferred.doubtful_clock,
-            Err(NotNow::Failed(_)) => false,
+        let (inventory, plan, doubtful) = match &look {
+            Ok(look) => (&look.inventory, look.cleared.plan(), look.cleared.doubtful_clock),
+            Err(NotNow::Deferred(deferred, inventory)) => (&**inventory, &deferred.plan, deferred.doubtful_clock),
+            Err(NotNow::Failed(_)) => return look,
         };
+        // So that the next one notices a jump of the clock.
         if let Err(failure) = memory::record_look(&self.host, self.host.now(), doubtful) {
             warn!("{failure}");
         }
-        let look = look?;
-        let plan = look.cleared.plan();
-        let all = notices::of(&look.inventory, plan, &self.settings);
+        self.looked(&look);
+        let mut all = notices::of(inventory, plan, &self.settings);
+        if look.is_err() && doubtful {
+            // By such a clock nobody is told that something has expired.
+            all.retain(|notice| notice.kind == Kind::Fault);
+        }
         let before = std::mem::take(&mut self.problems);
-        self.problems = all.iter().map(tell::words).collect();
-        for (folder, reason) in self.not_writable(&look) {
+        self.problems = all.iter().map(ToString::to_string).collect();
+        for (folder, reason) in self.not_writable(inventory, plan) {
             let line = tell::not_writable(&folder, &reason, &before);
             self.problems.push(line);
         }
@@ -63,30 +79,33 @@ impl Daemon {
             self.problems.push(format!("there is no {} yet", kubernetes.display()));
         }
         tell::plan(plan, kubernetes, is_there);
-        for notice in notices::unsaid(all, &mut self.memory.told, self.host.now()) {
-            tell::notice(&notice);
-        }
+        let unsaid = notices::unsaid(all, &mut self.memory.told, self.host.now());
+        unsaid.iter().for_each(tell::notice);
+        self.noticed(&unsaid);
         self.status.looked(plan);
-        Ok(look)
+        let seen = cycle::look_at_cluster(&self.host, &self.settings, inventory);
+        let has_others =
+            self.settings.coordination.mode != CoordinationMode::Off && memory::members(&self.host).len() > 1;
+        if has_others && seen.as_ref().is_none_or(Seen::has_mark_of_this_node) {
+            // The others wait for this node, or may be.
+            self.agenda.look_again(self.host.now(), BLOCKED);
+        }
+        self.status.coordinates(seen, self.host.now());
+        look
     }
 
     /// Folders that a cycle would write to and cannot: asked at every look, since a folder that is made anew is read-only to a service whose
     /// sandbox was made before it.
-    fn not_writable(&self, look: &Look) -> Vec<(PathBuf, String)> {
-        let items = look.cleared.plan().items.iter();
-        let files = items
-            .filter(|item| item.due.is_some())
-            .map(|item| item.path.as_path())
-            .chain(look.inventory.pods.iter().map(|pod| pod.file.real.as_path()));
-        let folders = files.filter_map(Path::parent).chain([
-            Path::new(STATE),
-            &self.settings.backup.directory,
-            &self.settings.paths.kubernetes,
-        ]);
-        let folders: BTreeSet<_> = folders.collect();
+    fn not_writable(&self, inventory: &Inventory, plan: &Plan) -> Vec<(PathBuf, String)> {
+        let mut folders = folders::written(plan, inventory, &self.settings);
+        folders.insert(STATE.into());
+        folders.extend(self.settings.metrics.textfile_directory.clone());
         let refused = folders.into_iter();
         refused
-            .filter_map(|folder| Some((folder.to_owned(), self.host.cannot_write(folder)?)))
+            .filter_map(|folder| {
+                let reason = self.host.cannot_write(&folder)?;
+                Some((folder, reason))
+            })
             .collect()
     }
 

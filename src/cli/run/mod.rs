@@ -2,6 +2,7 @@
 //! after the other, and is the only one that writes.
 
 mod look;
+mod measure;
 mod tell;
 mod work;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info};
 
@@ -17,7 +19,6 @@ use crate::agenda::Wake;
 use crate::config::Settings;
 use crate::cycle;
 use crate::events;
-use crate::host::schedule::Ticker;
 use crate::host::{Host, log, notify};
 use crate::model::{Exit, Failure};
 use work::{Daemon, Extent, Task};
@@ -95,7 +96,9 @@ enum Phase {
 
 async fn daemon(context: Context, settings: Settings) -> Result<(), Failure> {
     let mut signals = Signals::catch()?;
-    let mut ticker = Ticker::start().await?;
+    // By the monotonic clock: the watchdog is fed whatever the wall clock does.
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut watch = Watch::new(&context.host);
     let mut phase = Phase::Starting;
     let mut reload = None;
@@ -103,7 +106,7 @@ async fn daemon(context: Context, settings: Settings) -> Result<(), Failure> {
     let mut worker = Some(begin(Daemon::new(context.host.clone(), settings), Task::Start));
     loop {
         tokio::select! {
-            () = ticker.tick() => watch.feed(worker.is_some(), &phase),
+            _ = ticks.tick() => watch.feed(worker.is_some(), &phase),
             heard = signals.next() => match heard {
                 Heard::End => {
                     phase = Phase::Ending;

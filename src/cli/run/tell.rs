@@ -4,6 +4,7 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
+use crate::coordinate::Blocked;
 use crate::cycle::NotNow;
 use crate::events;
 use crate::format::text;
@@ -16,7 +17,12 @@ use crate::report::status::Status;
 /// What a look has found.
 pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
     let names: Vec<_> = plan.renewals().map(|(item, _)| item.name.as_str()).collect();
-    let next = plan.items.iter().filter_map(|item| Some((item.due?, &item.name))).min();
+    let (late, ahead): (Vec<_>, Vec<_>) = plan
+        .items
+        .iter()
+        .filter_map(|item| Some((item.due?, item.name.as_str())))
+        .partition(|(due, _)| *due <= plan.at);
+    let next = ahead.into_iter().min();
     match (names.is_empty(), next) {
         (false, _) => info!(
             message_id = events::LOOKED,
@@ -24,6 +30,15 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
             "due: {}",
             text::list(&names)
         ),
+        (true, _) if !late.is_empty() => {
+            let late: Vec<_> = late.into_iter().map(|(_, name)| name).collect();
+            info!(
+                message_id = events::LOOKED,
+                due = 0,
+                "nothing that is due can be renewed now: {}",
+                text::list(&late)
+            );
+        }
         (true, Some((due, name))) => info!(
             message_id = events::LOOKED,
             due = 0,
@@ -56,20 +71,9 @@ pub(super) fn first_look(status: &Status, next: Option<Timestamp>) {
     }
 }
 
-/// A notice in one line, beginning with the name of what it is about.
-pub(super) fn words(notice: &Notice) -> String {
-    let Notice { name, reason, .. } = notice;
-    let ends = notice.ends.map(text::date).unwrap_or_default();
-    match notice.kind {
-        Kind::Expired => format!("{name} has expired on {ends}: {reason}"),
-        Kind::Expiring => format!("{name} ends on {ends}: {reason}"),
-        Kind::Fault => format!("{name} needs attention: {reason}"),
-    }
-}
-
 /// What a person should be told of a certificate.
 pub(super) fn notice(notice: &Notice) {
-    let (certificate, reason, line) = (&notice.name, &notice.reason, words(notice));
+    let (certificate, reason, line) = (&notice.name, &notice.reason, notice);
     let not_after = notice.ends.map(text::rfc3339).unwrap_or_default();
     match notice.kind {
         Kind::Expired => error!(message_id = events::EXPIRED, certificate, not_after, reason, "{line}"),
@@ -98,7 +102,17 @@ pub(super) fn deferred(what: &str, not_now: NotNow) -> String {
     line
 }
 
-/// What a cycle did: an event for each credential and each reader, and one line for all of it.
+/// Why it is not this node's turn.
+pub(super) fn blocked(blocked: &Blocked) {
+    let (reason, hint) = (&blocked.reason, &blocked.hint);
+    warn!(
+        message_id = events::BLOCKED,
+        reason, "no cycle now: {reason}; hint: {hint}"
+    );
+}
+
+/// What a cycle did: an event for each credential and each reader that is left, and one line for all of it. Those that were restarted were
+/// told of at that time.
 pub(super) fn report(report: &Report) {
     for warning in &report.warnings {
         warn!(message_id = events::WARNING, "{warning}");
@@ -116,17 +130,6 @@ pub(super) fn report(report: &Report) {
             renewed.name,
             renewed.old_end,
             renewed.new_end
-        );
-    }
-    for restarted in &report.restarted {
-        let (reader, method) = (&restarted.reader, restarted.method);
-        info!(
-            message_id = events::RESTARTED,
-            action = "restart",
-            reader,
-            method,
-            "{reader} uses what was renewed, after {:.1} s ({method})",
-            restarted.seconds
         );
     }
     for pending in &report.pending {

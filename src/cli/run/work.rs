@@ -4,14 +4,17 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, info_span, warn};
 
+use super::measure::Measured;
 use super::tell;
 use crate::agenda::{self, Agenda, Moment};
 use crate::backup::Purpose;
 use crate::config::Settings;
 use crate::config::settings::{FirstLook, Schedule};
-use crate::cycle::{self, NotNow};
+use crate::coordinate::Blocked;
+use crate::cycle::{self, Look, NotNow};
 use crate::events;
 use crate::format::text;
+use crate::host::lock::Lock;
 use crate::host::{Host, notify};
 use crate::memory;
 use crate::model::{Failure, Timestamp};
@@ -22,6 +25,9 @@ use crate::restart::pending;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
+
+/// A cycle whose turn it is not is tried again after this.
+pub(super) const BLOCKED: time::Duration = time::Duration::minutes(5);
 
 /// The name of the status document.
 const STATUS_FILE: &str = "status.json";
@@ -59,6 +65,7 @@ pub(super) struct Daemon {
     pub(super) kubernetes_was_there: bool,
     pub(super) memory: memory::Daemon,
     pub(super) status: Status,
+    pub(super) measured: Measured,
     /// What is wrong with the configuration that was read last, if it is not in effect.
     bad_settings: Vec<String>,
     /// What is wrong with the node.
@@ -77,6 +84,7 @@ impl Daemon {
             started: Instant::now(),
             memory: memory::Daemon::default(),
             status: Status::default(),
+            measured: Measured::default(),
             bad_settings: Vec::new(),
             problems: Vec::new(),
         }
@@ -105,6 +113,7 @@ impl Daemon {
             }
             Task::Reload(Err(problems)) => self.bad_settings = problems,
         }
+        self.call_hooks();
         self.publish(true);
         self.sandbox_is_too_old()
     }
@@ -117,7 +126,10 @@ impl Daemon {
         self.memory = known.unwrap_or_default();
         let earlier = self.host.read_own(&self.host.state(STATUS_FILE)).ok();
         let earlier = earlier.and_then(|file| serde_json::from_slice::<Status>(&file.bytes).ok());
-        self.status.last_cycle = earlier.and_then(|status| status.last_cycle);
+        if let Some(earlier) = earlier {
+            (self.status.last_cycle, self.status.steps) = (earlier.last_cycle, earlier.steps);
+            self.status.cycles = earlier.cycles;
+        }
         self.plan_ahead();
         self.look();
         if is_first {
@@ -147,6 +159,7 @@ impl Daemon {
     fn recover(&self) -> Result<(), Failure> {
         match self.host.try_lock("recover")? {
             Some(lock) => cycle::recover(&self.host, &lock)
+                .inspect(|_| cycle::clear_mark(&self.host, &self.settings, &lock))
                 .map(drop)
                 .inspect_err(|failure| error!(message_id = events::NOT_RECOVERED, "{failure}")),
             None => Ok(()),
@@ -166,14 +179,14 @@ impl Daemon {
             }
         };
         if let Err(failure) = cycle::recover(&host, &lock) {
+            self.came_to("cycle", Some(&failure));
             return error!(message_id = events::NOT_RECOVERED, "no cycle now: {failure}");
         }
         let mut look = match self.see() {
             Ok(look) => look,
             Err(not_now) => {
                 self.again(extent, self.wait(&not_now));
-                tell::deferred("no cycle now", not_now);
-                return;
+                return self.put_off("no cycle now", not_now);
             }
         };
         let opens = agenda::waits_until(&settings.windows, host.now());
@@ -182,13 +195,19 @@ impl Daemon {
             (Extent::All, Some(opens)) => Some(format!("it waits for the maintenance window of {}", text::date(opens))),
             (Extent::Urgent, _) => Some("it is not urgent, and waits for the next cycle of the schedule".into()),
         };
-        let put_off = reason.filter(|reason| look.cleared.put_off(settings.urgent_before, reason));
+        let put_off = reason
+            .clone()
+            .filter(|reason| look.cleared.put_off(settings.urgent_before, reason));
         if let Some(reason) = &put_off {
             info!("what is not urgent is left: {reason}");
             self.status.looked(look.cleared.plan());
         }
-        let report = cycle::act(&host, &settings, &lock, &Request::DUE, look);
+        let report = self.act(&lock, look, reason.as_ref());
         drop(lock);
+        if let Some(blocked) = &report.blocked {
+            return self.blocked(blocked, extent);
+        }
+        self.status.coordination.blocked = None;
         self.done(&report, &id);
         if !report.renewed.is_empty() {
             // What is known is what is there now.
@@ -206,11 +225,35 @@ impl Daemon {
         }
     }
 
+    /// Carries a look out; `put_off` is why what is not urgent waits.
+    fn act(&mut self, lock: &Lock, look: Look, put_off: Option<&String>) -> Report {
+        let (host, settings, attended) = (self.host.clone(), self.settings.clone(), self.attended());
+        cycle::act(&host, &settings, lock, &Request::DUE, attended, look, || {
+            let mut look = self.see()?;
+            if let Some(reason) = put_off {
+                look.cleared.put_off(settings.urgent_before, reason);
+            }
+            Ok(look)
+        })
+    }
+
+    /// It is not this node's turn.
+    fn blocked(&mut self, blocked: &Blocked, extent: Extent) {
+        let before = self.status.coordination.blocked.replace(blocked.reason.clone());
+        if before.as_ref() != Some(&blocked.reason) {
+            tell::blocked(blocked);
+        }
+        let now = self.host.now();
+        let opens = blocked.until.map(|until| until - now);
+        self.again(extent, opens.map_or(BLOCKED, |opens| opens.min(BLOCKED)));
+    }
+
     /// Says and remembers what a cycle did.
     fn done(&mut self, report: &Report, id: &str) {
         tell::report(report);
+        self.acted(report);
         let now = self.host.now();
-        self.status.last_cycle = Some(status::Cycle {
+        self.status.did(status::Cycle {
             at: text::rfc3339(now),
             id: id.to_owned(),
             outcome: report.outcome().to_owned(),
@@ -233,7 +276,7 @@ impl Daemon {
     /// A clock that is doubted gets the time that a synchronisation is given.
     pub(super) fn wait(&self, not_now: &NotNow) -> time::Duration {
         match not_now {
-            NotNow::Deferred(deferred) if deferred.doubtful_clock => {
+            NotNow::Deferred(deferred, _) if deferred.doubtful_clock => {
                 self.settings.clock_wait.try_into().unwrap_or(RETRY).max(RETRY)
             }
             _ => RETRY,
@@ -243,7 +286,9 @@ impl Daemon {
     /// Takes the set that `[backup] schedule` wants. One that fails is tried again at the next time of the schedule.
     fn back_up(&mut self) {
         notify::status("Taking a backup");
-        match cycle::back_up(&self.host, &self.settings, Purpose::Scheduled) {
+        let taken = cycle::back_up(&self.host, &self.settings, Purpose::Scheduled);
+        self.came_to("backup", taken.as_ref().err());
+        match taken {
             Ok(taken) => {
                 for warning in &taken.warnings {
                     warn!(message_id = events::WARNING, "{warning}");
@@ -300,6 +345,7 @@ impl Daemon {
         if let Err(failure) = written {
             warn!(message_id = events::WARNING, "{failure}");
         }
+        self.measure();
     }
 }
 

@@ -1,9 +1,12 @@
-//! etcd's API (etcd.proto: Maintenance and Cluster). The only place that knows etcd-client.
+//! etcd's API (etcd.proto: Maintenance and Cluster; KV and Lease in [`store`]). The only place that knows etcd-client.
 //!
 //! Blocking, on the calling thread: each client has a runtime of its own, so what a caller writes while it reads a snapshot is
 //! written by the caller's thread. Every call has a deadline.
 
+pub mod store;
+
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions};
@@ -14,8 +17,8 @@ use tokio::time::timeout;
 use crate::format::text::printable;
 use crate::model::{Bytes, Failure};
 
-/// For one connection, and for each question that is answered from memory.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For one connection, and for each question that is answered from memory or by an agreement of the members.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// For the next piece of a snapshot. A member under load, or on a slow disk, reads ahead for a while before it sends.
 const NEXT_PIECE: Duration = Duration::from_secs(60);
 
@@ -50,6 +53,8 @@ pub struct Status {
     pub member: u64,
     /// The cluster's id.
     pub cluster: u64,
+    /// It knows a leader: the members that it sees have a majority.
+    pub has_leader: bool,
     /// The members' names and peer URLs; empty where it does not say.
     pub members: Vec<(String, Vec<String>)>,
 }
@@ -58,6 +63,7 @@ pub struct Status {
 pub struct Member {
     runtime: Runtime,
     client: Client,
+    patience: Duration,
     /// Where it is.
     pub endpoint: String,
 }
@@ -65,13 +71,26 @@ pub struct Member {
 impl Member {
     /// Connects and asks for the status, so that what is given back is known to answer.
     pub fn connect(access: &Access) -> Result<(Self, Status), String> {
+        let mut member = Self::open(access, PATIENCE)?;
+        let status = member.status()?;
+        Ok((member, status))
+    }
+
+    /// Connects, and gives each question so much time. Whether the other side lets us in is known after the first one.
+    pub fn open(access: &Access, patience: Duration) -> Result<Self, String> {
+        let name = match address(&access.endpoint) {
+            Ok(address) => reachable(address, patience).map(|()| None)?,
+            Err(name) => Some(name),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|e| e.to_string())?;
         let client = runtime.block_on(async {
-            reachable(&access.endpoint).await?;
-            let mut options = ConnectOptions::new().with_connect_timeout(PATIENCE);
+            if let Some(name) = name {
+                found(name, patience).await?;
+            }
+            let mut options = ConnectOptions::new().with_connect_timeout(patience);
             if let Some(tls) = &access.tls {
                 options = options.with_tls(
                     TlsOptions::new()
@@ -79,24 +98,23 @@ impl Member {
                         .identity(Identity::from_pem(&*tls.certificate, &*tls.key)),
                 );
             }
-            in_time(PATIENCE, Client::connect([&access.endpoint], Some(options))).await
+            in_time(patience, Client::connect([&access.endpoint], Some(options))).await
         })?;
-        let mut member = Self {
+        Ok(Self {
             runtime,
             client,
+            patience,
             endpoint: access.endpoint.clone(),
-        };
-        let status = member.status()?;
-        Ok((member, status))
+        })
     }
 
     /// Its status.
     pub fn status(&mut self) -> Result<Status, String> {
-        let client = &mut self.client;
+        let (client, patience) = (&mut self.client, self.patience);
         self.runtime.block_on(async {
-            let status = in_time(PATIENCE, client.status()).await?;
+            let status = in_time(patience, client.status()).await?;
             // A member that has lost its quorum says nothing about the others, and its snapshot is worth the more.
-            let members = in_time(PATIENCE, client.member_list()).await.map(|list| {
+            let members = in_time(patience, client.member_list()).await.map(|list| {
                 let urls = |urls: &[String]| urls.iter().map(|url| printable(url)).collect();
                 let of = |member: &etcd_client::Member| (printable(member.name()), urls(member.peer_urls()));
                 list.members().iter().map(of).collect()
@@ -108,6 +126,7 @@ impl Member {
                 revision: header.map_or(0, etcd_client::ResponseHeader::revision),
                 member: header.map_or(0, etcd_client::ResponseHeader::member_id),
                 cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+                has_leader: status.leader() != 0,
                 members: members.unwrap_or_default(),
             })
         })
@@ -128,13 +147,34 @@ impl Member {
     }
 }
 
-/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
-async fn reachable(endpoint: &str) -> Result<(), String> {
+impl super::Host {
+    /// Whether anybody listens at an endpoint of this machine.
+    pub fn listens(&self, endpoint: &str) -> bool {
+        address(endpoint).is_ok_and(|address| reachable(address, Duration::from_secs(1)).is_ok())
+    }
+}
+
+/// The address of an endpoint; the error is its name, where it has one.
+fn address(endpoint: &str) -> Result<SocketAddr, &str> {
     let address = endpoint.split_once("://").map_or(endpoint, |(_, address)| address);
-    match timeout(PATIENCE, TcpStream::connect(address)).await {
+    address.parse().map_err(|_| address)
+}
+
+/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
+fn reachable(address: SocketAddr, patience: Duration) -> Result<(), String> {
+    match std::net::TcpStream::connect_timeout(&address, patience) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::TimedOut => Err(late(patience)),
+        Err(e) => Err(super::reason(&e)),
+    }
+}
+
+/// The same for a name, which has to be looked up.
+async fn found(name: &str, patience: Duration) -> Result<(), String> {
+    match timeout(patience, TcpStream::connect(name)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(e)) => Err(super::reason(&e)),
-        Err(_) => Err(late(PATIENCE)),
+        Err(_) => Err(late(patience)),
     }
 }
 
@@ -146,7 +186,7 @@ async fn in_time<T>(limit: Duration, what: impl Future<Output = Result<T, etcd_c
 }
 
 fn late(limit: Duration) -> String {
-    format!("no answer within {} s", limit.as_secs())
+    format!("no answer within {:.0} s", limit.as_secs_f64())
 }
 
 /// The innermost cause: what is around it says only that there was an error.

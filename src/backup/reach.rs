@@ -1,0 +1,77 @@
+//! Asking etcd: at each of its endpoints, with each of the client's certificates, until somebody answers.
+
+use std::path::Path;
+
+use super::member::Known;
+use crate::host::Host;
+use crate::host::etcd::{Access, Member, Status, Tls};
+
+/// A member that answers, and how it was reached.
+pub struct Reached {
+    /// The connection.
+    pub member: Member,
+    /// What it said of itself.
+    pub status: Status,
+    /// How to reach it again; with another endpoint, how to reach the others.
+    pub access: Access,
+}
+
+/// The first member that answers to one of the client certificates; or why none does.
+pub fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
+    let found = reach_any(host, known, &known.endpoints)?;
+    Ok((found.member, found.status))
+}
+
+/// The first of these endpoints that answers to one of the client certificates; or why none does.
+pub fn reach_any(host: &Host, known: &Known, endpoints: &[String]) -> Result<Reached, String> {
+    let mut reasons = Vec::new();
+    for endpoint in endpoints {
+        match reach_one(host, known, endpoint) {
+            Ok(found) => return Ok(found),
+            Err(tried) => reasons.extend(tried),
+        }
+    }
+    match reasons.is_empty() {
+        true if endpoints.is_empty() => Err("nothing says where etcd's API is".into()),
+        true => Err("no client certificate for etcd's API can be read".into()),
+        false => Err(format!("etcd's API does not answer ({})", reasons.join("; "))),
+    }
+}
+
+/// One endpoint; or what came of each certificate.
+fn reach_one(host: &Host, known: &Known, endpoint: &str) -> Result<Reached, Vec<String>> {
+    let mut reasons = Vec::new();
+    if endpoint.starts_with("http://") {
+        return connect(endpoint, None).map_err(|reason| vec![format!("{endpoint}: {reason}")]);
+    }
+    for (certificate, key) in &known.clients {
+        let read = |path: &Path| host.read(path).ok().map(|file| file.bytes);
+        let (Some(ca), Some(pem), Some(key)) = (read(&known.ca), read(certificate), read(key)) else {
+            continue;
+        };
+        let tls = Tls {
+            ca,
+            certificate: pem,
+            key,
+        };
+        match connect(endpoint, Some(tls)) {
+            Ok(found) => return Ok(found),
+            Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
+        }
+        // Another certificate makes nobody answer who does not listen.
+        let is_deaf = |reason: &String| reason.ends_with("connection refused") || reason.contains("no answer within");
+        if reasons.last().is_some_and(is_deaf) {
+            break;
+        }
+    }
+    Err(reasons)
+}
+
+fn connect(endpoint: &str, tls: Option<Tls>) -> Result<Reached, String> {
+    let access = Access {
+        endpoint: endpoint.to_owned(),
+        tls,
+    };
+    let (member, status) = Member::connect(&access)?;
+    Ok(Reached { member, status, access })
+}

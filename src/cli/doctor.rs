@@ -1,0 +1,60 @@
+//! `kubecertd doctor`
+
+use super::context::Context;
+use super::status;
+use crate::backup::member;
+use crate::doctor::{Seen, examine};
+use crate::host::STATE;
+use crate::model::{Exit, Failure};
+use crate::plan::{self, Request, folders};
+use crate::report::{Format, doctor};
+use crate::restart::pending;
+use crate::{cycle, inventory, scan};
+
+/// Its options.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// Looks at everything once, changes nothing, and prints what it found. A bad configuration is one of the findings: the defaults stand in for what
+/// is wrong in it.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let host = &context.host;
+    let (settings, problems) = context.settings_and_problems();
+    let scan = scan::look(host, &settings);
+    let inventory = inventory::take(&scan);
+    let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
+    let running = scan::running(host, &programs);
+    let plan = plan::make(&inventory, &settings, &running, &Request::DUE)?;
+    let signs = scan::signs(host, &settings, &scan);
+    let status = status::known(host);
+    let daemon = status.as_ref().filter(|status| status.daemon.running);
+    let mut written = folders::written(&plan, &inventory, &settings);
+    written.insert(STATE.into());
+    let around = scan::around::around(
+        host,
+        written,
+        &settings.backup.directory,
+        daemon.map(|status| status.daemon.pid),
+        member::known(&inventory, &settings).data.as_deref(),
+    );
+    let pending: Vec<_> = pending::read(host).into_iter().map(|pending| pending.reader).collect();
+    let diagnosis = examine(&Seen {
+        settings: &settings,
+        problems: &problems,
+        scan: &scan,
+        inventory: &inventory,
+        plan: &plan,
+        signs: &signs,
+        running: &running,
+        around: &around,
+        pending: &pending,
+        daemon_runs: daemon.is_some(),
+        interrupted: cycle::is_unfinished(host) && host.lock_holder_now().is_none(),
+    });
+    super::print(&doctor::render(&diagnosis, arguments.output)?)?;
+    Ok(diagnosis.exit())
+}

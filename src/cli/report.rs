@@ -1,0 +1,88 @@
+//! `kubecertd report`
+
+use std::path::{Path, PathBuf};
+
+use super::context::Context;
+use super::status;
+use crate::backup::set;
+use crate::cycle::{self, NotNow};
+use crate::guard::Attended;
+use crate::host::Host;
+use crate::host::files::Resolved;
+use crate::host::write::parent;
+use crate::model::{Exit, Failure};
+use crate::plan::Request;
+use crate::report::html::Page;
+use crate::restart::pending;
+
+/// What every page begins with: nothing else is replaced, so that a slip of the finger does not cost a certificate.
+const BEGIN: &[u8] = b"<!DOCTYPE html>";
+/// No page is larger.
+const LARGEST: u64 = 16 << 20;
+
+/// Its options.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Write one self-contained page to this file, as the shell sees it and not below --root; - for standard output
+    #[arg(long, value_name = "FILE", required = true)]
+    html: PathBuf,
+}
+
+/// Looks now and writes the page, with what the daemon left. Nothing on the node changes. What is wrong with the node is in the page, and no
+/// failure of the report.
+pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+    let host = &context.host;
+    let settings = context.settings()?;
+    let look = cycle::look(host, &settings, &Request::DUE, Attended::ByHand).map_err(NotNow::failure)?;
+    let status = status::known(host);
+    let page = Page {
+        node: &host.node_name(),
+        inventory: &look.inventory,
+        plan: look.cleared.plan(),
+        warnings: &look.cleared.warnings,
+        settings: &settings,
+        status: status.as_ref(),
+        pending: &pending::read(host),
+        sets: &set::all(host, &settings.backup.directory),
+    };
+    let html = page.render();
+    if arguments.html == Path::new("-") {
+        super::print(&html)?;
+    } else {
+        write(host, &look.scan.manifests_folder, &arguments.html, &html)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// In one step: who reads it sees the page of before or the new one. A new file is 0644, for nothing in it is private; one that is there keeps
+/// owner and mode.
+fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), Failure> {
+    let shown = file.display();
+    let cannot = |reason: &str| Failure::new(format!("cannot write {shown}: {reason}"));
+    let here = Host::new("/".into(), host.stop.clone());
+    let file = std::path::absolute(file).map_err(|e| cannot(&e.to_string()))?;
+    let like = match here.identity(&file) {
+        Some(found) => {
+            let bytes = here.read_at_most(&file, LARGEST).map(|file| file.bytes);
+            if found.size > 0 && !bytes.is_ok_and(|bytes| bytes.starts_with(BEGIN)) {
+                return Err(
+                    cannot("it is there and no page that this verb made").hint("remove it first, or name another one")
+                );
+            }
+            here.attributes(&file)?
+        }
+        None if here.exists(&file) || here.is_symlink(&file) => {
+            // A rename would put the page in the place of a device, or cut a link.
+            return Err(cannot("it is there and no regular file").hint("`--html -` writes to standard output"));
+        }
+        None => here.for_everybody(),
+    };
+    let folder = here.resolve(parent(&file)).ok().map(|folder| folder.real);
+    let folder = folder.filter(|folder| here.is_folder(folder));
+    let folder = folder.ok_or_else(|| cannot("its folder is not there"))?;
+    let is_manifests = |found: Resolved| host.outside(&found.real) == folder;
+    if host.resolve(manifests).is_ok_and(is_manifests) {
+        return Err(cannot("the kubelet takes every file in this folder for a pod"));
+    }
+    here.replace(&file, html.as_bytes(), &like)
+}

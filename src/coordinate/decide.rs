@@ -1,0 +1,285 @@
+//! What a node does with what it has seen of its cluster: take the lock, go without one, act alone in its own time, or wait. Pure.
+
+use std::time::Duration;
+
+use super::slots::Slot;
+use crate::config::settings::CoordinationMode;
+use crate::format::text;
+use crate::model::{Failure, Peer, Timestamp};
+
+/// What etcd said when it was asked for the lock, or before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Etcd {
+    /// Nothing says where it is: a worker, or no cluster yet.
+    Unknown,
+    /// Nobody answers; why.
+    Silent(String),
+    /// It answers and gives no lease: it has no majority, or no space left; which.
+    Powerless(String),
+    /// Our client may not write there; what it said.
+    Denied(String),
+    /// It gives leases; how many members it lists.
+    Ready(usize),
+}
+
+/// All that the decision depends on.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// `[coordination] mode`
+    pub mode: CoordinationMode,
+    /// What etcd said.
+    pub etcd: Etcd,
+    /// A member of etcd is meant to run on this node: then there are as many nodes as members.
+    pub is_member: bool,
+    /// etcd or an API server runs on this node.
+    pub runs_here: bool,
+    /// The members that were listed when they were last seen.
+    pub stored: Vec<Peer>,
+    /// When the first credential ends without which etcd cannot be reached from here, or this member not by the others.
+    pub ends: Option<Timestamp>,
+    /// Something that is to be renewed ends within `urgent_before`.
+    pub urgent: bool,
+    /// `urgent_before`
+    pub urgent_before: Duration,
+    /// A person asked for it, and looks on.
+    pub attended: bool,
+    /// The node's own time.
+    pub slot: Slot,
+    /// The wall clock.
+    pub now: Timestamp,
+}
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It takes the lock.
+    Lock,
+    /// There is nobody to be waited for: why.
+    NoLock(&'static str),
+    /// It goes on without the lock; what a person should know.
+    Alone(String),
+    /// It waits.
+    Wait(Blocked),
+}
+
+/// Why nothing is done now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocked {
+    /// For people.
+    pub reason: String,
+    /// What they can do.
+    pub hint: String,
+    /// When it is to be tried again; none: as usual.
+    pub until: Option<Timestamp>,
+}
+
+impl Blocked {
+    /// The same as a failure.
+    pub fn failure(&self) -> Failure {
+        Failure::new(format!("not now: {}", self.reason)).hint(&self.hint)
+    }
+}
+
+/// Decides.
+///
+/// | mode | etcd | | decision |
+/// | --- | --- | --- | --- |
+/// | off | any | | no lock |
+/// | auto | nothing says where it is | | no lock: a worker |
+/// | required | nothing says where it is | | wait |
+/// | auto, required | lists one member; or does not answer, and one was listed last | it is meant to run here | no lock |
+/// | auto, required | lists one member | it runs elsewhere: other nodes may use it too | lock |
+/// | auto, required | gives leases to several members | | lock |
+/// | auto, required | silent | neither it nor an API server runs here | no lock: only files change |
+/// | auto, required | silent, no majority, no space | what reaches it has expired or is urgent, or what is renewed is | alone |
+/// | auto, required | silent, no majority, no space | everything is good for longer | wait |
+/// | auto | denied | | alone |
+/// | required | denied | | wait |
+///
+/// *Alone* means at once where a person looks on; else in the node's own time, and until then it waits.
+pub fn decide(facts: &Facts) -> Decision {
+    let last = match &facts.etcd {
+        Etcd::Ready(members) => *members,
+        _ => facts.stored.len(),
+    };
+    match (&facts.etcd, facts.mode) {
+        (_, CoordinationMode::Off) => Decision::NoLock("[coordination] mode is off"),
+        (Etcd::Unknown, CoordinationMode::Auto) => Decision::NoLock("this node knows of no etcd"),
+        (Etcd::Unknown, CoordinationMode::Required) => wait(
+            "nothing says where etcd is, and [coordination] mode is required".into(),
+            "set [etcd] endpoints, ca, certificate and key",
+        ),
+        _ if last == 1 && facts.is_member => Decision::NoLock("the cluster has one member"),
+        (Etcd::Ready(_), _) => Decision::Lock,
+        (Etcd::Silent(_), _) if !facts.runs_here => {
+            Decision::NoLock("neither etcd nor an API server runs here, and no member answers")
+        }
+        (Etcd::Silent(why) | Etcd::Powerless(why), _) if nothing_is_lost(facts) => {
+            alone(facts, format!("the lock in etcd cannot be had ({why})"))
+        }
+        (Etcd::Silent(why) | Etcd::Powerless(why), _) => wait(
+            format!("the lock in etcd cannot be had, and there is time: {why}"),
+            "`etcdctl endpoint status --cluster` shows which members serve",
+        ),
+        (Etcd::Denied(why), CoordinationMode::Auto) => alone(
+            facts,
+            format!("etcd does not let us write the lock ({why}); {PERMISSION}"),
+        ),
+        (Etcd::Denied(why), CoordinationMode::Required) => {
+            wait(format!("etcd does not let us write the lock: {why}"), PERMISSION)
+        }
+    }
+}
+
+/// What the client needs where etcd asks for permissions.
+const PERMISSION: &str = "give the user of its client certificate (its common name) a role that may read and write keys that begin with \
+     /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
+
+fn wait(reason: String, hint: &str) -> Decision {
+    Decision::Wait(Blocked {
+        reason,
+        hint: hint.to_owned(),
+        until: None,
+    })
+}
+
+/// The way to the others is gone, or soon will be; or what would expire while it waits is worse.
+fn nothing_is_lost(facts: &Facts) -> bool {
+    facts.urgent || facts.ends.is_some_and(|ends| ends < facts.now + facts.urgent_before)
+}
+
+fn alone(facts: &Facts, why: String) -> Decision {
+    if facts.attended {
+        return Decision::Alone(format!(
+            "{why}: it goes on without it; see that kubecertd is not at work on another node (`kubecertd status` there)"
+        ));
+    }
+    if facts.slot.is_open(facts.now) {
+        return Decision::Alone(format!("{why}: it goes on without it, in this node's own time"));
+    }
+    let opens = facts.slot.next(facts.now);
+    Decision::Wait(Blocked {
+        reason: format!("{why}: this node waits for its own time, {}", text::date(opens)),
+        hint: "`kubecertd renew` acts at once; see before that no other node is at work".into(),
+        until: Some(opens),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    const NOW: Timestamp = datetime!(2027-01-01 0:05 UTC);
+
+    fn peers(count: u64) -> Vec<Peer> {
+        let of = |id| Peer {
+            id,
+            name: format!("node-{id}"),
+            client_urls: Vec::new(),
+            is_learner: false,
+        };
+        (1..=count).map(of).collect()
+    }
+
+    fn facts(etcd: Etcd) -> Facts {
+        let stored = peers(3);
+        let slot = (1..=3)
+            .map(|n| Slot::of(&format!("node-{n}"), "m", &stored))
+            .find(|slot| slot.is_open(NOW));
+        Facts {
+            mode: CoordinationMode::Auto,
+            etcd,
+            is_member: true,
+            runs_here: true,
+            stored,
+            ends: Some(NOW + time::Duration::days(300)),
+            urgent: false,
+            urgent_before: Duration::from_secs(7 * 86_400),
+            attended: false,
+            slot: slot.unwrap(),
+            now: NOW,
+        }
+    }
+
+    fn word(facts: &Facts) -> &'static str {
+        match decide(facts) {
+            Decision::Lock => "lock",
+            Decision::NoLock(_) => "no lock",
+            Decision::Alone(_) => "alone",
+            Decision::Wait(_) => "wait",
+        }
+    }
+
+    #[test]
+    fn it_is_as_the_table_says() {
+        let required = CoordinationMode::Required;
+        let silent = || Etcd::Silent("x".into());
+        let powerless = || Etcd::Powerless("x".into());
+        let denied = || Etcd::Denied("x".into());
+        let with = |etcd, change: &dyn Fn(&mut Facts)| {
+            let mut facts = facts(etcd);
+            change(&mut facts);
+            word(&facts)
+        };
+        let as_is: &dyn Fn(&mut Facts) = &|_| {};
+        for etcd in [Etcd::Unknown, silent(), powerless(), denied(), Etcd::Ready(3)] {
+            assert_eq!(with(etcd, &|f| f.mode = CoordinationMode::Off), "no lock");
+        }
+        assert_eq!(with(Etcd::Unknown, as_is), "no lock");
+        assert_eq!(with(Etcd::Unknown, &|f| f.mode = required), "wait");
+        for mode in [CoordinationMode::Auto, required] {
+            assert_eq!(with(Etcd::Ready(1), &|f| f.mode = mode), "no lock");
+            assert_eq!(with(Etcd::Ready(3), &|f| f.mode = mode), "lock");
+            assert_eq!(with(Etcd::Ready(1), &|f| f.is_member = false), "lock");
+            assert_eq!(with(Etcd::Ready(2), &|f| f.stored = peers(1)), "lock", "it has grown");
+            for etcd in [silent(), powerless()] {
+                let with = |change: &dyn Fn(&mut Facts)| {
+                    with(etcd.clone(), &|f| {
+                        f.mode = mode;
+                        change(f);
+                    })
+                };
+                assert_eq!(with(&|f| f.stored = peers(1)), "no lock");
+                assert_eq!(with(as_is), "wait");
+                assert_eq!(with(&|f| f.attended = true), "wait", "there is time");
+                assert_eq!(with(&|f| f.ends = None), "wait", "nothing says that it ends");
+                assert_eq!(with(&|f| f.ends = Some(NOW - time::Duration::DAY)), "alone");
+                assert_eq!(with(&|f| f.ends = Some(NOW + time::Duration::DAY)), "alone");
+                assert_eq!(with(&|f| f.urgent = true), "alone");
+            }
+            assert_eq!(
+                with(silent(), &|f| {
+                    f.mode = mode;
+                    f.runs_here = false;
+                }),
+                "no lock"
+            );
+            assert_eq!(with(powerless(), &|f| f.runs_here = false), "wait");
+        }
+        assert_eq!(with(denied(), as_is), "alone");
+        assert_eq!(with(denied(), &|f| f.mode = required), "wait");
+    }
+
+    #[test]
+    fn alone_means_in_its_own_time_unless_a_person_looks_on() {
+        let mut late = facts(Etcd::Denied("permission denied".into()));
+        late.now = NOW + time::Duration::minutes(20);
+        let Decision::Wait(blocked) = decide(&late) else {
+            panic!("the slot is past its half")
+        };
+        let opens = blocked.until.unwrap();
+        assert_eq!(opens, datetime!(2027-01-01 1:30 UTC), "three slots of half an hour");
+        assert_eq!(
+            word(&Facts {
+                now: opens,
+                ..late.clone()
+            }),
+            "alone"
+        );
+        let Decision::Alone(warning) = decide(&Facts { attended: true, ..late }) else {
+            panic!("a person looks on")
+        };
+        assert!(warning.contains("role grant-permission") && warning.contains("kubecertd status"));
+    }
+}

@@ -1,0 +1,354 @@
+//! One node of a cluster at a time: before the first file is replaced a node takes the lock in the cluster's own etcd, and gives it back once
+//! the new certificates are proven to be in use, or everything is undone.
+//!
+//! What is done is decided by pure functions: [`mod@decide`] what to do about the lock, [`quorum`] whether the cluster can bear it, [`slots`] when
+//! a node may begin that cannot ask; [`keys`] is what is written.
+
+mod contact;
+pub mod decide;
+pub mod keys;
+mod lease;
+pub mod quorum;
+pub mod slots;
+mod turn;
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use crate::backup::member::known;
+use crate::config::Settings;
+use crate::config::settings::CoordinationMode;
+use crate::config::window;
+use crate::format::text;
+use crate::host::etcd::store::{If, Then};
+use crate::host::{Host, notify};
+use crate::inventory::Inventory;
+use crate::memory;
+use crate::model::Peer;
+use contact::{Contact, contact, refused};
+pub use decide::Blocked;
+use decide::{Decision, Etcd, Facts, decide};
+use keys::{Entry, Written};
+use lease::Lease;
+use quorum::Window;
+use slots::Slot;
+pub use turn::Turn;
+use turn::{Attempt, attempt};
+
+/// How often etcd is asked again.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried where it does not answer: a new leader is found within seconds.
+const TRIES: u32 = 3;
+
+/// What a turn is wanted for.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// In words, for the others.
+    pub purpose: String,
+    /// A person asked for it, and looks on.
+    pub attended: bool,
+    /// Something that is to be renewed ends within `urgent_before`.
+    pub urgent: bool,
+    /// Something changes that etcd or the API server reads, or either is restarted.
+    pub touches_etcd_or_api_server: bool,
+}
+
+/// Takes the turn, waiting for another node's within `[coordination] wait`; or says why nothing may be done now.
+///
+/// Nothing that is `wanted` needs none.
+pub fn take(host: &Host, settings: &Settings, inventory: &Inventory, wanted: Option<&Wanted>) -> Result<Turn, Blocked> {
+    let Some(wanted) = wanted else { return Ok(Turn::free()) };
+    if settings.coordination.mode == CoordinationMode::Off {
+        return Ok(Turn::free());
+    }
+    let taking = Taking {
+        host,
+        settings,
+        inventory,
+        wanted,
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let etcd = match contact(host, settings, inventory) {
+            Ok(contact) => {
+                let etcd = Etcd::Ready(contact.peers.len());
+                remember(host, &contact.peers);
+                match taking.decide(etcd) {
+                    Decision::Lock => match taking.lock(contact)? {
+                        Ok(turn) => return Ok(turn),
+                        // It was tried often enough.
+                        Err(etcd) => return turn_of(taking.decide(etcd)),
+                    },
+                    other => return turn_of(other),
+                }
+            }
+            Err(etcd) => etcd,
+        };
+        let decision = taking.decide(etcd);
+        if matches!(decision, Decision::NoLock(_)) || tries >= TRIES || host.stop.requested() {
+            return turn_of(decision);
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+fn turn_of(decision: Decision) -> Result<Turn, Blocked> {
+    match decision {
+        Decision::Lock | Decision::NoLock(_) => Ok(Turn::free()),
+        Decision::Alone(warning) => Ok(Turn::without_lock(warning)),
+        Decision::Wait(blocked) => Err(blocked),
+    }
+}
+
+/// A list that cannot be stored is no reason to stop: it is for a day on which etcd does not answer.
+fn remember(host: &Host, peers: &[Peer]) {
+    if let Err(failure) = memory::record_members(host, peers) {
+        warn!("{failure}");
+    }
+}
+
+fn blocked(reason: String, hint: impl Into<String>) -> Blocked {
+    Blocked {
+        reason,
+        hint: hint.into(),
+        until: None,
+    }
+}
+
+struct Taking<'a> {
+    host: &'a Host,
+    settings: &'a Settings,
+    inventory: &'a Inventory,
+    wanted: &'a Wanted,
+}
+
+impl Taking<'_> {
+    fn decide(&self, etcd: Etcd) -> Decision {
+        let (host, settings, inventory) = (self.host, self.settings, self.inventory);
+        let stored = memory::members(host);
+        let name = contact::name(host, &known(inventory, settings));
+        decide(&Facts {
+            mode: settings.coordination.mode,
+            is_member: inventory.etcd().is_some(),
+            runs_here: matches!(etcd, Etcd::Silent(_)) && contact::runs_here(host, settings, inventory),
+            etcd,
+            slot: Slot::of(&name, &host.machine_id(), &stored),
+            stored,
+            ends: contact::ends(inventory, settings),
+            urgent: self.wanted.urgent,
+            urgent_before: settings.urgent_before,
+            attended: self.wanted.attended,
+            now: host.now(),
+        })
+    }
+
+    /// Waits for the lock, then looks whether the cluster can bear it. The inner error is etcd's: it has to be decided anew.
+    fn lock(&self, mut contact: Contact) -> Result<Result<Turn, Etcd>, Blocked> {
+        let rules = &self.settings.coordination;
+        let me = Entry {
+            node: contact::name(self.host, &known(self.inventory, self.settings)),
+            purpose: self.wanted.purpose.clone(),
+            since: text::rfc3339(self.host.now()),
+            member: contact.own.map(|id| format!("{id:x}")),
+        };
+        let (lease, waited) = match self.wait(&mut contact, &me)? {
+            Ok(taken) => taken,
+            Err(etcd) => return Ok(Err(etcd)),
+        };
+        let mut turn = Turn::holding(lease, me, contact.ways.clone(), rules, self.wanted);
+        turn.waited = waited;
+        match self.judge(&mut contact) {
+            Ok(()) => {}
+            Err(blocked) if self.wanted.urgent => turn.urgent_only = Some(blocked.reason),
+            Err(blocked) => {
+                turn.end(self.host, true);
+                return Err(blocked);
+            }
+        }
+        Ok(Ok(turn))
+    }
+
+    /// Gives the lease that the lock hangs on, and whether another node had it first.
+    fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<Result<(Lease, bool), Etcd>, Blocked> {
+        let (host, rules) = (self.host, &self.settings.coordination);
+        let deadline = Instant::now() + rules.wait;
+        let mut said = None;
+        let mut failed = 0;
+        loop {
+            let ways = contact.ways.clone();
+            match contact.ask(|member| attempt(host, member, &ways, me, rules.lease)) {
+                Ok(Attempt::Taken(lease)) => return Ok(Ok((lease, said.is_some()))),
+                Ok(Attempt::By(other)) => {
+                    let other = other.unwrap_or_default();
+                    if said.as_ref() != Some(&other) {
+                        info!(holder = %other.node, "waiting: {}", has_it(&other, me));
+                        notify::status(&format!("Waiting for {} ({})", other.node, other.purpose));
+                        said = Some(other);
+                    }
+                    failed = 0;
+                }
+                Err(trouble) => {
+                    failed += 1;
+                    let etcd = refused(&trouble);
+                    if failed > TRIES || matches!(etcd, Etcd::Denied(_)) {
+                        return Ok(Err(etcd));
+                    }
+                }
+            }
+            if failed == 0 && Instant::now() >= deadline {
+                let words = said.as_ref().map(|other| has_it(other, me)).unwrap_or_default();
+                return Err(blocked(
+                    format!(
+                        "{words}, and did not give it back within {}",
+                        text::duration(rules.wait)
+                    ),
+                    "`kubecertd status` on that node says what it does; it is tried again",
+                ));
+            }
+            if host.go_on().is_err() {
+                return Err(blocked("the process was asked to end".into(), "it is tried again"));
+            }
+            std::thread::sleep(self.pause());
+        }
+    }
+
+    /// About a second, not the same on all nodes.
+    fn pause(&self) -> Duration {
+        EVERY / 2 + Duration::from_nanos(u64::from(self.host.now().nanosecond()))
+    }
+
+    /// With the lock: whether another node has begun and not ended, and whether the cluster can bear it.
+    fn judge(&self, contact: &mut Contact) -> Result<(), Blocked> {
+        let asked = |trouble: &dyn std::fmt::Display| {
+            blocked(format!("etcd does not say how it is: {trouble}"), "it is tried again")
+        };
+        let written = contact.written().map_err(|e| asked(&e))?;
+        let own = contact::name(self.host, &known(self.inventory, self.settings));
+        let (others, gone) = written.others(&own, &contact.peers);
+        for mark in gone {
+            info!("the mark of {} is removed: it is no member any more", mark.node);
+            let _ = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
+        }
+        if let Some(mark) = others.first() {
+            return Err(unfinished(mark));
+        }
+        if !self.wanted.touches_etcd_or_api_server {
+            return Ok(());
+        }
+        let view = contact.view(self.host).map_err(|e| asked(&e))?;
+        let windows = &self.settings.windows;
+        let now = self.host.now();
+        let window = match windows.is_empty() {
+            true => Window::None,
+            false if window::is_open(windows, now) => Window::Open,
+            false => Window::Closed(window::next(windows, now)),
+        };
+        quorum::judge(&view, window).map_err(|it| blocked(it.reason, it.hint))
+    }
+}
+
+/// Asks once more whether the cluster can bear it: a backup may have taken minutes since the turn was had. What is urgent is not held up.
+pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &Turn) -> Result<(), Blocked> {
+    let Some(wanted) = turn.wanted().filter(|wanted| !wanted.urgent) else {
+        return Ok(());
+    };
+    let taking = Taking {
+        host,
+        settings,
+        inventory,
+        wanted: &wanted,
+    };
+    match contact(host, settings, inventory) {
+        Ok(mut contact) => taking.judge(&mut contact),
+        Err(etcd) => Err(blocked(
+            format!("etcd does not answer any more: {etcd:?}"),
+            "it is tried again",
+        )),
+    }
+}
+
+fn has_it(other: &Entry, me: &Entry) -> String {
+    let node = match other.node == me.node {
+        // The node's own lock is ours: that process has ended, and its lease will.
+        true => "an earlier kubecertd of this node",
+        false => &other.node,
+    };
+    format!("{node} has the lock ({}, since {})", other.purpose, other.since)
+}
+
+fn unfinished(mark: &Entry) -> Blocked {
+    let Entry {
+        node, purpose, since, ..
+    } = mark;
+    blocked(
+        format!("{node} began at {since} ({purpose}) and has not ended it"),
+        format!(
+            "run `kubecertd recover` on {node}; if that node is gone for good: `etcdctl del {}`",
+            mark.mark()
+        ),
+    )
+}
+
+/// What a look sees of the cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// What is written of the lock.
+    pub written: Written,
+    /// The members.
+    pub members: Vec<Peer>,
+    /// What this node is called among them.
+    pub own: String,
+}
+
+impl Seen {
+    /// This node has begun, and has not ended.
+    pub fn has_mark_of_this_node(&self) -> bool {
+        self.written.unfinished.iter().any(|mark| mark.node == self.own)
+    }
+
+    /// It was removed since.
+    pub fn forget_mark_of_this_node(&mut self) {
+        self.written.unfinished.retain(|mark| mark.node != self.own);
+    }
+}
+
+/// Looks at the cluster, without a turn, and remembers its members; none where there is no cluster of several, or it does not answer.
+pub fn look(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<Seen> {
+    if settings.coordination.mode == CoordinationMode::Off {
+        return None;
+    }
+    let mut contact = contact(host, settings, inventory).ok()?;
+    remember(host, &contact.peers);
+    if contact.peers.len() < 2 {
+        return None;
+    }
+    Some(Seen {
+        written: contact.written().ok()?,
+        own: contact::name(host, &known(inventory, settings)),
+        members: contact.peers,
+    })
+}
+
+/// Removes the mark of this node: nothing is unfinished here, and its readers are well. Needs the node's own lock. False where there is none, or
+/// it cannot be removed.
+pub fn clear(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
+    if settings.coordination.mode == CoordinationMode::Off {
+        return false;
+    }
+    let Ok(mut contact) = contact(host, settings, inventory) else {
+        return false;
+    };
+    let own = contact::name(host, &known(inventory, settings));
+    let Ok(written) = contact.written() else { return false };
+    let Some(mark) = written.unfinished.iter().find(|mark| mark.node == own) else {
+        return false;
+    };
+    let done = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
+    match &done {
+        Ok(_) => info!("this node is well: its mark in etcd, which kept the others from starting, is removed"),
+        Err(trouble) => warn!("the mark of this node in etcd cannot be removed: {trouble}"),
+    }
+    done.is_ok()
+}

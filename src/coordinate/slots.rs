@@ -1,0 +1,122 @@
+//! When a node may begin that cannot ask the others: each has a time of its own, by the list of members that it stored. Pure.
+
+use crate::format::digest::sha256;
+use crate::model::{Peer, Timestamp};
+
+/// How long one slot is, in seconds. Its first half is for beginning: what begins at its end, on a clock that is late, has the other half before
+/// the next node begins. So clocks may differ, and a cycle may last, by a quarter of an hour together.
+pub const SLOT: i64 = 30 * 60;
+
+/// Slots where no list tells how many nodes there are: enough for a control plane of any sensible size, few enough for half a day.
+const UNLISTED: i64 = 8;
+
+/// One node's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    index: i64,
+    count: i64,
+}
+
+impl Slot {
+    /// The place of `node` among the members by name; where it is none of them, one by a hash of its name and its machine id.
+    pub fn of(node: &str, machine_id: &str, members: &[Peer]) -> Self {
+        let mut names: Vec<_> = members.iter().map(|peer| peer.name.as_str()).collect();
+        names.sort_unstable();
+        match names.iter().position(|name| *name == node) {
+            Some(index) => Self {
+                index: i64::try_from(index).unwrap_or(0),
+                count: i64::try_from(names.len()).unwrap_or(1),
+            },
+            None => {
+                let hash = sha256(format!("{machine_id}\n{node}").as_bytes());
+                let number = i64::from_str_radix(&hash[..15], 16).unwrap_or(0);
+                Self {
+                    index: number % UNLISTED,
+                    count: UNLISTED,
+                }
+            }
+        }
+    }
+
+    /// Whether the node may begin at this moment.
+    pub fn is_open(self, now: Timestamp) -> bool {
+        let seconds = now.unix_timestamp();
+        seconds.div_euclid(SLOT).rem_euclid(self.count) == self.index && seconds.rem_euclid(SLOT) < SLOT / 2
+    }
+
+    /// When it may begin next: now, or later.
+    pub fn next(self, now: Timestamp) -> Timestamp {
+        if self.is_open(now) {
+            return now;
+        }
+        let seconds = now.unix_timestamp();
+        let slot = seconds.div_euclid(SLOT);
+        // The slot that is open now, or is past its half, is not the next one.
+        let wait = (self.index - slot - 1).rem_euclid(self.count) + 1;
+        Timestamp::from_unix_timestamp((slot + wait) * SLOT).unwrap_or(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    fn members(count: u64) -> Vec<Peer> {
+        let of = |id| Peer {
+            id,
+            name: format!("node-{id}"),
+            client_urls: Vec::new(),
+            is_learner: false,
+        };
+        (1..=count).rev().map(of).collect()
+    }
+
+    #[test]
+    fn no_two_members_may_begin_within_a_quarter_of_an_hour_of_each_other_whatever_the_clocks() {
+        for count in 1..=7 {
+            let members = members(count);
+            let slots: Vec<_> = (1..=count)
+                .map(|n| Slot::of(&format!("node-{n}"), "m", &members))
+                .collect();
+            let start = datetime!(2027-01-01 0:00 UTC).unix_timestamp();
+            let open = |at: i64| {
+                let now = Timestamp::from_unix_timestamp(at).unwrap();
+                slots.iter().position(|slot| slot.is_open(now))
+            };
+            let mut seen = vec![0; slots.len()];
+            for minute in 0..count as i64 * 30 {
+                let at = start + minute * 60;
+                let Some(who) = open(at) else { continue };
+                seen[who] += 1;
+                for other in (at - 14 * 60..at + 15 * 60).step_by(60).filter_map(open) {
+                    assert_eq!(other, who, "{count} members, minute {minute}");
+                }
+            }
+            assert!(
+                seen.iter().all(|minutes| *minutes == 15),
+                "each gets its time: {seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_next_opening_is_the_first_moment_at_which_it_is_open() {
+        for slot in [
+            Slot::of("node-2", "m", &members(3)),
+            Slot::of("node-1", "m", &members(1)),
+            Slot::of("worker", "m", &members(3)),
+        ] {
+            let mut now = datetime!(2027-01-01 0:07 UTC);
+            for _ in 0..500 {
+                let mut first = now;
+                while !slot.is_open(first) {
+                    first += time::Duration::MINUTE;
+                }
+                let next = slot.next(now);
+                assert!(slot.is_open(next) && next <= first && first - next < time::Duration::MINUTE);
+                now += time::Duration::minutes(7);
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The lock while it is held: no step begins once its lease may have ended.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::keys::{Entry, HOLDER, LOCK, Written};
+use super::lease::Lease;
+use super::{EVERY, Wanted};
+use crate::config::settings::Coordination;
+use crate::host::Host;
+use crate::host::etcd::store::{If, Kind, Then, Trouble};
+use crate::host::etcd::{Access, Member, PATIENCE};
+use crate::model::Failure;
+
+/// How long it is tried to give the lock back, or to write the mark.
+const TRIES: Duration = Duration::from_secs(10);
+
+/// The right to replace files and restart readers. Only [`super::take`] makes one.
+#[derive(Debug)]
+pub struct Turn {
+    held: Option<RefCell<Held>>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Another node had the lock first: what was seen before is old.
+    pub waited: bool,
+    /// Only what is urgent may be done, for this reason.
+    pub urgent_only: Option<String>,
+}
+
+/// The lock.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) me: Entry,
+    wanted: Wanted,
+    pub(super) ways: Vec<Access>,
+    pub(super) ttl: Duration,
+    /// How long another node is waited for when the lock was lost.
+    pub(super) wait: Duration,
+    lease: Lease,
+    is_marked: bool,
+}
+
+/// What became of one attempt to take the lock.
+pub(super) enum Attempt {
+    /// It is ours.
+    Taken(Lease),
+    /// Somebody has it, as far as they can be told.
+    By(Option<Entry>),
+}
+
+impl Turn {
+    /// No lock is needed.
+    pub(super) fn free() -> Self {
+        Self {
+            held: None,
+            warnings: Vec::new(),
+            waited: false,
+            urgent_only: None,
+        }
+    }
+
+    /// No lock is had, and it goes on all the same.
+    pub fn without_lock(warning: String) -> Self {
+        Self {
+            warnings: vec![warning],
+            ..Self::free()
+        }
+    }
+
+    pub(super) fn holding(lease: Lease, me: Entry, ways: Vec<Access>, rules: &Coordination, wanted: &Wanted) -> Self {
+        let held = Held {
+            me,
+            wanted: wanted.clone(),
+            ways,
+            ttl: rules.lease,
+            wait: rules.wait,
+            lease,
+            is_marked: false,
+        };
+        Self {
+            held: Some(RefCell::new(held)),
+            ..Self::free()
+        }
+    }
+
+    /// What the lock is held for; none where it is not held.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        Some(self.held.as_ref()?.borrow().wanted.clone())
+    }
+
+    /// Asked before each step: before files are replaced, and before each reader is restarted. The first one marks this node as one that has
+    /// begun. A lock that was lost meanwhile is taken again, or this fails.
+    pub fn step(&self, host: &Host) -> Result<(), Failure> {
+        match &self.held {
+            Some(held) => held.borrow_mut().step(host),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the lock back. The mark goes where everything is proven or undone, otherwise it stays and keeps the others from starting.
+    pub fn end(self, host: &Host, is_settled: bool) -> Option<String> {
+        self.held.and_then(|held| held.into_inner().end(host, is_settled))
+    }
+}
+
+impl Held {
+    fn step(&mut self, host: &Host) -> Result<(), Failure> {
+        if self.is_marked && self.lease.is_good(host) {
+            return Ok(());
+        }
+        if !self.is_marked && self.mark(host) {
+            return Ok(());
+        }
+        self.take_again(host)
+    }
+
+    /// Marks this node; false where the lock is no longer ours, or nobody answers for as long as it could be.
+    fn mark(&mut self, host: &Host) -> bool {
+        let (key, value) = (self.me.mark(), self.me.json());
+        while self.lease.is_good(host) && host.go_on().is_ok() {
+            let condition = If::Leased(HOLDER, self.lease.id);
+            match change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
+                Ok(done) => {
+                    self.is_marked = done;
+                    return done && self.lease.is_good(host);
+                }
+                Err(trouble) => info!("etcd does not answer: {trouble}"),
+            }
+            std::thread::sleep(EVERY);
+        }
+        false
+    }
+
+    /// This process was frozen, or cut off, for longer than the lease. The mark has kept the others from starting, if there was one.
+    fn take_again(&mut self, host: &Host) -> Result<(), Failure> {
+        warn!("the lock in etcd may have been lost meanwhile: it is taken again before anything else is done");
+        let deadline = Instant::now() + self.wait;
+        let (key, value) = (self.me.mark(), self.me.json());
+        let mut why = String::from("it was lost");
+        loop {
+            host.go_on()?;
+            // The thread that renews it may have had an answer by now.
+            if self.is_marked && self.lease.is_good(host) {
+                return Ok(());
+            }
+            match any(&self.ways, |member| {
+                attempt(host, member, &self.ways, &self.me, self.ttl)
+            }) {
+                Ok(Attempt::Taken(lease)) => {
+                    self.lease = lease;
+                    self.nobody_else_has_begun()?;
+                    let condition = If::Leased(HOLDER, self.lease.id);
+                    if let Ok(true) = change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
+                        self.is_marked = true;
+                        info!("the lock in etcd was taken again");
+                        return Ok(());
+                    }
+                }
+                Ok(Attempt::By(Some(other))) => why = format!("{} has it ({})", other.node, other.purpose),
+                Ok(Attempt::By(None)) => {}
+                Err(trouble) => why = trouble.words,
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::new(format!(
+                    "cannot go on: the lock in etcd was lost and could not be had again: {why}"
+                ))
+                .hint("`etcdctl get --prefix /kubecertd/` shows who has it"));
+            }
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    /// Who had the lock meanwhile may have died, or be frozen, in the middle of its turn. Its mark says so.
+    fn nobody_else_has_begun(&self) -> Result<(), Failure> {
+        let seen = any(&self.ways, |member| Ok((member.get(LOCK)?, member.peers()?)));
+        let (written, peers) = seen.map_err(|trouble| {
+            Failure::new(format!(
+                "cannot go on: etcd does not say whether another node has begun: {trouble}"
+            ))
+        })?;
+        let written = Written::read(&written);
+        match written.others(&self.me.node, &peers).0.first() {
+            None => Ok(()),
+            Some(mark) => Err(Failure::new(format!(
+                "cannot go on: the lock in etcd was lost, and {} began meanwhile and has not ended it",
+                mark.node
+            ))
+            .hint(format!("run `kubecertd recover` on {}", mark.node))),
+        }
+    }
+
+    fn end(self, host: &Host, is_settled: bool) -> Option<String> {
+        let Self {
+            me,
+            ways,
+            lease,
+            is_marked,
+            ttl,
+            ..
+        } = self;
+        let id = lease.id;
+        drop(lease);
+        let key = me.mark();
+        let mark = [Then::Delete(&key)];
+        let both = [Then::Delete(HOLDER), mark[0]];
+        let changes = if is_settled && is_marked { &both[..] } else { &both[..1] };
+        let deadline = Instant::now() + TRIES;
+        let done = loop {
+            let done = change(&ways, If::Leased(HOLDER, id), changes).and_then(|done| match done {
+                // The lease had ended; the mark is ours all the same.
+                false if is_settled && is_marked => change(&ways, If::Always, &mark).map(drop),
+                _ => Ok(()),
+            });
+            match done {
+                Err(trouble) if Instant::now() < deadline && !host.stop.requested() => {
+                    info!("etcd does not answer: {trouble}");
+                    std::thread::sleep(EVERY);
+                }
+                done => break done,
+            }
+        };
+        // What hangs on it is gone; it would end by itself.
+        let _ = any(&ways, |member| member.revoke(id));
+        match done {
+            Ok(()) if is_marked && !is_settled => Some(format!(
+                "other nodes do not begin while {key} is in etcd: it goes once `kubecertd recover` finds this node well, \
+                 or by `etcdctl del {key}`"
+            )),
+            Ok(()) => None,
+            Err(trouble) => Some(format!(
+                "the lock in etcd could not be given back ({trouble}): it ends by itself within {} s{}",
+                ttl.as_secs(),
+                if is_marked {
+                    "; the mark of this node goes at its next look"
+                } else {
+                    ""
+                }
+            )),
+        }
+    }
+}
+
+/// Asks the members in turn until one does what it is asked, or says no for a reason.
+pub(super) fn any<T>(ways: &[Access], mut ask: impl FnMut(&mut Member) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    let mut last = Trouble {
+        kind: Kind::Unanswered,
+        words: "no member is known".into(),
+    };
+    for way in ways {
+        let opened = Member::open(way, PATIENCE).map_err(|words| Trouble {
+            kind: Kind::Unanswered,
+            words: format!("{}: {words}", way.endpoint),
+        });
+        match opened.and_then(|mut member| ask(&mut member)) {
+            Err(trouble) if trouble.kind == Kind::Unanswered => last = trouble,
+            done => return done,
+        }
+    }
+    Err(last)
+}
+
+fn change(ways: &[Access], condition: If<'_>, changes: &[Then<'_>]) -> Result<bool, Trouble> {
+    any(ways, |member| member.change(condition, changes))
+}
+
+/// Tries to take the lock, once.
+pub(super) fn attempt(
+    host: &Host,
+    member: &mut Member,
+    ways: &[Access],
+    me: &Entry,
+    ttl: Duration,
+) -> Result<Attempt, Trouble> {
+    let holder =
+        |member: &mut Member| -> Result<Option<Entry>, Trouble> { Ok(Written::read(&member.get(HOLDER)?).holder) };
+    if let Some(other) = holder(member)? {
+        return Ok(Attempt::By(Some(other)));
+    }
+    let before = host.since_boot();
+    let (id, ttl) = member.grant(ttl)?;
+    match member.change(If::Absent(HOLDER), &[Then::Put(HOLDER, &me.json(), id)]) {
+        Ok(true) => Ok(Attempt::Taken(Lease::keep(host, ways, id, ttl, before))),
+        Ok(false) => {
+            let _ = member.revoke(id);
+            Ok(Attempt::By(holder(member)?))
+        }
+        Err(trouble) => {
+            // It may have been written all the same: then it goes with the lease.
+            let _ = any(ways, |member| member.revoke(id));
+            Err(trouble)
+        }
+    }
+}

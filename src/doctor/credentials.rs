@@ -1,0 +1,193 @@
+//! Certificates: what has ended, what will not be renewed, and what ends with its CA.
+
+use super::{Finding, Seen};
+use crate::catalog::{Keeper, Store};
+use crate::format::text::{self, date};
+use crate::inventory::{Authority, Signer, State};
+use crate::model::Timestamp;
+use crate::plan::{Decision, refusal};
+
+/// What can be read about replacing a CA.
+const REPLACE_CA: &str = "replace the CA: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/";
+
+/// What has expired, cannot be read, or should be renewed and cannot be.
+pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
+    let items = seen.plan.items.iter().zip(&seen.inventory.credentials);
+    let ours = items.filter(|(_, credential)| credential.spec.keeper == Keeper::Us);
+    let urgent = seen.plan.at + seen.settings.urgent_before;
+    let found = ours.filter_map(|(item, _)| {
+        let (name, path) = (&item.name, item.path.display());
+        let ends = item.expires.unwrap_or(Timestamp::UNIX_EPOCH);
+        let renew = format!("kubecertd renew {name}");
+        match &item.decision {
+            Decision::Unreadable(reason) => Some(
+                Finding::fault(name, format!("cannot be read: {reason}"))
+                    .hint("`kubecertd backup list`, then `kubecertd restore ID --dry-run`: a set may have it"),
+            ),
+            Decision::Blocked { because, obstacle } if obstacle.is_fault() => Some(Finding::fault(
+                name,
+                format!("should be renewed and cannot be: {because}"),
+            )),
+            _ if item.expires.is_some() && ends < seen.plan.at => {
+                Some(Finding::fault(name, format!("has expired on {} ({path})", date(ends))).hint(renew))
+            }
+            Decision::Renew { because, .. } if because.starts_with("its pair is broken") => {
+                Some(Finding::fault(name, because.clone()).hint(renew))
+            }
+            Decision::Blocked { because, .. } if ends < urgent => Some(Finding::fault(
+                name,
+                format!("ends {} and is not renewed here: {because}", date(ends)),
+            )),
+            Decision::Blocked { because, .. } => Some(Finding::warning(
+                name,
+                format!("ends {} and is not renewed here: {because}", date(ends)),
+            )),
+            Decision::Renew { .. } if ends < urgent => {
+                Some(Finding::warning(name, format!("ends {}, and was not renewed in time", date(ends))).hint(renew))
+            }
+            _ => None,
+        }
+    });
+    found.collect()
+}
+
+/// What would keep a credential from being renewed the day that it is due.
+pub(super) fn refused(seen: &Seen<'_>) -> Vec<Finding> {
+    let items = seen.plan.items.iter().zip(&seen.inventory.credentials);
+    // Those that are due are told with the reason already.
+    let later = items.filter(|(item, _)| !matches!(item.decision, Decision::Blocked { .. }) && item.due.is_some());
+    let found = later.filter_map(|(item, credential)| {
+        let State::Present(present) = &credential.state else {
+            return None;
+        };
+        let reason = refusal(seen.inventory, present)?;
+        Some(
+            Finding::warning(&item.name, format!("will not be renewed when it is due: {reason}"))
+                .hint(format!("mend that before {}", item.due.map(date).unwrap_or_default())),
+        )
+    });
+    found.collect()
+}
+
+/// CAs that have ended or end before what they are to sign, and those that cannot sign.
+pub(super) fn authorities(seen: &Seen<'_>) -> Vec<Finding> {
+    seen.inventory
+        .authorities
+        .iter()
+        .filter_map(|authority| of_authority(seen, authority))
+        .collect()
+}
+
+fn of_authority(seen: &Seen<'_>, authority: &Authority) -> Option<Finding> {
+    let (name, now) = (&authority.spec.name, seen.plan.at);
+    let is_used = seen
+        .inventory
+        .credentials
+        .iter()
+        .any(|credential| credential.spec.ca == *name && !matches!(credential.state, State::Missing));
+    let Ok(certificate) = &authority.certificate else {
+        let Signer::Unusable(reason) = &authority.signer else {
+            return None;
+        };
+        return is_used.then(|| Finding::fault(name, format!("cannot sign: {reason}")));
+    };
+    let ends = certificate.validity.not_after;
+    if ends < now {
+        let message = format!("has expired on {}: nothing that it signed is good", date(ends));
+        return Some(Finding::fault(name, message).hint(REPLACE_CA));
+    }
+    if let Signer::Unusable(reason) = &authority.signer {
+        return Some(
+            Finding::fault(name, format!("cannot sign: {reason}"))
+                .hint(format!("put the key of {} back", authority.spec.certificate.display())),
+        );
+    }
+    if ends < now + seen.settings.renew_before {
+        let message = format!("ends {}, and what it signs ends with it", date(ends));
+        return Some(Finding::fault(name, message).hint(REPLACE_CA));
+    }
+    // What is renewed from now on cannot have its whole life.
+    (ends < now + seen.settings.validity).then(|| {
+        let message = format!(
+            "ends {}: what is renewed until then is good for less than {}",
+            date(ends),
+            text::duration(seen.settings.validity)
+        );
+        Finding::warning(name, message).hint(REPLACE_CA)
+    })
+}
+
+/// kubelet.conf leads to a certificate that has ended: the kubelet cannot renew it any more, since it is not let in.
+pub(super) fn kubelet(seen: &Seen<'_>) -> Vec<Finding> {
+    let Some(credential) = seen.inventory.kubelet() else {
+        return Vec::new();
+    };
+    let (name, path) = (&credential.spec.name, credential.spec.store.path().display());
+    match &credential.state {
+        State::Missing => Vec::new(),
+        State::Unreadable(reason) => vec![Finding::fault(name, format!("cannot be read: {reason}"))],
+        State::Present(present) => {
+            let ends = present.certificate.validity.not_after;
+            let place = match present.files().first() {
+                Some(file) if !present.is_embedded() => format!("in {}", file.real.display()),
+                _ => "inside it, where the kubelet never renews it".into(),
+            };
+            let expired = Finding::fault(
+                name,
+                format!(
+                    "{path} points at a certificate that has expired on {} ({place})",
+                    date(ends)
+                ),
+            )
+            .hint(format!("kubecertd renew {name}"));
+            let is_over = present.certificate.validity.has_ended(seen.plan.at);
+            is_over.then_some(expired).into_iter().collect()
+        }
+    }
+}
+
+/// The kubelet does not rotate its certificate.
+pub(super) fn rotation(seen: &Seen<'_>) -> Vec<Finding> {
+    let config = seen.settings.paths.kubelet.join("config.yaml");
+    let is_off = seen.scan.kubelet_rotates == Some(false)
+        && seen
+            .inventory
+            .kubelet()
+            .is_some_and(|kubelet| !matches!(kubelet.state, State::Missing));
+    let finding = || {
+        Finding::warning(
+            config.display(),
+            "does not say `rotateCertificates: true`: the kubelet lets its certificate end",
+        )
+        .hint(format!(
+            "set `rotateCertificates: true` in {}, then `systemctl restart kubelet`",
+            config.display()
+        ))
+    };
+    is_off.then(finding).into_iter().collect()
+}
+
+/// Copies of kubeconfigs that will not change with their originals, or did not.
+pub(super) fn copies(seen: &Seen<'_>) -> Vec<Finding> {
+    let left = seen
+        .plan
+        .copies
+        .iter()
+        .filter_map(|copy| Some((copy, copy.left.as_ref()?)));
+    let found = left.map(|(copy, reason)| {
+        let original = seen.inventory.credentials.iter().find(|c| c.spec.name == copy.of);
+        let path = original.map(|original| match &original.spec.store {
+            Store::Pair { certificate, .. } => certificate.display().to_string(),
+            Store::Kubeconfig { path } => path.display().to_string(),
+        });
+        Finding::note(
+            copy.path.display(),
+            format!("does not change with {}: {reason}", copy.of),
+        )
+        .hint(format!(
+            "compare it with {}, or take it out of [[kubeconfig_copy]]",
+            path.unwrap_or_default()
+        ))
+    });
+    found.collect()
+}

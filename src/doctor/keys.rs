@@ -1,0 +1,74 @@
+//! Keys: who may read them, and whether those of the service accounts are a pair.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::{Finding, Seen};
+use crate::inventory::{Holding, Signer, State};
+use crate::model::{File, Unread};
+
+/// Keys that others than root may read or write, or that are not root's.
+pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut told = BTreeSet::new();
+    let credentials = seen.inventory.credentials.iter().filter_map(|credential| {
+        let State::Present(present) = &credential.state else {
+            return None;
+        };
+        match &present.holding {
+            Holding::Files { key, .. } => key.as_ref().map(|(file, _)| file),
+            Holding::Embedded { file, .. } => Some(file),
+        }
+    });
+    let authorities = seen
+        .inventory
+        .authorities
+        .iter()
+        .filter_map(|authority| match &authority.signer {
+            Signer::Ready(file) => Some(file),
+            Signer::External | Signer::Unusable(_) => None,
+        });
+    let account = seen.scan.file(&seen.scan.service_account.0).as_ref().ok();
+    let all = credentials.chain(authorities).chain(account);
+    all.filter(|file| told.insert(file.real.clone()))
+        .filter_map(|file| of_file(file))
+        .collect()
+}
+
+fn of_file(file: &File) -> Option<Finding> {
+    let (path, found) = (file.real.display(), &file.identity);
+    let mode = found.mode & 0o777;
+    if mode & 0o007 != 0 {
+        let message = format!("is {mode:04o}: every user of the node may use this key");
+        return Some(Finding::fault(path, message).hint(format!("chmod 0600 {}", file.real.display())));
+    }
+    if found.uid != 0 {
+        let message = format!("holds a key and belongs to user {}", found.uid);
+        return Some(Finding::warning(path, message).hint(format!("chown root:root {}", file.real.display())));
+    }
+    // A group of root's own has nobody in it.
+    (mode & 0o070 != 0 && found.gid != 0).then(|| {
+        let message = format!("is {mode:04o}: group {} may use this key", found.gid);
+        Finding::warning(path, message).hint(format!("chmod 0600 {}", file.real.display()))
+    })
+}
+
+/// sa.key and sa.pub: tokens that are signed with the one are checked with the other.
+pub(super) fn service_account(seen: &Seen<'_>) -> Vec<Finding> {
+    let (key, public) = &seen.scan.service_account;
+    // Neither is there on a worker, nor where tokens are signed elsewhere.
+    let is_missing = |path: &Path| matches!(seen.scan.file(path), Err(Unread::Missing));
+    match &seen.inventory.service_account {
+        Err(reason) if !(is_missing(key) && is_missing(public)) => vec![
+            Finding::fault(
+                key.display(),
+                format!("{reason}: no token of a service account is accepted"),
+            )
+            .hint(format!(
+                "openssl pkey -in {} -pubout -out {}",
+                key.display(),
+                public.display()
+            )),
+        ],
+        _ => Vec::new(),
+    }
+}

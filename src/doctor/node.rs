@@ -1,0 +1,164 @@
+//! The node: its manifests, the processes that hold what was renewed, its clock, its disk, and what an interrupted run left.
+
+use std::time::Duration;
+
+use super::{Finding, Seen};
+use crate::catalog::Keeper;
+use crate::catalog::readers::{Uptake, uptake};
+use crate::format::text::{bytes, date};
+use crate::guard;
+use crate::inventory::readers::BadManifest;
+use crate::inventory::{Holding, State};
+
+/// Seconds between the start of a process and the change of a file that say nothing: both clocks are coarse.
+const COARSE: time::Duration = time::Duration::seconds(2);
+
+/// Bytes of a backup besides etcd's: the files of a look are 5 MiB at most, and have a list.
+const FILES: u64 = 8 << 20;
+
+/// Files in the manifests folder that nobody means, pods that are there twice, and manifests that cannot be used.
+pub(super) fn manifests(seen: &Seen<'_>) -> Vec<Finding> {
+    let found = seen.inventory.bad_manifests.iter().map(|bad| match bad {
+        BadManifest::Unusable(path, reason) => Finding::fault(
+            path.display(),
+            format!("{reason}: its pod cannot be restarted, or does not start"),
+        )
+        .hint("mend it, or move it out of the folder: the kubelet reads every file there"),
+        BadManifest::Twice(pod, files) => {
+            let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+            let about = files.first().cloned().unwrap_or_default();
+            let message = format!(
+                "the pod {pod} is in {}: the kubelet runs one of them",
+                files.join(" and ")
+            );
+            Finding::fault(about, message)
+                .hint("move all but one of them out of the folder, and wait until the pod runs")
+        }
+        BadManifest::Stray(path) => Finding::warning(
+            path.display(),
+            "is no manifest by its name, and the kubelet reads it all the same",
+        )
+        .hint(format!("mv {} /root/", path.display())),
+    });
+    found.collect()
+}
+
+/// Processes that started before the credential that they hold was written, and certificates that are in memory only.
+pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for credential in seen
+        .inventory
+        .credentials
+        .iter()
+        .filter(|c| c.spec.keeper == Keeper::Us)
+    {
+        let State::Present(present) = &credential.state else {
+            continue;
+        };
+        let Holding::Embedded { file, .. } = &present.holding else {
+            continue;
+        };
+        for reader in &credential.spec.readers {
+            let version = seen.inventory.pod(reader).and_then(|pod| pod.version);
+            let started = seen
+                .running
+                .iter()
+                .filter(|running| running.reader == *reader)
+                .map(|running| running.started);
+            let is_older = started
+                .min()
+                .filter(|started| *started + COARSE < file.identity.modified);
+            let (Some(started), Uptake::Holds) = (is_older, uptake(reader, version, true)) else {
+                continue;
+            };
+            let message = format!(
+                "runs since {}, and {} was written {}: it holds the one of before",
+                date(started),
+                credential.spec.name,
+                date(file.identity.modified)
+            );
+            let command = match seen.pending.contains(reader) {
+                true => "kubecertd renew".to_owned(),
+                false => format!("kubecertd renew {}", credential.spec.name),
+            };
+            found.push(Finding::warning(reader, message).hint(command));
+        }
+    }
+    let in_memory = seen
+        .plan
+        .readers
+        .iter()
+        .filter(|step| step.reads.is_empty() && step.restarts());
+    found.extend(in_memory.map(|step| {
+        Finding::note(
+            &step.reader,
+            format!("holds {}; the next cycle restarts it", step.holds.join(", ")),
+        )
+    }));
+    found
+}
+
+/// A clock that is not synchronised, or that cannot be right.
+pub(super) fn clock(seen: &Seen<'_>) -> Vec<Finding> {
+    let now = seen.plan.at;
+    let floor = guard::floor(seen.inventory, seen.signs);
+    if let Some(doubt) = guard::clock_doubt(now, floor, seen.signs, Duration::ZERO) {
+        return vec![Finding::fault("clock", format!("cannot be right: {doubt}")).hint("timedatectl set-ntp true")];
+    }
+    let is_free = seen.signs.synchronised == Some(false);
+    let finding = || {
+        Finding::warning(
+            "clock",
+            "is not synchronised: a certificate of a wrong clock is refused elsewhere",
+        )
+        .hint("timedatectl set-ntp true")
+    };
+    is_free.then(finding).into_iter().collect()
+}
+
+/// No room for the next backup, without which nothing is renewed.
+pub(super) fn space(seen: &Seen<'_>) -> Vec<Finding> {
+    let directory = seen.settings.backup.directory.display();
+    let needed = seen.around.database + FILES;
+    let short = seen.around.free.filter(|free| *free < needed);
+    let finding = |free| {
+        Finding::fault(
+            &directory,
+            format!("has {} free, and the next backup needs {}", bytes(free), bytes(needed)),
+        )
+        .hint("free space there, or set [backup] keep or directory; `kubecertd backup prune` removes what is too many")
+    };
+    short.map(finding).into_iter().collect()
+}
+
+/// Folders that a cycle writes to and cannot.
+pub(super) fn writable(seen: &Seen<'_>) -> Vec<Finding> {
+    let found = seen.around.refused.iter().map(|refused| {
+        let folder = refused.folder.display();
+        if !refused.by_sandbox {
+            return Finding::fault(folder, format!("cannot be written to: {}", refused.reason))
+                .hint("look at the mount and at `lsattr -d`; a look by another user than root says this, too");
+        }
+        let is_home = ["/root", "/home"].iter().any(|home| refused.folder.starts_with(home));
+        let lines = if is_home {
+            format!("`ProtectHome=tmpfs` and `BindPaths=-{}`", refused.folder.display())
+        } else {
+            format!("`ReadWritePaths={}`", refused.folder.display())
+        };
+        Finding::fault(
+            folder,
+            format!("cannot be written to by the service: {}", refused.reason),
+        )
+        .hint(format!(
+            "`systemctl edit kubecertd`, add `[Service]` and {lines}, then `systemctl restart kubecertd`"
+        ))
+    });
+    found.collect()
+}
+
+/// What a run left half done.
+pub(super) fn interrupted(seen: &Seen<'_>) -> Vec<Finding> {
+    let finding =
+        || Finding::fault("kubecertd", "an interrupted run is neither finished nor undone").hint("kubecertd recover");
+    seen.interrupted.then(finding).into_iter().collect()
+}

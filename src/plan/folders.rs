@@ -1,0 +1,23 @@
+//! Where a cycle writes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::Plan;
+use crate::config::Settings;
+use crate::inventory::Inventory;
+
+/// The folders that a cycle may have to write to, besides our own state: those of the credentials that are renewed here, of the manifests, of the
+/// copies of kubeconfigs, and the backups'.
+pub fn written(plan: &Plan, inventory: &Inventory, settings: &Settings) -> BTreeSet<PathBuf> {
+    let items = plan.items.iter().filter(|item| item.due.is_some());
+    let copies = plan.copies.iter().filter(|copy| copy.left.is_none());
+    let files = items
+        .map(|item| item.path.as_path())
+        .chain(inventory.pods.iter().map(|pod| pod.file.real.as_path()))
+        .chain(copies.map(|copy| copy.path.as_path()));
+    let folders = files
+        .filter_map(Path::parent)
+        .chain([settings.backup.directory.as_path(), &settings.paths.kubernetes]);
+    folders.map(Path::to_owned).collect()
+}

@@ -1,0 +1,47 @@
+//! What the new pairs make of the copies of kubeconfigs.
+
+use std::path::Path;
+
+use super::install::{Replacement, edited, replacement};
+use super::issue::Issued;
+use crate::format::kubeconfig;
+use crate::guard::Cleared;
+use crate::inventory::Inventory;
+use crate::inventory::copies::Held;
+use crate::model::Failure;
+
+/// The replacements for the copies of what was issued. Each one is a thing of its own: a copy that cannot be replaced keeps nothing from being
+/// renewed.
+pub(super) fn replacements(
+    inventory: &Inventory,
+    cleared: &Cleared,
+    issued: &[Issued],
+) -> Result<Vec<Replacement>, Failure> {
+    let mut all = Vec::new();
+    for (item, pair) in cleared.plan().copies_to_update() {
+        let copy = inventory.copies.iter().find(|copy| copy.spec.path == item.path);
+        let held = copy.and_then(|copy| copy.held.as_ref().ok());
+        if let (Some(held), Some(new)) = (held, issued.iter().find(|new| new.name == pair)) {
+            all.push(of_copy(&item.path, held, new)?);
+        }
+    }
+    Ok(all)
+}
+
+fn of_copy(path: &Path, held: &Held, new: &Issued) -> Result<Replacement, Failure> {
+    let name = path.display().to_string();
+    let fail = |reason| {
+        Failure::new(format!("cannot update {name}: it {reason}"))
+            .of_one_file()
+            .about(&name)
+    };
+    let mut text = zeroize::Zeroizing::new(held.file.bytes.text().map_err(fail)?.to_owned());
+    for user in &held.users {
+        let (certificate, key) = edited(&user.certificate, user.key.as_ref(), new);
+        text = kubeconfig::replace_credential_of(&text, &user.name, &certificate, &key).map_err(fail)?;
+    }
+    Ok(Replacement {
+        alone: true,
+        ..replacement(&name, &held.file, text)
+    })
+}

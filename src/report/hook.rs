@@ -1,0 +1,149 @@
+//! The document that a hook gets on its standard input. A stable interface; keys are added, and never change their meaning within one
+//! `version`. Pure.
+
+use serde::Serialize;
+
+use super::cycle::Report;
+use super::notices::{Kind, Notice};
+use crate::format::text;
+use crate::model::{Exit, Failure, Timestamp};
+
+/// The version of the document.
+const VERSION: u32 = 1;
+
+/// Which hook it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Occasion {
+    /// `on_expiring`
+    Expiring,
+    /// `on_renewed`
+    Renewed,
+    /// `on_failed`
+    Failed,
+}
+
+impl Occasion {
+    /// The key of the configuration.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Expiring => "on_expiring",
+            Self::Renewed => "on_renewed",
+            Self::Failed => "on_failed",
+        }
+    }
+}
+
+/// The document. Instants are RFC 3339, UTC. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    version: u32,
+    /// Which hook it is for.
+    pub event: Occasion,
+    /// All of it in one line: chats that take `{"text": ...}` show it.
+    pub text: String,
+    node: String,
+    at: String,
+    /// What it is about: what ends, what was renewed, or what could not be.
+    credentials: Vec<Row>,
+    /// As the exit code of `kubecertd renew`; none where there was no cycle.
+    exit: Option<u8>,
+    backup: Option<String>,
+    restarted: Vec<String>,
+    pending_restarts: Vec<String>,
+    error: Option<String>,
+    hint: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Row {
+    name: String,
+    /// `expired`, `expiring`, `renewed`, `blocked` or `unreadable`.
+    state: &'static str,
+    expires: Option<String>,
+    reason: Option<String>,
+}
+
+impl Event {
+    fn new(event: Occasion, said: &str, node: &str, now: Timestamp) -> Self {
+        Self {
+            version: VERSION,
+            event,
+            text: format!("kubecertd on {node}: {said}"),
+            node: node.to_owned(),
+            at: text::rfc3339(now),
+            credentials: Vec::new(),
+            exit: None,
+            backup: None,
+            restarted: Vec::new(),
+            pending_restarts: Vec::new(),
+            error: None,
+            hint: None,
+        }
+    }
+
+    /// What a look has to say; none where it is nothing.
+    pub fn of_notices(notices: &[Notice], node: &str, now: Timestamp) -> Option<Self> {
+        let names: Vec<_> = notices.iter().map(|notice| notice.name.as_str()).collect();
+        let rows = notices.iter().map(|notice| Row {
+            name: notice.name.clone(),
+            state: match notice.kind {
+                Kind::Expired => "expired",
+                Kind::Expiring => "expiring",
+                Kind::Fault => "blocked",
+            },
+            expires: notice.ends.map(text::rfc3339),
+            reason: Some(notice.reason.clone()),
+        });
+        let said = match notices {
+            [] => return None,
+            [only] => format!("{} needs attention: {}", only.name, only.reason),
+            _ => format!("{} certificates need attention: {}", names.len(), text::list(&names)),
+        };
+        Some(Self {
+            credentials: rows.collect(),
+            ..Self::new(Occasion::Expiring, &said, node, now)
+        })
+    }
+
+    /// What a cycle did: what was renewed, and what failed.
+    pub fn of_cycle(report: &Report, node: &str, now: Timestamp) -> Vec<Self> {
+        let whole = |occasion, rows| Self {
+            credentials: rows,
+            exit: Some(report.exit() as u8),
+            backup: report.backup.as_ref().map(|folder| folder.display().to_string()),
+            restarted: report.restarted.iter().map(|done| done.reader.clone()).collect(),
+            pending_restarts: report.pending.iter().map(|left| left.reader.clone()).collect(),
+            error: report.failure.as_ref().map(Failure::to_string),
+            hint: report.failure.as_ref().and_then(|failure| failure.hint.clone()),
+            ..Self::new(occasion, &report.summary(), node, now)
+        };
+        let rows = report.renewed.iter().map(|renewed| Row {
+            name: renewed.name.clone(),
+            state: "renewed",
+            expires: Some(renewed.new_end.clone()),
+            reason: None,
+        });
+        let faults = report.plan.faults().map(|item| {
+            let (decision, reason) = item.decision.words();
+            Row {
+                name: item.name.clone(),
+                state: decision,
+                expires: item.expires.map(text::rfc3339),
+                reason: Some(reason),
+            }
+        });
+        let renewed = (!report.renewed.is_empty()).then(|| whole(Occasion::Renewed, rows.collect()));
+        let failed = (report.exit() != Exit::Done).then(|| whole(Occasion::Failed, faults.collect()));
+        renewed.into_iter().chain(failed).collect()
+    }
+
+    /// What failed outside of a cycle.
+    pub fn of_failure(failure: &Failure, node: &str, now: Timestamp) -> Self {
+        Self {
+            error: Some(failure.to_string()),
+            hint: failure.hint.clone(),
+            ..Self::new(Occasion::Failed, &failure.to_string(), node, now)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What the page says of a credential or a CA: its state, and whether its end is taken care of.
+
+use super::Page;
+use crate::format::text;
+use crate::inventory::{Authority, Signer};
+use crate::model::{Timestamp, Unread};
+use crate::plan::{Decision, Item};
+
+/// How it is, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// It has ended.
+    Expired,
+    /// It is there and cannot be read.
+    Unreadable,
+    /// It should be renewed and cannot be.
+    Blocked,
+    /// Less than `urgent_before` is left.
+    Urgent,
+    /// Less than `renew_before` is left.
+    Due,
+    /// None of these.
+    Fine,
+    /// It is not there, and need not be.
+    Missing,
+}
+
+impl State {
+    /// All of them, as the legend shows them.
+    pub const ALL: [Self; 7] = [
+        Self::Expired,
+        Self::Unreadable,
+        Self::Blocked,
+        Self::Urgent,
+        Self::Due,
+        Self::Fine,
+        Self::Missing,
+    ];
+
+    /// The word for it, which is the class of what is drawn, too.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Unreadable => "unreadable",
+            Self::Blocked => "blocked",
+            Self::Urgent => "urgent",
+            Self::Due => "due",
+            Self::Fine => "fine",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// A row of the timeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The credential or CA.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// When it ends.
+    pub expires: Option<Timestamp>,
+    /// From when on it is due.
+    pub due: Option<Timestamp>,
+    /// What becomes of it, for people.
+    pub words: String,
+    /// Its end is taken care of without a person.
+    pub is_handled: bool,
+}
+
+/// The credentials, what ends first at the top; what has no end that is known comes before them when it is wrong, after them when it is missing.
+pub fn credentials(page: &Page<'_>) -> Vec<Row> {
+    sorted(page.plan.items.iter().map(|item| credential(page, item)).collect())
+}
+
+/// The CAs, likewise.
+pub fn authorities(page: &Page<'_>) -> Vec<Row> {
+    let all = page.inventory.authorities.iter();
+    sorted(all.map(|ca| authority(page, ca)).collect())
+}
+
+fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
+    rows.sort_by(|a, b| {
+        let place = |row: &Row| (row.state == State::Missing, row.expires);
+        place(a).cmp(&place(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    rows
+}
+
+fn credential(page: &Page<'_>, item: &Item) -> Row {
+    let now = page.plan.at;
+    let ends_before = |moment| item.expires.is_some_and(|ends| ends < moment);
+    let is_urgent = ends_before(now + page.settings.urgent_before);
+    let state = match item.decision {
+        Decision::Unreadable(_) => State::Unreadable,
+        Decision::Missing => State::Missing,
+        _ if ends_before(now) => State::Expired,
+        Decision::Blocked { .. } => State::Blocked,
+        _ if is_urgent => State::Urgent,
+        Decision::Renew { .. } | Decision::With(_) => State::Due,
+        Decision::Leave(_) if item.due.is_some_and(|due| due < now) => State::Due,
+        Decision::Leave(_) => State::Fine,
+    };
+    let (words, is_handled) = handling(page, item, is_urgent);
+    Row {
+        name: item.name.clone(),
+        state,
+        expires: item.expires,
+        due: item.due,
+        words,
+        is_handled,
+    }
+}
+
+/// What becomes of a credential, and whether that takes care of its end.
+fn handling(page: &Page<'_>, item: &Item, is_urgent: bool) -> (String, bool) {
+    let (_, reason) = item.decision.words();
+    let because = match &item.decision {
+        Decision::Renew { because, .. } => because,
+        _ => &reason,
+    };
+    match (&item.decision, item.due) {
+        (Decision::Renew { .. } | Decision::With(_), _) => match page.acts() {
+            _ if page.runs() && is_urgent => (format!("renewed at once: {because}"), true),
+            Some(at) => (format!("renewed {}: {because}", text::date(at)), true),
+            None => (format!("to be renewed by hand: {because}"), false),
+        },
+        (Decision::Leave(_), Some(due)) => (format!("due {}", text::date(due)), page.runs()),
+        // What the kubelet renews itself it renews long before.
+        (Decision::Leave(_), None) => (reason, !is_urgent),
+        (Decision::Missing, _) => ("nothing is made that was not there".into(), true),
+        (Decision::Blocked { .. }, _) => (format!("not renewed: {reason}"), false),
+        (Decision::Unreadable(_), _) => (reason, false),
+    }
+}
+
+fn authority(page: &Page<'_>, authority: &Authority) -> Row {
+    let now = page.plan.at;
+    let expires = authority.certificate.as_ref().ok().map(|c| c.validity.not_after);
+    let left = |within| expires.is_some_and(|ends| ends < now + within);
+    let (state, words) = match (&authority.certificate, &authority.signer) {
+        (Err(Unread::Missing), _) => (State::Missing, "its file is not there".to_owned()),
+        (Err(Unread::Because(reason)), _) => (State::Unreadable, reason.clone()),
+        _ if left(std::time::Duration::ZERO) => (State::Expired, "a CA is not renewed here: replace it".into()),
+        _ if left(page.settings.urgent_before) => (State::Urgent, "a CA is not renewed here: replace it".into()),
+        _ if left(page.settings.renew_before) => (State::Due, "a CA is not renewed here: replace it".into()),
+        (Ok(_), Signer::Unusable(reason)) => (State::Blocked, format!("cannot sign: {reason}")),
+        (Ok(_), Signer::External) => (State::Fine, "its key is kept elsewhere".into()),
+        (Ok(_), Signer::Ready(_)) => (State::Fine, "signs here".into()),
+    };
+    Row {
+        name: authority.spec.name.clone(),
+        state,
+        expires,
+        due: None,
+        is_handled: matches!(state, State::Fine | State::Missing),
+        words,
+    }
+}

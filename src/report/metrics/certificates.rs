@@ -1,0 +1,194 @@
+//! One row for each certificate: a credential's or a CA's.
+
+use std::path::Path;
+
+use crate::catalog::Store;
+use crate::format::{kubeconfig, x509};
+use crate::inventory::{Credential, Holding, Inventory, State};
+use crate::model::{Certificate, Serial, Timestamp};
+use crate::plan::{Decision, Item, Plan};
+
+use super::text::{Document, Labels};
+
+/// What a look has found of one credential or CA.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    name: String,
+    /// `credential` or `authority`.
+    kind: &'static str,
+    /// None where it cannot be read.
+    certificate: Option<Shown>,
+    /// From when on it is due, and whether it is.
+    due: Option<(Timestamp, bool)>,
+    /// What stands in the way of its renewal.
+    blocked: Option<&'static str>,
+}
+
+/// The labels and ends of a certificate.
+#[derive(Debug, Clone)]
+struct Shown {
+    path: String,
+    file: String,
+    /// The user of the kubeconfig that it is in; empty for a file of its own.
+    user: String,
+    subject: String,
+    issuer: String,
+    serial: String,
+    not_before: i64,
+    not_after: i64,
+}
+
+impl Shown {
+    fn new(certificate: &Certificate, path: &Path, user: String) -> Self {
+        Self {
+            path: path.display().to_string(),
+            file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            user,
+            subject: x509::common_name(&certificate.subject_der),
+            issuer: x509::common_name(&certificate.issuer_der),
+            serial: decimal(&certificate.serial),
+            not_before: certificate.validity.not_before.unix_timestamp(),
+            not_after: certificate.validity.not_after.unix_timestamp(),
+        }
+    }
+}
+
+/// Every credential whose file is there, then every CA.
+pub(super) fn rows(inventory: &Inventory, plan: &Plan) -> Vec<Row> {
+    // The plan has one item for each credential, in their order.
+    let pairs = inventory.credentials.iter().zip(&plan.items);
+    let credentials = pairs.filter_map(|(found, item)| credential(found, plan, item));
+    let authorities = inventory.authorities.iter().filter_map(|authority| {
+        let certificate = authority.certificate.as_ref().ok()?;
+        Some(Row {
+            name: authority.spec.name.clone(),
+            kind: "authority",
+            certificate: Some(Shown::new(certificate, &authority.spec.certificate, String::new())),
+            due: None,
+            blocked: None,
+        })
+    });
+    credentials.chain(authorities).collect()
+}
+
+fn credential(found: &Credential, plan: &Plan, item: &Item) -> Option<Row> {
+    let certificate = match &found.state {
+        State::Missing => return None,
+        State::Unreadable(_) => None,
+        State::Present(present) => {
+            let user = match (&found.spec.store, &present.holding) {
+                (Store::Kubeconfig { .. }, Holding::Embedded { file, .. }) => {
+                    let parsed = file.bytes.text().and_then(kubeconfig::parse);
+                    parsed.map(|parsed| parsed.user).unwrap_or_default()
+                }
+                _ => String::new(),
+            };
+            Some(Shown::new(&present.certificate, &item.path, user))
+        }
+    };
+    let is_renewed = matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
+    Some(Row {
+        name: item.name.clone(),
+        kind: "credential",
+        certificate,
+        due: item.due.map(|due| (due, is_renewed || due < plan.at)),
+        blocked: match &item.decision {
+            Decision::Blocked { obstacle, .. } => Some(obstacle.word()),
+            Decision::Unreadable(_) => Some("unreadable"),
+            _ => None,
+        },
+    })
+}
+
+pub(super) fn render(rows: &[Row], out: &mut Document) {
+    let certificates = || rows.iter().filter_map(|row| Some((row, row.certificate.as_ref()?)));
+    out.family(
+        "x509_cert_not_before",
+        "When the certificate begins.",
+        certificates().map(|(row, shown)| (row.labels(shown), shown.not_before)),
+    );
+    out.family(
+        "x509_cert_not_after",
+        "When the certificate ends, as it is in the file.",
+        certificates().map(|(row, shown)| (row.labels(shown), shown.not_after)),
+    );
+    let unreadable = rows.iter().filter(|row| row.certificate.is_none()).count();
+    out.one(
+        "x509_read_errors",
+        "How many credentials are there and cannot be read.",
+        i64::try_from(unreadable).ok().filter(|_| !rows.is_empty()),
+    );
+    let due = || rows.iter().filter_map(|row| Some((row.by_name(), row.due?)));
+    out.family(
+        "kubecertd_credential_due",
+        "Whether less than [renew_before] was left at the last look, or a renewal was decided.",
+        due().map(|(labels, (_, is_due))| (labels, is_due.into())),
+    );
+    out.family(
+        "kubecertd_credential_due_timestamp_seconds",
+        "From when on it is due.",
+        due().map(|(labels, (at, _))| (labels, at.unix_timestamp())),
+    );
+    out.family(
+        "kubecertd_credential_blocked",
+        "It should be renewed, or could not be read, and this kind of reason stands in the way.",
+        rows.iter().filter_map(|row| {
+            let mut labels = row.by_name();
+            labels.push(("reason", row.blocked?));
+            Some((labels, 1))
+        }),
+    );
+}
+
+impl Row {
+    fn by_name(&self) -> Labels<'_> {
+        vec![("credential", &self.name)]
+    }
+
+    fn labels<'a>(&'a self, shown: &'a Shown) -> Labels<'a> {
+        let mut labels = self.by_name();
+        labels.push(("kind", self.kind));
+        labels.extend([("filename", shown.file.as_str()), ("filepath", &shown.path)]);
+        if !shown.user.is_empty() {
+            labels.extend([("embedded_kind", "user"), ("embedded_key", shown.user.as_str())]);
+        }
+        labels.extend([
+            ("subject_CN", shown.subject.as_str()),
+            ("issuer_CN", &shown.issuer),
+            ("serial_number", &shown.serial),
+        ]);
+        labels
+    }
+}
+
+/// A serial number as x509-certificate-exporter writes it. What is longer than RFC 5280, 4.1.2.2 allows is cut.
+fn decimal(serial: &Serial) -> String {
+    let mut digits = vec![0_u8];
+    for byte in serial.0.iter().take(21) {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += u32::from(*digit) * 256;
+            *digit = (carry % 10) as u8;
+            carry /= 10;
+        }
+        while carry > 0 {
+            digits.push((carry % 10) as u8);
+            carry /= 10;
+        }
+    }
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serial_numbers_are_decimal() {
+        let of = |bytes: &[u8]| decimal(&Serial(bytes.to_vec()));
+        assert_eq!(of(&[0]), "0");
+        assert_eq!(of(&[0x01, 0x00]), "256");
+        assert_eq!(of(&[0, 0xff, 0xff, 0xff, 0xff]), "4294967295");
+        assert_eq!(of(&[0x7f; 8]), "9187201950435737471");
+    }
+}

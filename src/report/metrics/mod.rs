@@ -1,0 +1,211 @@
+//! What the daemon writes for node_exporter's textfile collector: numbers, names and times, and no secret. Pure.
+//!
+//! Names and labels of `x509_cert_not_before`, `x509_cert_not_after` and `x509_read_errors` are those of x509-certificate-exporter
+//! (its docs/metrics.md), so that its dashboards and alerts work on these too; `credential` and `kind` are added to its labels. All else is
+//! `kubecertd_*`. docs/operations.md has the list.
+
+mod certificates;
+mod cluster;
+mod text;
+
+use crate::backup::set::Set;
+use crate::config::Settings;
+use crate::format::text::parse_rfc3339;
+use crate::inventory::Inventory;
+use crate::model::Timestamp;
+use crate::plan::Plan;
+use crate::report::status::Status;
+use crate::verify::probes::{self, Port};
+use crate::verify::served::Served;
+use certificates::Row;
+use text::Document;
+
+/// The name of the file: node_exporter reads those that end in `.prom`.
+pub const FILE: &str = "kubecertd.prom";
+
+/// What the metrics show and the status does not.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    rows: Vec<Row>,
+    /// The names of the readers that are known on this node.
+    readers: Vec<String>,
+    /// Where credentials are served.
+    pub ports: Vec<Port>,
+    /// What was served there when it was asked last.
+    pub served: Vec<Served>,
+}
+
+impl Facts {
+    /// What a look has found.
+    pub fn of(inventory: &Inventory, plan: &Plan) -> Self {
+        Self {
+            rows: certificates::rows(inventory, plan),
+            readers: inventory.readers.iter().map(|reader| reader.name.clone()).collect(),
+            ports: probes::ports(inventory),
+            served: Vec::new(),
+        }
+    }
+
+    /// The document.
+    pub fn render(&self, status: &Status, settings: &Settings, sets: &[Set]) -> String {
+        let mut out = Document::default();
+        certificates::render(&self.rows, &mut out);
+        self.served(&mut out);
+        self.restarts(status, &mut out);
+        backups(sets, &mut out);
+        daemon(status, settings, &mut out);
+        steps(status, &mut out);
+        cluster::render(status, &mut out);
+        out.0
+    }
+
+    fn served(&self, out: &mut Document) {
+        let all: Vec<_> = self
+            .served
+            .iter()
+            .map(|served| (served, served.port.address.to_string()))
+            .collect();
+        out.family(
+            "kubecertd_served_not_after_timestamp_seconds",
+            "When the certificate ends that a reader shows in a handshake; it may hold another one than the file.",
+            all.iter().map(|(served, address)| {
+                let port = &served.port;
+                let labels = vec![
+                    ("address", address.as_str()),
+                    ("credential", &port.credential),
+                    ("reader", &port.reader),
+                ];
+                (labels, served.not_after.unix_timestamp())
+            }),
+        );
+    }
+
+    fn restarts(&self, status: &Status, out: &mut Document) {
+        let pending = || status.pending_restarts.iter().map(|restart| restart.reader.as_str());
+        let known = self.readers.iter().map(String::as_str);
+        let unknown = pending().filter(|reader| known.clone().all(|known| known != *reader));
+        out.family(
+            "kubecertd_restart_pending",
+            "Whether a reader still has to be restarted to use what was renewed.",
+            known.clone().chain(unknown).map(|reader| {
+                (
+                    vec![("reader", reader)],
+                    i64::from(pending().any(|left| left == reader)),
+                )
+            }),
+        );
+    }
+}
+
+fn backups(sets: &[Set], out: &mut Document) {
+    let good = sets.iter().filter(|set| set.is_good());
+    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let size = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
+    let newest = good.clone().next_back();
+    out.family(
+        "kubecertd_backups",
+        "How many backups there are; one that is known to be damaged, or lacks etcd's data, is not good.",
+        [
+            (vec![("good", "true")], count(good.clone().count())),
+            (vec![("good", "false")], count(sets.len() - good.count())),
+        ],
+    );
+    out.one(
+        "kubecertd_backups_size_bytes",
+        "Bytes of all backups together.",
+        Some(size(sets.iter().map(Set::size).sum())),
+    );
+    let created = newest.and_then(|set| parse_rfc3339(&set.manifest.as_ref().ok()?.created));
+    out.one(
+        "kubecertd_backup_last_timestamp_seconds",
+        "When the newest good backup was taken.",
+        created.map(Timestamp::unix_timestamp),
+    );
+    out.one(
+        "kubecertd_backup_last_size_bytes",
+        "Bytes of the newest good backup.",
+        newest.map(|set| size(set.size())),
+    );
+}
+
+/// An instant of the status as Prometheus has them.
+fn seconds(at: &Option<String>) -> Option<i64> {
+    Some(parse_rfc3339(at.as_deref()?)?.unix_timestamp())
+}
+
+fn daemon(status: &Status, settings: &Settings, out: &mut Document) {
+    let cycle = status.last_cycle.as_ref();
+    let length = |length: std::time::Duration| i64::try_from(length.as_secs()).ok();
+    out.family(
+        "kubecertd_build_info",
+        "The version of kubecertd; always 1.",
+        [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)],
+    );
+    let gauges = [
+        (
+            "kubecertd_up",
+            "Whether the daemon ran when this was written: 0 is written as it ends.",
+            Some(i64::from(status.daemon.running)),
+        ),
+        (
+            "kubecertd_last_look_timestamp_seconds",
+            "When the node was looked at last; a look comes once a day at least.",
+            seconds(&status.last_look),
+        ),
+        (
+            "kubecertd_next_look_timestamp_seconds",
+            "When the node is looked at next, at the latest.",
+            seconds(&status.next_look),
+        ),
+        (
+            "kubecertd_next_cycle_timestamp_seconds",
+            "When the next cycle acts.",
+            seconds(&status.next_cycle),
+        ),
+        (
+            "kubecertd_last_cycle_timestamp_seconds",
+            "When the last cycle ended.",
+            cycle.and_then(|cycle| seconds(&Some(cycle.at.clone()))),
+        ),
+        (
+            "kubecertd_last_cycle_exit_code",
+            "What became of it: 0 done, 1 failed and put back, 3 not put back, 4 done in part.",
+            cycle.map(|cycle| cycle.exit.into()),
+        ),
+        (
+            "kubecertd_problems",
+            "How many problems `kubecertd status` lists.",
+            i64::try_from(status.problems.len()).ok(),
+        ),
+        (
+            "kubecertd_renew_before_seconds",
+            "A credential is due when less than this is left ([renew_before]).",
+            length(settings.renew_before),
+        ),
+        (
+            "kubecertd_urgent_before_seconds",
+            "Below this it is urgent ([urgent_before]).",
+            length(settings.urgent_before),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        out.one(name, help, value);
+    }
+}
+
+fn steps(status: &Status, out: &mut Document) {
+    let rows = |at: fn(&super::status::Step) -> &Option<String>| {
+        let steps = status.steps.iter();
+        steps.filter_map(move |step| Some((vec![("step", step.name.as_str())], seconds(at(step))?)))
+    };
+    out.family(
+        "kubecertd_step_last_success_timestamp_seconds",
+        "When a step went well last.",
+        rows(|step| &step.last_success),
+    );
+    out.family(
+        "kubecertd_step_last_failure_timestamp_seconds",
+        "When a step failed last.",
+        rows(|step| &step.last_failure),
+    );
+}

@@ -1,0 +1,142 @@
+//! One node: its clock, its certificates (the first that ends stands for all), its member, and its daemon's agenda.
+
+use kubecertd::agenda::{self, Agenda, Moment, Wake};
+use kubecertd::config::Settings;
+use kubecertd::coordinate::slots::Slot;
+use kubecertd::model::{Peer, Timestamp};
+
+use super::chance::Chance;
+use super::weather::{self, DAY, HOUR, MINUTE, Weather, between};
+
+/// How a turn ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Renewed,
+    Undone,
+    /// The node goes down in the middle of it.
+    Dies,
+}
+
+/// A turn that has begun.
+#[derive(Clone, Copy)]
+pub struct Turn {
+    pub ends: i64,
+    pub locked: bool,
+    pub fate: Fate,
+}
+
+pub struct Node {
+    pub name: String,
+    pub id: String,
+    /// Seconds that its clock is ahead.
+    pub skew: i64,
+    pub off: Weather,
+    pub down: Weather,
+    pub member: Weather,
+    pub agenda: Agenda,
+    /// By the clock of who issued it.
+    pub ends: i64,
+    pub stored: Vec<Peer>,
+    pub slot: Slot,
+    pub turn: Option<Turn>,
+    /// It has begun and not ended, and the others can see it.
+    pub marked: bool,
+    /// It died in a turn and has not been up since.
+    pub interrupted: bool,
+    /// Until when it waits for the lock, since when, and whether it is a cycle of the schedule.
+    pub waits: Option<(i64, i64, Wake)>,
+    /// Seconds up since it was due; none: it is not. Of them those since it was urgent; and whether something was wrong meanwhile.
+    pub due: Option<i64>,
+    pub urgent: i64,
+    pub was_disturbed: bool,
+    pub has_expired: bool,
+}
+
+pub fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_timestamp(seconds).expect("a date")
+}
+
+impl Node {
+    pub fn new(number: usize, settings: &Settings, ends: i64, chance: &mut Chance, now: i64) -> Self {
+        let (name, id) = (format!("node-{number}"), format!("{number:032x}"));
+        let mut node = Node {
+            skew: weather::skew(chance, false),
+            off: Weather::new(800 * DAY, (2 * DAY, 10 * DAY), chance, now),
+            down: Weather::new(120 * DAY, (DAY, 15 * DAY), chance, now),
+            member: Weather::new(180 * DAY, (8 * HOUR, 30 * DAY), chance, now),
+            agenda: start(settings, &id, &name, now),
+            ends,
+            stored: Vec::new(),
+            slot: Slot::of(&name, &id, &[]),
+            turn: None,
+            marked: false,
+            interrupted: false,
+            waits: None,
+            due: None,
+            urgent: 0,
+            was_disturbed: false,
+            has_expired: false,
+            name,
+            id,
+        };
+        node.restart(settings, now);
+        node
+    }
+
+    pub fn wall(&self, now: i64) -> i64 {
+        now + self.skew
+    }
+
+    pub fn moment(&self, now: i64) -> Moment {
+        Moment {
+            now: at(self.wall(now)),
+            uptime: now,
+        }
+    }
+
+    /// The daemon starts; it has just looked.
+    pub fn restart(&mut self, settings: &Settings, now: i64) {
+        self.agenda = start(settings, &self.id, &self.name, self.wall(now));
+    }
+
+    /// When the daemon does something next, in true time.
+    pub fn wakes(&self) -> i64 {
+        self.agenda.next_look().unix_timestamp() - self.skew
+    }
+
+    pub fn is_up(&self) -> bool {
+        !self.down.bad
+    }
+
+    pub fn serves(&self, now: i64) -> bool {
+        self.is_up() && !self.member.bad && now < self.ends
+    }
+
+    /// It is tried again.
+    pub fn again(&mut self, wake: Wake, now: i64, wait: i64) {
+        let (now, wait) = (at(self.wall(now)), time::Duration::seconds(wait));
+        match wake {
+            Wake::Cycle => self.agenda.retry(now, wait),
+            Wake::Look => self.agenda.look_again(now, wait),
+        }
+    }
+
+    /// How long a turn takes, and how it ends.
+    pub fn begin(&mut self, locked: bool, chance: &mut Chance, now: i64) {
+        let fate = match chance.below(100) {
+            0 => Fate::Dies,
+            1..4 => Fate::Undone,
+            _ => Fate::Renewed,
+        };
+        let ends = now + between(chance, 20, 8 * MINUTE);
+        self.turn = Some(Turn { ends, locked, fate });
+        self.marked = locked;
+    }
+}
+
+fn start(settings: &Settings, id: &str, name: &str, wall: i64) -> Agenda {
+    let now = at(wall);
+    let offset = agenda::offset(settings.spread, &settings.schedule, id, name, now);
+    let moment = Moment { now, uptime: wall };
+    Agenda::new(settings.schedule.clone(), offset, None, moment)
+}

@@ -1,0 +1,39 @@
+//! Metrics as the daemon writes them, and promtool as their judge.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// The value of the series of this name that has these labels; none where there is none.
+pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
+    let mut found = text.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (this, of) = series.split_once('{').unwrap_or((series, ""));
+        let has = |(label, value): &(&str, &str)| of.contains(&format!("{label}=\"{value}\""));
+        (this == name && labels.iter().all(has)).then(|| value.parse().expect("a whole number"))
+    });
+    let first = found.next();
+    assert_eq!(found.next(), None, "{name}{labels:?} is there more than once");
+    first
+}
+
+/// `promtool check metrics`: what it says, where it is not content.
+#[track_caller]
+pub fn judge(text: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool is installed (Debian: prometheus)");
+    let mut input = promtool.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).expect("a write");
+    drop(input);
+    let out = promtool.wait_with_output().expect("its end");
+    let said = [out.stdout, out.stderr].concat();
+    assert!(
+        out.status.success() && said.is_empty(),
+        "{}\nof\n{text}",
+        String::from_utf8_lossy(&said)
+    );
+}

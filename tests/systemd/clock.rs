@@ -1,0 +1,66 @@
+//! A clock that nothing keeps, and one that is set.
+
+use std::fs;
+use std::time::Duration;
+
+use crate::node::Node;
+use crate::support::{self, credential};
+
+const LEAF: &str = "front-proxy-client";
+
+/// A clock that has jumped is doubted for a minute; the cycle that it made due follows.
+const DOUBTED: Duration = Duration::from_secs(240);
+
+#[test]
+fn where_nothing_keeps_the_clock_the_plan_is_in_the_journal_at_once_and_acting_waits() {
+    let node = Node::with_one_due(LEAF);
+    fs::remove_file(node.path("etc/kubecertd/config.d/clock.toml")).expect("it was there");
+    let leaf = credential::named(LEAF);
+    let old = node.material(&leaf);
+    // Also what it would do at once waits, fifteen minutes by default.
+    node.write("etc/kubecertd/config.d/act.toml", "first_look = \"act\"\n");
+    node.install();
+    node.logs(&format!("due: {LEAF}"));
+    let line = node.logs("no cycle now: not now: the clock is not synchronised yet; waiting up to ");
+    assert_eq!(line["PRIORITY"], "4");
+    assert!(node.material(&leaf) == old, "nothing was renewed");
+    let status = node.run(&["kubecertd", "status"]).exits(0);
+    assert!(
+        status.stdout.contains("problem: no cycle now: not now: the clock"),
+        "{status}"
+    );
+    let row = status
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(LEAF))
+        .expect("a row");
+    assert!(row.contains(" renew "), "{status}");
+}
+
+/// The daemon's clock alone: the machine's is everybody's.
+const FAKED: &str = "[Service]\nEnvironment=LD_PRELOAD=/usr/lib/libfaketime.so.1 FAKETIME_NO_CACHE=1 NO_FAKE_STAT=1 \
+                     FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_TIMESTAMP_FILE=/etc/clock\n";
+
+#[test]
+fn a_clock_set_forward_past_a_threshold_is_doubted_first_and_then_what_is_due_is_renewed() {
+    let node = Node::with_one_due(LEAF);
+    let leaf = credential::named(LEAF);
+    let old = node.material(&leaf);
+    fs::copy(support::faketime_library(), node.path("usr/lib/libfaketime.so.1")).expect("libfaketime");
+    node.write("etc/systemd/system/kubecertd.service.d/clock.conf", FAKED);
+    node.write("etc/clock", "+0d");
+    // Twenty days are left of it.
+    node.write("etc/kubecertd/config.d/later.toml", "renew_before = \"10d\"\n");
+    node.install();
+    node.logs(&format!("nothing is due; the first will be {LEAF}"));
+
+    node.write("etc/clock", "+12d");
+    node.logs("the clock jumped ahead by 1");
+    assert!(
+        node.material(&leaf) == old,
+        "nothing is renewed by a clock that is doubted"
+    );
+    node.wait_for(DOUBTED, "it is renewed", || node.material(&leaf) != old);
+    node.logs(&format!("cycle: renewed: {LEAF}"));
+    assert_eq!(node.property("NRestarts"), "0");
+}
