@@ -16,7 +16,6 @@ use crate::format::text::rfc3339;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
-use crate::host::files::can_be_read_back;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::inventory::{Inventory, Present, State};
@@ -218,7 +217,6 @@ fn build(
     };
     host.sync_copies(&files, &copied)?;
     let json = seal::json(&list)?;
-    can_be_read_back(&json, "the list of the backup")?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;

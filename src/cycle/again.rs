@@ -11,7 +11,10 @@ use crate::inventory::copies::Copy;
 use crate::inventory::{self, Inventory, Present, State};
 use crate::scan;
 
-/// An inventory of what is renewed, with its bytes. What is not as it was planned and backed up is held back.
+/// Credentials that one cycle renews: their bytes, old and new, are held until they are in place.
+const MOST_AT_ONCE: usize = 1000;
+
+/// An inventory of what is renewed, with its bytes. What is not as it was planned and backed up is held back, and what is too much for one cycle.
 pub(super) fn look(
     host: &Host,
     settings: &Settings,
@@ -19,12 +22,18 @@ pub(super) fn look(
     backup: &Backup,
     cleared: &mut Cleared,
 ) -> Inventory {
-    let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.clone()).collect();
-    let (copies, mut planned) = planned(first, cleared);
+    let (copies, mut planned, mut names) = planned(first, cleared);
+    let mut changed = BTreeMap::new();
+    for left in names.split_off(names.len().min(MOST_AT_ONCE)) {
+        planned.remove(&left);
+        changed.insert(
+            left,
+            format!("it is left for the next cycle: one renews {MOST_AT_ONCE} at most"),
+        );
+    }
     let mut inventory = inventory::take(&scan::look_again(host, settings, &names, None));
     // Those of kubeconfigs were read whole, and are not among what is looked at again.
     inventory.copies = copies;
-    let mut changed = BTreeMap::new();
     for credential in &inventory.credentials {
         let found = match (&credential.state, planned.remove(&credential.spec.name)) {
             (State::Present(found), Some(planned)) => compare(&planned, found, backup),
@@ -44,15 +53,22 @@ pub(super) fn look(
 
 const GONE: &str = "it was there when it was planned and is no longer";
 
-/// What is renewed, as it was when that was decided.
-fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, Present>) {
-    let items = first.credentials.into_iter().zip(&cleared.plan().items);
-    let renewed = items.filter(|(_, item)| item.is_renewed());
-    let present = renewed.filter_map(|(credential, _)| match credential.state {
-        State::Present(present) => Some((credential.spec.name, present.let_go())),
-        _ => None,
-    });
-    (first.copies, present.collect())
+/// What is renewed, as it was when that was decided; and its names, those that patterns stand for last.
+fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, Present>, Vec<String>) {
+    let (mut present, mut names, mut last) = (BTreeMap::new(), Vec::new(), Vec::new());
+    for (credential, item) in first.credentials.into_iter().zip(&cleared.plan().items) {
+        let State::Present(found) = credential.state else {
+            continue;
+        };
+        if item.is_renewed() {
+            let is_kept = found.files().iter().all(|file| file.bytes.are_kept());
+            let names = if is_kept { &mut names } else { &mut last };
+            names.push(item.name.clone());
+            present.insert(item.name.clone(), found.let_go());
+        }
+    }
+    names.extend(last);
+    (first.copies, present, names)
 }
 
 fn compare(planned: &Present, found: &Present, backup: &Backup) -> Result<(), String> {

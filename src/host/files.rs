@@ -14,8 +14,8 @@ use crate::model::{Bytes, Failure, File, Identity, Read, Unread};
 /// The largest file that is read whole. Certificates are a hundred times smaller.
 pub const LARGEST: u64 = 1 << 20;
 
-/// The largest journal or list of a backup that is read: they have some hundred bytes for every file on the node.
-const LARGEST_OWN: u64 = 4 << 20;
+/// The largest journal or list of a backup that is read: they have some hundred bytes for every file, and patterns stand for 20,000.
+const LARGEST_OWN: u64 = 8 << 20;
 
 /// As many symlinks on one path as the kernel follows (path_resolution(7)).
 const MOST_LINKS: usize = 40;

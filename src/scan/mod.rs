@@ -120,8 +120,7 @@ pub fn look(host: &Host, settings: &Settings) -> Scan {
     look_at(host, settings, None, None)
 }
 
-/// Looks at these credentials, bytes and all, and at the pods of these manifests (none: of all): what else is there was seen before, and may be a
-/// lot.
+/// Looks at these credentials, bytes and all, and at these manifests (none: all): what else is there was seen before, and may be a lot.
 pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
     look_at(host, settings, Some(credentials), manifests)
 }
@@ -395,8 +394,7 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     let files = scan.files.values_mut().flatten().filter(|file| file.identity.links > 1);
     for file in files.map(Arc::make_mut).chain(copies) {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
-        let others = of_file.filter(|names| names.len() <= MOST_NAMES).into_iter().flatten();
-        let others = others.filter(|name| **name != file.real).cloned();
-        file.names = std::iter::once(file.real.clone()).chain(others).collect();
+        let of_file = of_file.filter(|names| names.len() <= MOST_NAMES).into_iter().flatten();
+        file.names.extend(of_file.filter(|name| **name != file.real).cloned());
     }
 }

@@ -214,7 +214,7 @@ fn a_manifests_folder_with_2000_files_is_a_reason_and_no_burden() {
 fn a_journal_as_large_as_is_read_is_recovered_within_the_bounds() {
     let node = Node::of(ECDSA);
     let entry = r#"{"credential":"","path":"/a","old":null,"new":"","kept":null}"#;
-    let entries = vec![entry; (4 << 20) / (entry.len() + 1) - 10].join(",");
+    let entries = vec![entry; (8 << 20) / (entry.len() + 1) - 10].join(",");
     let journal =
         format!(r#"{{"format":1,"cycle":"","phase":"installing","backup":"/b","files":[{entries}],"restarts":[]}}"#);
     node.write("var/lib/kubecertd/transaction.json", journal.as_bytes(), 0o600);
