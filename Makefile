@@ -69,8 +69,8 @@ pages: ## looks at the page of `report --html` in a headless Chromium; the pictu
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)
 
-bench: setup ## `backup create` against `etcdctl snapshot save` on a database of 1 GiB, in turns (as root, some minutes)
-	@packaging/bench/snapshot.sh
+bench: setup ## what kubecertd costs beside kubeadm and etcdctl, as a table (as root, some minutes; the first time builds kubeadm)
+	@packaging/bench/table.sh
 
 lint: ## formatting, clippy, rustdoc and shell scripts, as CI checks them
 	@.ci/run format clippy rustdoc shellcheck

@@ -59,6 +59,8 @@ for tool in "$@"; do
     fonts-dejavu-core) need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ;;
     html5lib) need python3-html5lib /usr/bin/python3 -c 'import html5lib' ;;
     pngtopnm) need netpbm has pngtopnm ;;
+    # A word of the shell too.
+    time) need time test -x /usr/bin/time ;;
     objdump) need binutils has objdump ;;
     iproute2) need iproute2 has ip ;;
     systemd-nspawn) need systemd-container has systemd-nspawn ;;

@@ -1,5 +1,6 @@
 //! Decide whether now is a good time. Pure: the signs were gathered by the scan.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use time::macros::datetime;
@@ -8,7 +9,6 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
-use crate::plan::copies::CopyItem;
 use crate::plan::{Decision, Obstacle, Plan};
 use crate::scan::Signs;
 
@@ -65,23 +65,23 @@ impl Cleared {
         !waiting.is_empty()
     }
 
-    /// Takes a credential, or a copy of a kubeconfig by its path, out of it that turned out not to be replaceable. False if it was not to change.
-    pub fn hold_back(&mut self, name: &str, because: &str) -> bool {
-        let is_copy = |copy: &&mut CopyItem| copy.left.is_none() && copy.path.to_str() == Some(name);
-        if let Some(copy) = self.plan.copies.iter_mut().find(is_copy) {
-            (copy.left, copy.fault) = (Some(because.to_owned()), true);
-            return true;
+    /// Takes credentials, or copies of kubeconfigs by their paths, out of it that turned out not to be replaceable, and why. False if none of them was to
+    /// change.
+    pub fn hold_back(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
+        let before = reasons.len();
+        for copy in self.plan.copies.iter_mut().filter(|copy| copy.left.is_none()) {
+            if let Some(because) = copy.path.to_str().and_then(|path| reasons.remove(path)) {
+                (copy.left, copy.fault) = (Some(because), true);
+            }
         }
-        let mut items = self.plan.items.iter_mut();
-        let Some(item) = items.find(|item| item.name == name && matches!(item.decision, Decision::Renew { .. })) else {
-            return false;
-        };
-        item.decision = Decision::Blocked {
-            because: because.to_owned(),
-            obstacle: Obstacle::NotReplaceable,
-        };
+        for item in self.plan.items.iter_mut().filter(|item| item.is_renewed()) {
+            if let Some(because) = reasons.remove(&item.name) {
+                let obstacle = Obstacle::NotReplaceable;
+                item.decision = Decision::Blocked { because, obstacle };
+            }
+        }
         self.plan.forget_idle_readers();
-        true
+        reasons.len() < before
     }
 }
 

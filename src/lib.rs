@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cores;
 pub mod events;
 pub mod model;
 

@@ -45,6 +45,26 @@ pub struct Certificate {
     pub has_unique_ids: bool,
 }
 
+impl Certificate {
+    /// What a plan needs of it: its dates, serial number and kinds. `der`, names, key and extensions are empty then, and nothing can be issued like it.
+    pub fn brief(mut self) -> Self {
+        for bytes in [
+            &mut self.der,
+            &mut self.subject_der,
+            &mut self.issuer_der,
+            &mut self.public_key,
+        ] {
+            *bytes = Vec::new();
+        }
+        self.subject = String::new();
+        self.extensions = Vec::new();
+        self.key_id = None;
+        self.serial.0.truncate(Serial::LONGEST);
+        self.serial.0.shrink_to_fit();
+        self
+    }
+}
+
 /// One extension of a certificate, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
@@ -60,6 +80,12 @@ pub struct Extension {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Serial(pub Vec<u8>);
 
+impl Serial {
+    /// Bytes that are shown: RFC 5280, 4.1.2.2 allows 20, and what is far longer is no serial number but an attack on the reader. One more is kept for
+    /// the zero in front of a number whose first bit is set.
+    const LONGEST: usize = 65;
+}
+
 impl fmt::Display for Serial {
     /// Upper-case hex without separators, as `openssl x509 -serial` prints it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,8 +93,7 @@ impl fmt::Display for Serial {
             [0, rest @ ..] if !rest.is_empty() => rest,
             all => all,
         };
-        // RFC 5280, 4.1.2.2 allows 20 bytes; what is far longer is no serial number but an attack on the reader.
-        let shown = &significant[..significant.len().min(64)];
+        let shown = &significant[..significant.len().min(Self::LONGEST - 1)];
         shown.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }
@@ -150,19 +175,31 @@ impl KeyStyle {
     }
 }
 
-/// The bytes of a file that may hold a secret: held once whoever clones them, wiped when the last owner drops them, never printed.
+/// The bytes of a file that may hold a secret: held once whoever clones them, wiped when the last owner drops them, never printed. Or none, where
+/// only what they say was kept.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(Arc<Zeroizing<Vec<u8>>>);
+pub struct Bytes(Option<Arc<Zeroizing<Vec<u8>>>>);
 
 impl Bytes {
     /// Takes ownership of `bytes`.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
+        Self(Some(Arc::new(Zeroizing::new(bytes))))
     }
 
-    /// The bytes as UTF-8 text, if they are.
+    /// Lets go of them: they have to be read again.
+    pub fn let_go(&mut self) {
+        self.0 = None;
+    }
+
+    /// Whether they are here.
+    pub fn are_kept(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// The bytes as UTF-8 text, if they are kept and are text.
     pub fn text(&self) -> Result<&str, String> {
-        std::str::from_utf8(&self.0).map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
+        let bytes = self.0.as_ref().ok_or("was read and not kept")?;
+        std::str::from_utf8(bytes).map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
     }
 }
 
@@ -170,13 +207,13 @@ impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref().map_or(&[], |bytes| bytes.as_slice())
     }
 }
 
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bytes({})", self.0.len())
+        write!(f, "Bytes({})", self.len())
     }
 }
 

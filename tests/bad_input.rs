@@ -6,7 +6,7 @@ use std::fs;
 use support::clock::{self, DAY, FRESH};
 use support::credential;
 use support::openssl::Authority;
-use support::{ECDSA, Node, Ran, expected, fixture, set_mode, tree};
+use support::{ECDSA, Node, RSA, Ran, expected, fixture, set_mode, tree};
 
 const PKI: &str = "etc/kubernetes/pki";
 
@@ -176,6 +176,19 @@ fn a_ca_key_that_is_no_key_signs_nothing() {
         &format!("{PKI}/front-proxy-ca.key"),
         b"-----BEGIN EC PRIVATE KEY-----\n",
     );
+    the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.key");
+}
+
+/// Its public part is that of the certificate; what it would sign with is not.
+#[test]
+fn a_ca_key_whose_private_part_is_damaged_signs_nothing() {
+    let node = Node::of(RSA);
+    let path = format!("{PKI}/front-proxy-ca.key");
+    let mut lines: Vec<_> = node.read(&path).lines().map(str::to_owned).collect();
+    // The last line but one: inside of the last of the nine numbers.
+    let at = lines.len() - 3;
+    lines[at] = lines[at].chars().rev().collect();
+    node.rewrite(&path, (lines.join("\n") + "\n").as_bytes());
     the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.key");
 }
 

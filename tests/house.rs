@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &str = "
 model:
 events:
+cores:
 format: model
 catalog:
 config: catalog format model
 host: format model
 memory: host model
-scan: catalog config format host memory model
-inventory: catalog format model scan
+scan: catalog config cores format host memory model
+inventory: catalog cores format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
 coordinate: backup catalog config format host inventory memory model
-renew: format guard inventory model
+renew: cores format guard inventory model
 verify: catalog format host inventory model
 restart: catalog config events format host inventory model plan verify
 transaction: backup coordinate format host memory model renew restart

@@ -1,6 +1,8 @@
 #!/bin/bash
-# parts.sh [FOLDER]: gets the real parts of a Kubernetes v1.20.2 node into FOLDER (target/e2e-parts): kubelet, kubeadm and the three
+# parts.sh [FOLDER [COMMAND...]]: gets the real parts of a Kubernetes v1.20.2 node into FOLDER (target/e2e-parts): kubelet, kubeadm and the three
 # control-plane programs, built from Debian 12's source package, and containerd, runc, busybox and kubectl from its binary packages.
+#
+# With COMMANDs only those of the five programs are built, and no packages are unpacked: `parts.sh target/e2e-parts kubeadm`.
 #
 # What is there already is kept; only what is missing is fetched or built. Nothing is installed: the packages are unpacked into FOLDER,
 # and apt is told to use lists and a cache in there too, so the machine's own apt knows nothing of it (the lists need a `deb-src`
@@ -17,6 +19,9 @@ commands=(kubelet kubeadm kube-apiserver kube-controller-manager kube-scheduler)
 packages=(containerd runc busybox-static kubernetes-client)
 package_files=(usr/bin/containerd usr/bin/containerd-shim-runc-v2 usr/bin/ctr usr/sbin/runc bin/busybox usr/bin/kubectl)
 build_packages=(golang-1.19-go golang-1.19-src golang-github-modern-go-reflect2-dev)
+if [ $# -gt 1 ]; then
+  commands=("${@:2}") packages=() package_files=()
+fi
 bin=$parts/bin
 build=$parts/build
 
@@ -112,7 +117,9 @@ build_commands() {
   [ ${#missing[@]} -gt 0 ] || return 0
   step "Go 1.19" unpack "$build/root" "${build_packages[@]}"
   step "sources of Kubernetes" sources
-  step "OpenAPI definitions" openapi
+  case " ${missing[*]} " in
+    *" kube-apiserver "*) step "OpenAPI definitions" openapi ;;
+  esac
   for name in "${missing[@]}"; do
     step "go build $name" go_build "$build/bin/" "./cmd/$name"
     # Only a complete program gets its place.

@@ -13,9 +13,9 @@ use super::set::{self, ARCHIVE, Entry, FILES, Kind, MANIFEST, Manifest, Payload,
 use crate::config::Settings;
 use crate::config::settings::Compress;
 use crate::format::digest::sha256;
-use crate::format::text::{bytes, printable};
+use crate::format::text::printable;
 use crate::host::Host;
-use crate::host::files::LARGEST;
+use crate::host::files::{LARGEST, can_be_read_back};
 use crate::host::progress::Progress;
 use crate::host::stream::NewFile;
 use crate::host::write::Attributes;
@@ -157,13 +157,9 @@ pub(super) fn clear(host: &Host, folder: &Path, begin: &str) -> Result<(), Failu
 /// The list as it is written.
 pub(super) fn json(manifest: &Manifest) -> Result<Vec<u8>, Failure> {
     let fail = |reason: String| Failure::new(format!("cannot write the list of the backup: {reason}"));
-    let json = serde_json::to_vec_pretty(manifest).map_err(|e| fail(e.to_string()))?;
+    let json = serde_json::to_vec(manifest).map_err(|e| fail(e.to_string()))?;
     // What could not be read again is no list.
-    if json.len() as u64 > LARGEST {
-        return Err(
-            fail(format!("it is larger than {}", bytes(LARGEST))).hint("fewer files in the folders that are backed up")
-        );
-    }
+    can_be_read_back(&json, "the list of the backup")?;
     Ok(json)
 }
 

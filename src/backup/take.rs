@@ -16,7 +16,6 @@ use crate::format::text::rfc3339;
 use crate::guard::Cleared;
 use crate::host::Host;
 use crate::host::copy::Copied;
-use crate::host::files::can_be_read_back;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::inventory::{Inventory, Present, State};
@@ -218,7 +217,6 @@ fn build(
     };
     host.sync_copies(&files, &copied)?;
     let json = seal::json(&list)?;
-    can_be_read_back(&json, "the list of the backup")?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
@@ -271,26 +269,27 @@ fn take_etcd(
     })
 }
 
-/// Reads the copies of the files to be replaced back, and compares them with what was scanned.
+/// Reads the copies of the files to be replaced back, and compares them with the scan as far as it kept the bytes; what a cycle replaces is read again
+/// and compared with the digests.
 fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
+    let listed = list.entries.iter().filter(|entry| entry.kind == set::Kind::File);
+    let listed: BTreeMap<&Path, &Entry> = listed.map(|entry| (entry.path.as_path(), entry)).collect();
     for file in replaced {
-        let digest = sha256(&file.bytes);
+        let scanned = file.bytes.are_kept().then(|| sha256(&file.bytes));
         for name in &file.names {
-            let listed = list
-                .entries
-                .iter()
-                .find(|e| e.path == *name && e.kind == set::Kind::File);
+            let listed = listed.get(name.as_path()).and_then(|entry| entry.sha256.clone());
             let copy = files.join(name.strip_prefix("/").unwrap_or(name));
             let kept = host.read(&copy).map(|copy| sha256(&copy.bytes)).ok();
-            if listed.and_then(|e| e.sha256.as_deref()) != Some(&digest) || kept.as_deref() != Some(&digest) {
+            let is_good = kept == listed && scanned.as_ref().is_none_or(|scanned| kept.as_ref() == Some(scanned));
+            let Some(digest) = kept.filter(|_| is_good) else {
                 return Err(Failure::new(format!(
                     "cannot back up {}: it changed while it was read",
                     name.display()
                 ))
                 .hint("somebody else is writing there; run it again"));
-            }
-            digests.insert(name.clone(), digest.clone());
+            };
+            digests.insert(name.clone(), digest);
         }
     }
     Ok(digests)

@@ -5,6 +5,7 @@
 
 pub mod readers;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
@@ -224,43 +225,38 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
         purpose: purpose.into(),
         keeper,
     };
-    let mut all: Vec<Spec> = pairs
-        .chain(
-            KUBECONFIGS
-                .iter()
-                .map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us)),
-        )
-        .collect();
-    all.push(kubeconfig(
+    let configs = KUBECONFIGS
+        .iter()
+        .map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us));
+    let kubelet = kubeconfig(
         "kubelet.conf",
         &[KUBELET],
         "The kubelet logs in to the API server with it and renews it itself.",
         Keeper::Kubelet,
-    ));
+    );
+    let all = pairs.chain(configs).chain([kubelet]);
+    let mut all: BTreeMap<String, Spec> = all.map(|spec| (spec.name.clone(), spec)).collect();
     for extra in extra {
-        let known = all
-            .iter()
-            .position(|spec| spec.name == extra.name)
-            .map(|at| all.remove(at));
-        let (readers, purpose, keeper) = known.map_or_else(
+        let (readers, purpose, keeper) = all.remove(&extra.name).map_or_else(
             || (Vec::new(), "Configured on this node.".to_owned(), Keeper::Us),
             |known| (known.readers, known.purpose, known.keeper),
         );
-        all.push(Spec {
+        let readers = if extra.readers.is_empty() {
+            readers
+        } else {
+            extra.readers.clone()
+        };
+        let spec = Spec {
             name: extra.name.clone(),
             store: extra.store.clone(),
             ca: extra.ca.clone(),
-            readers: if extra.readers.is_empty() {
-                readers
-            } else {
-                extra.readers.clone()
-            },
+            readers,
             purpose,
             keeper,
-        });
+        };
+        all.insert(extra.name.clone(), spec);
     }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    all
+    all.into_values().collect()
 }
 
 /// The entries that a pattern stands for, given the names of the files in its folder.

@@ -4,11 +4,13 @@
 //!
 //! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
+mod again;
 pub mod restore;
 pub mod restore_etcd;
 mod settle;
 mod turn;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -197,12 +199,17 @@ fn renew(
         report.block(blocked);
         return Err(failure);
     }
+    let inventory = again::look(host, settings, inventory, &backup, &mut cleared);
+    report.plan = cleared.plan().clone();
+    if cleared.plan().renewals().next().is_none() {
+        return Ok(());
+    }
     report.step = Some(Step::Renew);
     let (transaction, change) = loop {
         match carry_out(host, settings, (lock, turn), &inventory, &cleared, &backup, report) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
-                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(name, &failure.message) => {
+                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(one(name, &failure)) => {
                     report.plan = cleared.plan().clone();
                     if cleared.plan().renewals().next().is_none() {
                         return Ok(());
@@ -226,6 +233,10 @@ fn renew(
             Err(failure)
         }
     }
+}
+
+fn one(name: &str, failure: &Failure) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), failure.message.clone())])
 }
 
 /// Issues and installs.

@@ -96,10 +96,6 @@ impl Change {
     }
 }
 
-fn look(host: &Host, settings: &Settings) -> Inventory {
-    inventory::take(&scan::look(host, settings))
-}
-
 fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
     let is_asked =
         |component: &str| [ETCD, APISERVER].contains(&component) || steps.iter().any(|step| step.reader == component);
@@ -108,10 +104,8 @@ fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
 }
 
 fn look_again(host: &Host, settings: &Settings, change: &Change) -> Inventory {
-    match &change.manifests {
-        Some(manifests) => inventory::take(&scan::look_again(host, settings, &change.names, manifests)),
-        None => look(host, settings),
-    }
+    let manifests = change.manifests.as_deref();
+    inventory::take(&scan::look_again(host, settings, &change.names, manifests))
 }
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
@@ -292,7 +286,8 @@ pub(super) fn restart_pending(
     let inventory = if steps.is_empty() {
         None
     } else {
-        Some(look(host, settings))
+        let read: Vec<_> = steps.iter().flat_map(|(step, _)| step.reads.clone()).collect();
+        Some(inventory::take(&scan::look_again(host, settings, &read, None)))
     };
     for (step, recorded) in steps {
         let Some(inventory) = &inventory else { break };

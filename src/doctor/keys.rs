@@ -30,7 +30,7 @@ pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
     let account = seen.scan.file(&seen.scan.service_account.0).as_ref().ok();
     let all = credentials.chain(authorities).chain(account);
     all.filter(|file| told.insert(file.real.clone()))
-        .filter_map(of_file)
+        .filter_map(|file| of_file(file))
         .collect()
 }
 

@@ -1,16 +1,23 @@
 //! Private keys: which public key belongs to them, and how they are written.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair,
     EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
 };
+use x509_parser::der_parser::asn1_rs::{Any, FromDer, Sequence, Tag, ToDer};
+use x509_parser::der_parser::parse_der;
+use x509_parser::oid_registry::OID_PKCS1_RSAENCRYPTION;
 use zeroize::Zeroizing;
 
 use super::pem::Block;
 use super::text::printable;
 use crate::model::{KeyAlgorithm, KeyStyle};
+
+const UNUSABLE: &str = "holds a private key that does not parse or is of an unsupported kind";
 
 /// What is known of a private key without showing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +30,8 @@ pub struct KeyFacts {
 
 /// Reads the private key of a PEM block.
 ///
-/// Encrypted keys are refused: a renewal would have to write the new one in the clear.
+/// An RSA key is taken at its word: its public part is written in it, and to see whether the private part belongs to it takes longer than all
+/// else that a look does with a pair ([`check`] does). Encrypted keys are refused: a renewal would have to write the new one in the clear.
 pub fn parse(block: &Block) -> Result<KeyFacts, String> {
     let style = match block.label.as_str() {
         "RSA PRIVATE KEY" => KeyStyle::Pkcs1,
@@ -40,13 +48,10 @@ pub fn parse(block: &Block) -> Result<KeyFacts, String> {
         return Err("holds an encrypted private key".into());
     }
     let public_key = match style {
-        KeyStyle::Pkcs1 => rsa::KeyPair::from_der(&block.der)
-            .ok()
-            .map(|k| k.public_key().as_ref().to_vec()),
+        KeyStyle::Pkcs1 => rsa_public_key(&block.der),
         KeyStyle::Sec1 => ec_public_key(&block.der),
-        KeyStyle::Pkcs8 => rsa::KeyPair::from_pkcs8(&block.der)
-            .ok()
-            .map(|k| k.public_key().as_ref().to_vec())
+        KeyStyle::Pkcs8 => rsa_inside(&block.der)
+            .and_then(rsa_public_key)
             .or_else(|| ec_public_key(&block.der))
             .or_else(|| {
                 let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&block.der).ok()?;
@@ -55,8 +60,51 @@ pub fn parse(block: &Block) -> Result<KeyFacts, String> {
     };
     match public_key {
         Some(public_key) => Ok(KeyFacts { style, public_key }),
-        None => Err("holds a private key that does not parse or is of an unsupported kind".into()),
+        None => Err(UNUSABLE.into()),
     }
+}
+
+/// Whether the private key of a PEM block that [`parse`] has read can be signed with: its parts belong together.
+pub fn check(block: &Block) -> Result<(), String> {
+    let is_good = match block.label.as_str() {
+        "RSA PRIVATE KEY" => rsa::KeyPair::from_der(&block.der).is_ok(),
+        _ if rsa_inside(&block.der).is_some() => rsa::KeyPair::from_pkcs8(&block.der).is_ok(),
+        // The others were made into keys to be read.
+        _ => true,
+    };
+    if is_good { Ok(()) } else { Err(UNUSABLE.into()) }
+}
+
+/// The `RSAPublicKey` of an `RSAPrivateKey` with two primes (RFC 8017, A.1).
+fn rsa_public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let (rest, key) = Sequence::from_der(der).ok()?;
+    let mut left: &[u8] = &key.content;
+    let mut integers = Vec::with_capacity(9);
+    while !left.is_empty() && integers.len() < 10 {
+        let (rest, integer) = Any::from_der(left).ok()?;
+        integer.tag().assert_eq(Tag::Integer).ok()?;
+        integers.push(&left[..left.len() - rest.len()]);
+        left = rest;
+    }
+    let [version, modulus, exponent, _, _, _, _, _, _] = integers[..] else {
+        return None;
+    };
+    if !rest.is_empty() || version != [2, 1, 0] {
+        return None;
+    }
+    let public = Sequence::new(Cow::Owned([modulus, exponent].concat()));
+    public.to_der_vec().ok()
+}
+
+/// The `RSAPrivateKey` in a PKCS#8 key (RFC 5958), if it is one.
+fn rsa_inside(pkcs8: &[u8]) -> Option<&[u8]> {
+    let (rest, key) = parse_der(pkcs8).ok()?;
+    let fields = key.as_sequence().ok().filter(|_| rest.is_empty())?;
+    let algorithm = fields.get(1)?.as_sequence().ok()?.first()?;
+    if *algorithm.as_oid().ok()? != OID_PKCS1_RSAENCRYPTION {
+        return None;
+    }
+    fields.get(2)?.as_slice().ok()
 }
 
 fn ec_public_key(der: &[u8]) -> Option<Vec<u8>> {
@@ -96,7 +144,7 @@ pub fn from_pkcs8(pkcs8: &[u8], algorithm: &KeyAlgorithm, style: KeyStyle) -> Re
 
 fn inner_key(pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
     let damaged = || "the new key is not PKCS#8".to_owned();
-    let (_, parsed) = x509_parser::der_parser::parse_der(pkcs8).map_err(|_| damaged())?;
+    let (_, parsed) = parse_der(pkcs8).map_err(|_| damaged())?;
     let fields = parsed.as_sequence().map_err(|_| damaged())?;
     let inner = fields.get(2).ok_or_else(damaged)?;
     Ok(Zeroizing::new(inner.as_slice().map_err(|_| damaged())?.to_vec()))

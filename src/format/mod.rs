@@ -6,6 +6,7 @@ pub mod digest;
 pub mod key;
 pub mod kubeconfig;
 pub mod manifest;
+pub mod pair;
 pub mod pem;
 pub mod snapshot;
 pub mod text;

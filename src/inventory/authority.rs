@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::credential::find_key;
 use super::{Authority, Signer, why};
 use crate::catalog::AuthoritySpec;
+use crate::format::pair::find_key;
 use crate::format::text::printable;
-use crate::format::{pem, x509};
+use crate::format::{key, pem, x509};
 use crate::model::{Certificate, Unread};
 use crate::scan::Scan;
 
@@ -59,8 +59,8 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
         Err(Unread::Missing) => return (0, Signer::External),
         Err(Unread::Because(reason)) => return unusable(0, &spec.key, reason),
     };
-    let facts = match file.bytes.text().and_then(find_key) {
-        Ok((_, facts)) => facts,
+    let (block, facts) = match file.bytes.text().and_then(find_key) {
+        Ok(found) => found,
         Err(reason) => return unusable(0, &spec.key, &reason),
     };
     // A CA renewed with its own key stands twice in the bundle: the one that lasts longer signs.
@@ -76,6 +76,10 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
             &format!("is not the key of {}", spec.certificate.display()),
         );
     };
+    // Whether anything can be signed depends on this one, so it is looked at more closely than the key of a leaf.
+    if let Err(reason) = key::check(&block) {
+        return unusable(at, &spec.key, &reason);
+    }
     if !certificate.is_ca || !certificate.may_sign {
         return unusable(at, &spec.certificate, "is not a CA that may sign certificates");
     }

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::credential::{find_key, leaf};
 use super::{Credential, Present, State, why};
 use crate::catalog::CopySpec;
 use crate::format::kubeconfig;
+use crate::format::pair::{find_key, leaf};
 use crate::format::text::printable;
 use crate::model::File;
 use crate::scan::{CopySeen, Scan};

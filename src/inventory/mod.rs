@@ -8,15 +8,20 @@ pub mod readers;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
+use crate::cores;
 use crate::format::manifest::{self, Manifest};
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
-use crate::scan::Scan;
+use crate::scan::{Scan, Shared};
 use copies::Copy;
 use readers::{BadManifest, Reader};
+
+/// Manifests that are parsed at once: what a hostile one is made into takes a quarter of the 64 MiB that kubecertd stays within.
+const PODS_AT_ONCE: usize = 2;
 
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
@@ -80,16 +85,16 @@ pub enum Holding {
     /// In files of their own.
     Files {
         /// The certificate's file and the place of the leaf in it.
-        certificate: (File, Range<usize>),
+        certificate: (Arc<File>, Range<usize>),
         /// Where a key that is missing would be, without symlinks; or why none can be made there.
         key_place: Result<PathBuf, String>,
         /// The key's file and the place of the key in it; none where the file is missing or useless.
-        key: Option<(File, Option<Range<usize>>)>,
+        key: Option<(Arc<File>, Option<Range<usize>>)>,
     },
     /// In a kubeconfig.
     Embedded {
         /// The kubeconfig.
-        file: File,
+        file: Arc<File>,
         /// The decoded certificate text and the place of the leaf in it.
         certificate: (String, Range<usize>),
         /// The decoded key text and the place of the key in it.
@@ -117,8 +122,8 @@ impl Present {
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.holding {
-            Holding::Files { certificate, key, .. } => std::iter::once(&certificate.0)
-                .chain(key.as_ref().map(|(file, _)| file))
+            Holding::Files { certificate, key, .. } => std::iter::once(&*certificate.0)
+                .chain(key.as_ref().map(|(file, _)| &**file))
                 .collect(),
             Holding::Embedded { file, .. } => vec![file],
         }
@@ -133,6 +138,27 @@ impl Present {
             }
             Holding::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
         }
+    }
+
+    /// The same with what a plan needs: no bytes.
+    pub fn let_go(mut self) -> Self {
+        self.certificate = self.certificate.brief();
+        match &mut self.holding {
+            Holding::Files { certificate, key, .. } => {
+                Arc::make_mut(&mut certificate.0).bytes.let_go();
+                key.iter_mut().for_each(|(file, _)| Arc::make_mut(file).bytes.let_go());
+            }
+            Holding::Embedded {
+                file,
+                certificate,
+                key,
+                authorities,
+            } => {
+                Arc::make_mut(file).bytes.let_go();
+                (certificate.0, *key, *authorities) = (String::new(), None, None);
+            }
+        }
+        self
     }
 
     /// It sits inside a kubeconfig, so its readers hold it in memory.
@@ -158,7 +184,7 @@ pub struct Authority {
 #[derive(Debug)]
 pub enum Signer {
     /// With this key file.
-    Ready(File),
+    Ready(Arc<File>),
     /// Its key is kept elsewhere.
     External,
     /// It must not sign, and this is why.
@@ -178,9 +204,12 @@ pub struct Pod {
 pub fn take(scan: &Scan) -> Inventory {
     let mut pods = Vec::new();
     let mut bad_manifests = Vec::new();
-    for (name, read) in &scan.manifests {
-        let path = scan.manifests_folder.join(name);
-        match pod(read) {
+    // Most of a look at an ordinary node is that manifests can be edited.
+    let read = cores::work(PODS_AT_ONCE, scan.manifests.iter().collect(), |(name, read)| {
+        (scan.manifests_folder.join(name), pod(read))
+    });
+    for (path, pod) in read {
+        match pod {
             Ok(pod) => pods.push(pod),
             Err(reason) => bad_manifests.push(BadManifest::Unusable(path, printable(&reason))),
         }
@@ -272,7 +301,7 @@ fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
     runs("kube-apiserver") && !runs("etcd") && !serves
 }
 
-fn is_missing(read: &Read) -> bool {
+fn is_missing(read: &Shared) -> bool {
     matches!(read, Err(Unread::Missing))
 }
 

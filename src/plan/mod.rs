@@ -6,7 +6,7 @@ pub mod folders;
 pub mod readers;
 mod refusal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use time::Duration;
@@ -82,6 +82,13 @@ pub struct Item {
     pub expires: Option<Timestamp>,
     /// From when on it is due.
     pub due: Option<Timestamp>,
+}
+
+impl Item {
+    /// It is to be renewed.
+    pub fn is_renewed(&self) -> bool {
+        matches!(self.decision, Decision::Renew { .. })
+    }
 }
 
 impl Plan {
@@ -291,12 +298,17 @@ fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Times
 /// some, a renewal of one would break the other's pair, so neither is renewed.
 fn settle_shared_files(inventory: &Inventory, items: &mut [Item]) {
     let names: Vec<BTreeSet<&Path>> = inventory.credentials.iter().map(names).collect();
+    let mut owners: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    for (at, names) in names.iter().enumerate() {
+        names.iter().for_each(|name| owners.entry(name).or_default().push(at));
+    }
     for at in 0..items.len() {
-        if !matches!(items[at].decision, Decision::Renew { .. }) {
+        if !items[at].is_renewed() {
             continue;
         }
         let name = items[at].name.clone();
-        for other in (0..items.len()).filter(|other| *other != at) {
+        let others: BTreeSet<usize> = names[at].iter().flat_map(|name| &owners[name]).copied().collect();
+        for other in others.into_iter().filter(|other| *other != at) {
             if names[at] == names[other] {
                 items[other].decision = Decision::With(name.clone());
             } else if let Some(shared) = names[at].intersection(&names[other]).next() {

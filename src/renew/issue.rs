@@ -4,15 +4,13 @@
 //! `CustomExtension` every object identifier, so it makes a certificate without them, and `Splice` puts the DER of the old subject,
 //! of the CA's subject and of the extensions in before the signature is made.
 
-use std::num::NonZero;
-use std::sync::Mutex;
-
 use rcgen::{
     CertificateParams, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber, SignatureAlgorithm,
     SigningKey,
 };
 use zeroize::Zeroizing;
 
+use crate::cores;
 use crate::format::{key, pem, x509};
 use crate::guard::Cleared;
 use crate::inventory::{Holding, Inventory, Present, Signer, State};
@@ -49,29 +47,8 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
     for (item, validity) in plan.renewals() {
         orders.push(order(inventory, &item.name, validity).map_err(|e| e.of_one_file().about(&item.name))?);
     }
-    let waiting = Mutex::new(orders.iter());
-    let workers = std::thread::available_parallelism()
-        .map_or(1, NonZero::get)
-        .min(orders.len());
-    let work = || {
-        let mut done = Vec::new();
-        // The lock is held only to take the next order, so it cannot be poisoned by a failing one.
-        while let Some(order) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
-            done.push(order.fill().map_err(|e| e.of_one_file().about(order.name)));
-        }
-        done
-    };
-    let done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-        let mut done = work();
-        for other in others {
-            done.extend(
-                other
-                    .join()
-                    .unwrap_or_else(|_| vec![Err(Failure::new("cannot issue certificates: a thread ended early"))]),
-            );
-        }
-        done
+    let done = cores::work(usize::MAX, orders, |order| {
+        order.fill().map_err(|e| e.of_one_file().about(order.name))
     });
     let mut issued = done.into_iter().collect::<Result<Vec<_>, _>>()?;
     issued.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,16 +1,20 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
 pub mod around;
+mod further;
+mod kubelet;
 mod signs;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig::{self, Credential};
+use crate::format::pair::Pair;
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::model::{File, Read, Timestamp, Unread};
@@ -25,11 +29,17 @@ const LARGEST_YAML: u64 = yaml::LONGEST as u64;
 /// Bytes that a look holds, of all files. What is made of them is several times larger, and kubecertd stays within 64 MiB.
 const MOST_BYTES: u64 = 5 << 20;
 
-/// Files that one pattern stands for, and manifests.
-const MOST_FILES: usize = 1000;
+/// Credentials that all patterns together stand for.
+const MOST_FILES: usize = 10_000;
+
+/// Manifests.
+const MOST_MANIFESTS: usize = 1000;
 
 /// Names that are kept of one file; one that has more is not replaced.
-const MOST_NAMES: usize = 64;
+const MOST_NAMES: usize = 8;
+
+/// What became of the attempt to read one path; held once, however many credentials it is part of.
+pub type Shared = Result<Arc<File>, Unread>;
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -54,7 +64,9 @@ pub struct Scan {
     pub readers: Vec<ReaderSpec>,
     /// The copies of kubeconfigs that the configuration names.
     pub copies: Vec<CopySeen>,
-    files: BTreeMap<PathBuf, Read>,
+    files: BTreeMap<PathBuf, Shared>,
+    /// What the pairs say whose bytes were not kept, by the name of the credential.
+    pairs: BTreeMap<String, Result<Pair, String>>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
 }
@@ -84,35 +96,50 @@ impl Scan {
     }
 
     /// What was read at `path`.
-    pub fn file(&self, path: &Path) -> &Read {
+    pub fn file(&self, path: &Path) -> &Shared {
         self.files.get(path).unwrap_or(&Err(Unread::Missing))
+    }
+
+    /// What the files of this credential say, if it is a further pair: the bytes were not kept.
+    pub fn pair(&self, name: &str) -> Option<&Result<Pair, String>> {
+        self.pairs.get(name)
     }
 }
 
-/// Looks at the node.
+/// What a look keeps of a configured pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    /// Its bytes.
+    Bytes,
+    /// What a plan needs: it is one of those that a pattern stands for, and there may be many.
+    Brief,
+}
+
+/// Looks at the node. Of the pairs that patterns stand for it keeps what they say and not their bytes.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
-    look_at(host, settings, &settings.copies, |_| true, |_| true)
+    look_at(host, settings, None, None)
 }
 
-/// Looks at these credentials and at the pods of these manifests only: what else is there was seen before, and may be a lot.
-pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: &[PathBuf]) -> Scan {
-    let is_meant = |spec: &Spec| credentials.contains(&spec.name);
-    look_at(host, settings, &[], is_meant, |path| {
-        manifests.iter().any(|known| known == path)
-    })
+/// Looks at these credentials, bytes and all, and at these manifests (none: all): what else is there was seen before, and may be a lot.
+pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
+    look_at(host, settings, Some(credentials), manifests)
 }
 
-fn look_at(
-    host: &Host,
-    settings: &Settings,
-    copies: &[CopySpec],
-    credential: impl Fn(&Spec) -> bool,
-    manifest: impl Fn(&Path) -> bool,
-) -> Scan {
+fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, manifests: Option<&[PathBuf]>) -> Scan {
     let mut files = BTreeMap::new();
-    let extra = settings.extra.iter().flat_map(|extra| expand(host, extra, &mut files));
-    let extra: Vec<_> = extra.collect();
-    let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet_config(host, settings));
+    let (mut left, mut extra, mut further) = (MOST_FILES, Vec::new(), BTreeMap::new());
+    for entry in &settings.extra {
+        for found in expand(host, entry, &mut left, &mut files) {
+            let keeps = if found.name == entry.name {
+                Keeps::Bytes
+            } else {
+                Keeps::Brief
+            };
+            further.insert(found.name.clone(), keeps);
+            extra.push(found);
+        }
+    }
+    let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet::config(host, settings));
     let mut scan = Scan {
         at: host.now(),
         specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
@@ -127,21 +154,34 @@ fn look_at(
         readers: settings.readers.clone(),
         copies: Vec::new(),
         files,
+        pairs: BTreeMap::new(),
         places: BTreeMap::new(),
     };
-    scan.specs.retain(credential);
-    read_all(host, &extra, copies, manifest, &mut scan);
+    if let Some(meant) = credentials {
+        let meant: BTreeSet<_> = meant.iter().collect();
+        scan.specs.retain(|spec| meant.contains(&spec.name));
+        further.values_mut().for_each(|keeps| *keeps = Keeps::Bytes);
+    }
+    let copies = if credentials.is_none() {
+        settings.copies.as_slice()
+    } else {
+        &[]
+    };
+    read_all(host, &further, copies, manifests, &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
 
 /// What a pattern stands for. One that cannot be expanded stands for itself, as a file that cannot be read.
-fn expand(host: &Host, extra: &Extra, files: &mut BTreeMap<PathBuf, Read>) -> Vec<Extra> {
+fn expand(host: &Host, extra: &Extra, left: &mut usize, files: &mut BTreeMap<PathBuf, Shared>) -> Vec<Extra> {
     let path = extra.store.path();
     let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));
     match found {
-        Ok(found) if found.len() <= MOST_FILES => return found,
-        Ok(found) => files.insert(path.to_owned(), Err(too_many("stands for", found.len()))),
+        Ok(found) if found.len() <= *left => {
+            *left -= found.len();
+            return found;
+        }
+        Ok(found) => files.insert(path.to_owned(), Err(too_many("stands for", found.len(), MOST_FILES))),
         Err(unread) => files.insert(path.to_owned(), Err(unread)),
     };
     vec![extra.clone()]
@@ -156,50 +196,8 @@ fn names(host: &Host, folder: &Path) -> Result<Vec<String>, Unread> {
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 
-fn too_many(what: &str, number: usize) -> Unread {
-    Unread::Because(format!("{what} {number} files, and no more than {MOST_FILES} are read"))
-}
-
-/// What the kubelet's configuration says (kubelet.config.k8s.io/v1beta1).
-struct KubeletConfig {
-    static_pods: Option<PathBuf>,
-    health: Option<SocketAddr>,
-    rotates: Option<bool>,
-}
-
-/// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
-/// 0 means none.
-fn kubelet_config(host: &Host, settings: &Settings) -> KubeletConfig {
-    let read = || {
-        let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
-        yaml::parse(config.ok()?.bytes.text().ok()?).ok()
-    };
-    let found = read();
-    // The API's default is not to; kubeadm writes it.
-    let rotates =
-        |config: &yaml_serde::Value| config.get("rotateCertificates").and_then(|it| it.as_bool()) == Some(true);
-    let rotates = found.as_ref().map(rotates);
-    let config = found.unwrap_or_default();
-    let static_pods = config
-        .get("staticPodPath")
-        .and_then(|path| path.as_str())
-        .map(PathBuf::from);
-    let port = config
-        .get("healthzPort")
-        .and_then(|port| port.as_u64())
-        .unwrap_or(10_248);
-    let address = config
-        .get("healthzBindAddress")
-        .and_then(|address| address.as_str()?.parse().ok());
-    let address: IpAddr = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    KubeletConfig {
-        static_pods: static_pods.filter(|path| path.is_absolute()),
-        health: u16::try_from(port)
-            .ok()
-            .filter(|port| *port != 0)
-            .map(|port| SocketAddr::new(address, port)),
-        rotates,
-    }
+fn too_many(what: &str, number: usize, most: usize) -> Unread {
+    Unread::Because(format!("{what} {number} files, and no more than {most} are read"))
 }
 
 /// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
@@ -209,8 +207,8 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
         names
     });
     let unread = match visible {
-        Ok(names) if names.len() <= MOST_FILES => return names,
-        Ok(names) => too_many("holds", names.len()),
+        Ok(names) if names.len() <= MOST_MANIFESTS => return names,
+        Ok(names) => too_many("holds", names.len(), MOST_MANIFESTS),
         Err(unread) => unread,
     };
     scan.manifests.push((String::new(), Err(unread)));
@@ -218,21 +216,30 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 }
 
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
-fn read_all(host: &Host, extra: &[Extra], copies: &[CopySpec], is_meant: impl Fn(&Path) -> bool, scan: &mut Scan) {
+fn read_all(
+    host: &Host,
+    configured: &BTreeMap<String, Keeps>,
+    copies: &[CopySpec],
+    meant: Option<&[PathBuf]>,
+    scan: &mut Scan,
+) {
     let mut reader = Reader { host, left: MOST_BYTES };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
+    let mut pairs = Vec::new();
     for authority in &scan.authorities {
         own.extend([&authority.certificate, &authority.key].map(|path| (path.clone(), LARGEST_PEM)));
     }
     own.extend([&scan.service_account.0, &scan.service_account.1].map(|path| (path.clone(), LARGEST_PEM)));
-    let configured: BTreeSet<&str> = extra.iter().map(|extra| extra.name.as_str()).collect();
     for spec in &scan.specs {
-        let is_further = configured.contains(spec.name.as_str());
-        let wanted = if is_further { &mut further } else { &mut own };
+        let configured = configured.get(&spec.name);
+        let wanted = if configured.is_some() { &mut further } else { &mut own };
         match &spec.store {
+            Store::Pair { certificate, key } if configured == Some(&Keeps::Brief) => {
+                pairs.push((spec.name.clone(), certificate.clone(), key.clone()));
+            }
             Store::Pair { certificate, key } => {
-                wanted.extend([certificate, key].map(|path| (path.clone(), LARGEST_PEM)))
+                wanted.extend([certificate, key].map(|path| (path.clone(), LARGEST_PEM)));
             }
             Store::Kubeconfig { path } => _ = wanted.insert(path.clone(), LARGEST_YAML),
         }
@@ -241,15 +248,16 @@ fn read_all(host: &Host, extra: &[Extra], copies: &[CopySpec], is_meant: impl Fn
     let folder = host
         .resolve(&scan.manifests_folder)
         .map_or_else(|_| scan.manifests_folder.clone(), |found| found.real);
-    manifests.retain(|name| is_meant(&folder.join(name)));
+    manifests.retain(|name| meant.is_none_or(|meant| meant.contains(&folder.join(name))));
     let folder = scan.manifests_folder.clone();
     own.extend(manifests.iter().map(|name| (folder.join(name), LARGEST_YAML)));
     reader.read(own, scan);
     for name in manifests {
         let read = scan.files.remove(&folder.join(&name)).unwrap_or(Err(Unread::Missing));
-        scan.manifests.push((name, read));
+        scan.manifests.push((name, read.map(Arc::unwrap_or_clone)));
     }
     reader.read(further, scan);
+    further::read(host, pairs, scan);
     for spec in copies {
         let copy = reader.copy(spec, scan);
         scan.copies.push(copy);
@@ -269,7 +277,7 @@ impl Reader<'_> {
         let mut sized = Vec::new();
         for (path, most) in wanted {
             if !scan.files.contains_key(&path) {
-                sized.push((self.size(&path), path, most));
+                sized.push((size(self.host, &path), path, most));
             }
         }
         sized.sort();
@@ -286,7 +294,7 @@ impl Reader<'_> {
             if let Err(Unread::Missing) = read {
                 scan.places.insert(path.clone(), place(self.host, &path));
             }
-            scan.files.insert(path, read);
+            scan.files.insert(path, read.map(Arc::new));
         }
         if !referred.is_empty() {
             self.read(referred, scan);
@@ -309,17 +317,17 @@ impl Reader<'_> {
         }
     }
 
-    fn size(&self, path: &Path) -> u64 {
-        let real = self.host.resolve(path).map(|resolved| resolved.real);
-        let found = real.ok().and_then(|real| self.host.identity(&real));
-        found.map_or(0, |identity| identity.size)
-    }
-
     /// It may have grown since it was measured.
     fn hold(&mut self, file: File) -> Read {
         self.left = self.left.checked_sub(file.bytes.len() as u64).ok_or_else(full)?;
         Ok(file)
     }
+}
+
+fn size(host: &Host, path: &Path) -> u64 {
+    let real = host.resolve(path).map(|resolved| resolved.real);
+    let found = real.ok().and_then(|real| host.identity(&real));
+    found.map_or(0, |identity| identity.size)
 }
 
 fn full() -> Unread {
@@ -355,7 +363,7 @@ fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
 /// Finds all names of files that have more than one, in the folders that are looked at.
 fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     let copies = scan.copies.iter().filter_map(|copy| copy.read.as_ref().ok());
-    let mut read = scan.files.values().flatten().chain(copies);
+    let mut read = scan.files.values().flatten().map(Arc::as_ref).chain(copies);
     if !read.any(|file| file.identity.links > 1) {
         return;
     }
@@ -383,10 +391,10 @@ fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
         }
     }
     let copies = scan.copies.iter_mut().filter_map(|copy| copy.read.as_mut().ok());
-    for file in scan.files.values_mut().flatten().chain(copies) {
+    let files = scan.files.values_mut().flatten().filter(|file| file.identity.links > 1);
+    for file in files.map(Arc::make_mut).chain(copies) {
         let of_file = names.get(&(file.identity.device, file.identity.inode));
-        let others = of_file.into_iter().flatten();
-        let others = others.filter(|name| **name != file.real).take(MOST_NAMES).cloned();
-        file.names = std::iter::once(file.real.clone()).chain(others).collect();
+        let of_file = of_file.filter(|names| names.len() <= MOST_NAMES).into_iter().flatten();
+        file.names.extend(of_file.filter(|name| **name != file.real).cloned());
     }
 }

@@ -58,7 +58,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
         .into_iter()
         .map(|name| staging.join(name));
     let ours = memory::wrote(host);
-    let is_fresh = |file: &&File| {
+    let is_fresh = |file: &File| {
         let age = scan.at - file.identity.modified;
         age.abs() < time::Duration::MINUTE && !ours(file)
     };
@@ -69,7 +69,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
             .files
             .values()
             .flatten()
-            .filter(is_fresh)
+            .filter(|file| is_fresh(file))
             .map(|file| file.real.clone())
             .collect(),
         synchronised: host.synchronised(),

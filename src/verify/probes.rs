@@ -223,8 +223,9 @@ fn served_by(reader: &Reader, name: &str) -> Vec<SocketAddr> {
 
 fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
     let addresses = served_by(reader, name);
-    if !addresses.is_empty() {
-        return Question::Served(addresses, present.certificate.der.clone());
+    let leaf = &present.certificate.der;
+    if !addresses.is_empty() && !leaf.is_empty() {
+        return Question::Served(addresses, leaf.clone());
     }
     let found = match (reader.name.as_str(), name) {
         (APISERVER, "apiserver-etcd-client") => etcd_login(inventory, present, name),

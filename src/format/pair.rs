@@ -1,0 +1,79 @@
+//! Pairs: a certificate and its private key, as their files say.
+
+use std::ops::Range;
+use std::path::Path;
+
+use super::text::printable;
+use super::{key, pem, x509};
+use crate::model::{Certificate, File, KeyStyle};
+
+/// What the files of a pair say.
+#[derive(Debug, Clone)]
+pub struct Pair {
+    /// The leaf.
+    pub certificate: Certificate,
+    /// The place of the leaf in its file.
+    pub leaf: Range<usize>,
+    /// Its private key: how it is written, or why the pair is broken.
+    pub key: Result<KeyStyle, String>,
+    /// The place of the key in its file, where there is one.
+    pub place: Option<Range<usize>>,
+}
+
+impl Pair {
+    /// The same with what a plan needs of its certificate ([`Certificate::brief`]).
+    pub fn brief(mut self) -> Self {
+        self.certificate = self.certificate.brief();
+        self
+    }
+}
+
+/// Reads a pair. A key that is missing or useless makes a broken pair; only a certificate that cannot be read is an error.
+pub fn parse(certificate: (&Path, &File), key: (&Path, Option<&File>)) -> Result<Pair, String> {
+    let (path, file) = certificate;
+    let at = |reason: String| format!("{} {reason}", path.display());
+    let (block, certificate) = file.bytes.text().and_then(leaf).map_err(at)?;
+    let (key_path, key_file) = key;
+    let key_at = |reason: String| format!("{} {reason}", key_path.display());
+    let found = key_file
+        .ok_or_else(|| "is missing".to_owned())
+        .and_then(|file| find_key(file.bytes.text()?));
+    if key_file.is_some_and(|key| key.is_same(file)) {
+        // One file for both: without its key it is no file that a key could be put into.
+        found.as_ref().map_err(|reason| key_at(reason.clone()))?;
+    }
+    let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
+    Ok(Pair {
+        key: matching(found.map(|(_, facts)| facts), &certificate).map_err(key_at),
+        certificate,
+        leaf: block.range,
+        place,
+    })
+}
+
+/// The first certificate is the leaf; what follows is its chain (RFC 8446, 4.4.2).
+pub fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
+    let mut all = x509::parse_pem(text)?;
+    Ok(all.swap_remove(0))
+}
+
+/// The first private key of a PEM text.
+pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
+    let blocks = pem::blocks(text)?;
+    let block = blocks
+        .into_iter()
+        .find(pem::Block::is_private_key)
+        .ok_or("holds no private key")?;
+    let facts = key::parse(&block)?;
+    Ok((block, facts))
+}
+
+/// How the key is written, if it is that of the certificate.
+pub fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
+    let facts = found.map_err(|reason| printable(&reason))?;
+    if facts.public_key == certificate.public_key {
+        Ok(facts.style)
+    } else {
+        Err("does not match its certificate".into())
+    }
+}
