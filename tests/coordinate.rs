@@ -414,23 +414,7 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     until("the status says it", || read().contains("node-2 began"), read);
     let status = json(&read());
     let status = &status["coordination"];
-    let metrics = || fs::read_to_string(node.path(FOLDER).join("kubecertd.prom")).unwrap_or_default();
-    for line in [
-        "kubecertd_cluster_members 3",
-        "kubecertd_turn_blocked{reason=\"unfinished\"} 1",
-        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\",purpose=\"renew\"} 1798761600",
-    ] {
-        until(line, || metrics().lines().any(|there| there == line), metrics);
-    }
-    let metrics = metrics();
-    for (name, wanted) in [("last_failure", true), ("last_success", false)] {
-        let begin = format!("kubecertd_step_{name}_timestamp_seconds{{step=\"coordinate\"}}");
-        assert_eq!(metrics.contains(&begin), wanted, "{begin}: {metrics}");
-    }
-    assert!(
-        !metrics.contains("step=\"backup\"") && !metrics.contains("step=\"cycle\""),
-        "nothing of a cycle was begun: {metrics}"
-    );
+    the_metrics_say_that_node_2_has_not_ended(node);
     assert_eq!(status["blocked_by"], "unfinished");
     assert_eq!(status["members"], serde_json::json!(["node-1", "node-2", "node-3"]));
     assert_eq!(status["unfinished"][0]["node"], "node-2");
@@ -450,6 +434,26 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     assert_eq!(
         json(&String::from_utf8(list).expect("text")).as_array().map(Vec::len),
         Some(3)
+    );
+}
+
+fn the_metrics_say_that_node_2_has_not_ended(node: &Node) {
+    let metrics = || fs::read_to_string(node.path(FOLDER).join("kubecertd.prom")).unwrap_or_default();
+    for line in [
+        "kubecertd_cluster_members 3",
+        "kubecertd_turn_blocked{reason=\"unfinished\"} 1",
+        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\",purpose=\"renew\"} 1798761600",
+    ] {
+        until(line, || metrics().lines().any(|there| there == line), metrics);
+    }
+    let metrics = metrics();
+    for (name, wanted) in [("last_failure", true), ("last_success", false)] {
+        let begin = format!("kubecertd_step_{name}_timestamp_seconds{{step=\"coordinate\"}}");
+        assert_eq!(metrics.contains(&begin), wanted, "{begin}: {metrics}");
+    }
+    assert!(
+        !metrics.contains("step=\"backup\"") && !metrics.contains("step=\"cycle\""),
+        "nothing of a cycle was begun: {metrics}"
     );
 }
 

@@ -95,5 +95,5 @@ fn what_is_no_file_in_place_of_the_journal_stops_what_writes_and_hangs_nothing()
     fs::remove_dir(node.path(JOURNAL)).expect("the folder");
     let hole = fs::File::create(node.path(JOURNAL)).expect("a file");
     hole.set_len(1 << 30).expect("a hole");
-    stops_what_writes_and_no_look(&node, "is larger than 4 MiB");
+    stops_what_writes_and_no_look(&node, "is larger than 8 MiB");
 }
