@@ -76,6 +76,20 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
     })
 }
 
+/// The files that the current context's user refers to: certificate and key. A text in which the certificate can only be embedded is not parsed for
+/// it, which is most of what looking at a node would cost.
+pub fn files(text: &str) -> Option<(PathBuf, PathBuf)> {
+    let mut after = text.split("client-certificate").skip(1);
+    // An escape sequence may write the name of a key in another way.
+    if !text.contains('\\') && after.all(|rest| rest.starts_with("-data")) {
+        return None;
+    }
+    match parse(text).ok()?.credential {
+        Credential::Files { certificate, key } => Some((certificate, key)),
+        Credential::Embedded { .. } => None,
+    }
+}
+
 fn server(cluster: &Value) -> Option<String> {
     let url = text_of(cluster, "server")?;
     let is_skipped = cluster.get("insecure-skip-tls-verify").and_then(Value::as_bool) == Some(true);
@@ -258,6 +272,22 @@ mod tests {
         assert_eq!(of("https://[fd00::1]:6443/x"), Some("fd00::1"));
         assert_eq!(of("https://api.example/"), Some("api.example"));
         assert_eq!((of("api.example"), of("https://:6443")), (None, None));
+    }
+
+    #[test]
+    fn files_are_found_however_their_keys_are_written_and_only_the_current_users() {
+        for name in [
+            "client-certificate",
+            "'client-certificate'",
+            "\"client\\x2dcertificate\"",
+        ] {
+            let text = sample(&format!("- name: b\n  user: {{{name}: /a.crt, client-key: b.key}}"));
+            assert_eq!(files(&text), Some(("/a.crt".into(), "b.key".into())), "{text}");
+        }
+        let data = "- name: b\n  user: {client-certificate-data: QQ==, client-key-data: QQ==}";
+        assert_eq!(files(&sample(data)), None);
+        let another = "\n- name: a\n  user: {client-certificate: /a.crt, client-key: b.key}";
+        assert_eq!(files(&sample(&format!("{data}{another}"))), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Static pod manifests: which component runs, with which flags, and the annotation that restarts it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use yaml_serde::{Mapping, Value};
@@ -29,7 +30,18 @@ pub struct Manifest {
 impl Manifest {
     /// Reads a manifest.
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::of(&yaml::parse(text)?)
+    }
+
+    /// The same of one that can be restarted: it takes the annotation.
+    pub fn restartable(text: &str) -> Result<Self, String> {
         let pod = yaml::parse(text)?;
+        let manifest = Self::of(&pod)?;
+        annotated(text, pod, RESTARTED_AT, "")?;
+        Ok(manifest)
+    }
+
+    fn of(pod: &Value) -> Result<Self, String> {
         let name = pod
             .get("metadata")
             .and_then(|m| m.get("name"))
@@ -128,7 +140,10 @@ fn mounts(spec: &Value, container: &Value) -> Vec<(PathBuf, PathBuf)> {
 ///
 /// The result is parsed again and must differ from the original in this annotation alone; otherwise the manifest is left alone.
 pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
-    let mut wanted = yaml::parse(text)?;
+    annotated(text, yaml::parse(text)?, name, value)
+}
+
+fn annotated(text: &str, mut wanted: Value, name: &str, value: &str) -> Result<String, String> {
     let metadata = wanted
         .get_mut("metadata")
         .and_then(Value::as_mapping_mut)
@@ -147,12 +162,36 @@ pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
         .ok_or("has annotations that are no mapping")?
         .insert(name.into(), value.into());
 
-    let after = edit(text, name, value)?;
-    yaml::check(&after, &wanted)?;
-    if loses_a_comment(text, &after) {
-        return Err("cannot be edited without losing a comment".into());
+    let checked = |after: String| {
+        yaml::check(&after, &wanted)?;
+        if loses_a_comment(text, &after) {
+            return Err("cannot be edited without losing a comment".into());
+        }
+        Ok(after)
+    };
+    // Reading whole manifests with the editor was a third of a look at a node, and the annotations are in a few lines of them.
+    let block = metadata_block(text);
+    let within = |block: Range<usize>| {
+        let edited = edit(&text[block.clone()], name, value).ok()?;
+        checked([&text[..block.start], &edited, &text[block.end..]].concat()).ok()
+    };
+    match block.and_then(within) {
+        Some(after) => Ok(after),
+        None => checked(edit(text, name, value)?),
     }
-    Ok(after)
+}
+
+/// The lines of the metadata, where they look like a block. They may be others in a text that is written in an unusual way.
+fn metadata_block(text: &str) -> Option<Range<usize>> {
+    let begin = if text.starts_with("metadata:") {
+        0
+    } else {
+        text.find("\nmetadata:")? + 1
+    };
+    let mut lines = text[begin..].split_inclusive('\n');
+    let first = lines.next()?.len();
+    let rest = lines.take_while(|line| line.starts_with([' ', '\r', '\n']));
+    Some(begin..begin + first + rest.map(str::len).sum::<usize>())
 }
 
 /// The editor drops what follows a `null` on a line of its own. Between the first and the last byte that differ no comment may have been.
@@ -225,6 +264,13 @@ mod tests {
             let (_, after) = changed(before);
             assert!(after.contains(&format!("\"{AT}\"")), "{before:?} -> {after:?}");
         }
+    }
+
+    #[test]
+    fn annotations_behind_a_comment_that_is_not_indented_are_found() {
+        let (added, after) = changed("metadata:\n  name: x\n# why\n  annotations:\n    a: b\nspec: {}\n");
+        assert_eq!(added.len(), 1, "{after}");
+        assert!(after.contains("# why\n  annotations:\n    a: b\n"), "{after}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
 use crate::cores;
-use crate::format::manifest::{self, Manifest};
+use crate::format::manifest::Manifest;
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::{Scan, Shared};
@@ -309,8 +309,7 @@ fn is_missing(read: &Shared) -> bool {
 fn pod(read: &Read) -> Result<Pod, String> {
     let file = read.as_ref().map_err(why)?;
     let text = file.bytes.text()?;
-    let manifest = Manifest::parse(text)?;
-    manifest::annotate(text, manifest::RESTARTED_AT, "")?;
+    let manifest = Manifest::restartable(text)?;
     match &file.unsafe_way {
         Some(reason) => Err(format!("could be replaced by others than root: {reason}")),
         None => Ok(Pod {

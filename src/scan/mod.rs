@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
 use crate::config::Settings;
-use crate::format::kubeconfig::{self, Credential};
+use crate::format::kubeconfig;
 use crate::format::pair::Pair;
 use crate::format::yaml;
 use crate::host::{Host, write};
@@ -347,17 +347,12 @@ fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
 
 /// The files that a kubeconfig's user refers to.
 fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
-    let parsed = read
-        .as_ref()
-        .ok()
-        .and_then(|file| kubeconfig::parse(file.bytes.text().ok()?).ok());
-    match parsed.map(|k| k.credential) {
-        Some(Credential::Files { certificate, key }) => {
-            let folder = write::parent(path);
+    let text = read.as_ref().ok().and_then(|file| file.bytes.text().ok());
+    let folder = write::parent(path);
+    text.and_then(kubeconfig::files)
+        .map_or_else(Vec::new, |(certificate, key)| {
             vec![folder.join(certificate), folder.join(key)]
-        }
-        _ => Vec::new(),
-    }
+        })
 }
 
 /// Finds all names of files that have more than one, in the folders that are looked at.
