@@ -33,19 +33,8 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/kubecertd-table.XXXXXXXX")
 daemon=
 trap '[ -z "$daemon" ] || kill "$daemon" || true; wait; rm -rf "$work"' EXIT
 
-# node NAME: a node of kubeadm v1.20.2 with the modes that it has
-node() {
-  local root=$work/$1
-  mkdir "$root"
-  cp -a "$repository/tests/fixtures/kubeadm-1.20-rsa2048/." "$root"
-  find "$root" -type d -exec chmod 0755 {} +
-  find "$root" -type f \( -name '*.key' -o -name '*.conf' -o -name '*.yaml' \) -exec chmod 0600 {} +
-  chown -R 0:0 "$root"
-  printf 'apiVersion: kubeadm.k8s.io/v1beta2\nkind: ClusterConfiguration\nkubernetesVersion: v1.20.2\n' >"$root/kubeadm.yaml"
-  mkdir -p "$root/etc/kubecertd"
-  # No etcd runs here: its part of a set is measured by itself. Files are always backed up.
-  printf '[backup]\nbefore_renewal = "off"\n[restart]\nscope = "never"\n' >"$root/etc/kubecertd/config.toml"
-}
+# shellcheck source=/dev/null
+. "$here/node.sh"
 
 # timed FILE COMMAND...: appends the microseconds that it took
 timed() {
@@ -117,8 +106,8 @@ check_expiration() {
 renew() {
   local count number=10 ours=("$program" --root "$work/ours" renew all --force) syncs
   local theirs=("$kubeadm" certs renew all --config /kubeadm.yaml --rootfs "$work/theirs")
-  node ours
-  node theirs
+  node "$work/ours"
+  node "$work/theirs"
   "${ours[@]}" >/dev/null 2>&1 || die "cannot renew"
   for ((count = 0; count < pairs; count++)); do
     [ -z "$kubeadm" ] || timed "$work/renew.theirs" "${theirs[@]}"
@@ -141,19 +130,11 @@ renew() {
 }
 
 inventory() {
-  local number count name files first=0 begun=0
-  node many
-  files=$work/many/etc/further
-  mkdir "$files"
-  printf '[[certificate]]\nname = "further-*"\npath = "/etc/further/*.crt"\nkey = "/etc/further/*.key"\nca = "ca"\n' \
-    >"$work/many/etc/kubecertd/config.toml"
+  local number count first=0 begun=0
+  node "$work/many"
   for number in 1 100 1000 10000; do
-    for ((; begun < number; begun++)); do
-      for name in crt key; do
-        cat "$work/many/etc/kubernetes/pki/apiserver-kubelet-client.$name" >"$files/$begun.$name"
-      done
-    done
-    chmod 0600 "$files"/*.key 2>/dev/null || find "$files" -name '*.key' -exec chmod 0600 {} +
+    further "$work/many" "$begun" "$number"
+    begun=$number
     : >"$work/many.us"
     for ((count = 0; count <= 10; count++)); do
       timed "$work/many.us" "$program" --root "$work/many" check-expiration
@@ -188,7 +169,7 @@ snapshot() {
 
 idle() {
   local state="$work/idle/var/lib/kubecertd" count
-  node idle
+  node "$work/idle"
   env -u NOTIFY_SOCKET -u JOURNAL_STREAM "$program" --root "$work/idle" run >"$work/idle.log" 2>&1 &
   daemon=$!
   for ((count = 0; count < 300; count++)); do
@@ -220,7 +201,7 @@ echo "$(date -u +%Y-%m-%d), $(nproc) cores of $(sed -n 's/^model name.*: //p' /p
 echo >&3
 row what kubecertd other ratio bound
 row --- ---: ---: ---: ---:
-node node
+node "$work/node"
 check_expiration
 renew
 inventory
