@@ -29,10 +29,11 @@ test: setup ## all tests but `make faults`, `make soak`, `make e2e`, `make e2e-s
 
 RELEASE = $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/release/kubecertd
 
-faults: release ## kills and fails the release program at every system call, plays losses of power (some minutes)
+# KUBECERTD=PATH tries that program.
+faults: $(if $(KUBECERTD),setup,release) ## kills and fails the release program at every system call, plays losses of power (some minutes)
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then KUBECERTD=$(RELEASE) $(CARGO) nextest run --locked --profile faults; \
-	else KUBECERTD=$(RELEASE) $(CARGO) test --locked --test faults -- --test-threads=1 --nocapture; fi
+	then KUBECERTD=$(or $(KUBECERTD),$(RELEASE)) $(CARGO) nextest run --locked --profile faults; \
+	else KUBECERTD=$(or $(KUBECERTD),$(RELEASE)) $(CARGO) test --locked --test faults -- --test-threads=1 --nocapture; fi
 
 # SOAK_SEED=N plays the same rounds again.
 soak: setup ## control planes of three and five real etcd members, renewed while nodes are killed, frozen and cut off: SOAK_ROUNDS rounds (200)

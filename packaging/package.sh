@@ -5,7 +5,8 @@
 # zig of PyPI. All tools are fetched into target/packages. The same commit gives the same bytes: SOURCE_DATE_EPOCH is its
 # time, and paths of this machine are left out of the program (packaging/reproducible.sh tries it).
 #
-# PREVIOUS=VERSION builds packages of that version from the program that is there, to upgrade from.
+# PREVIOUS=VERSION builds packages of that version from the program that is there, to upgrade from. DOCS is the program that writes the manual
+# pages (examples/docs, built when it is not set).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -68,7 +69,11 @@ no_larger_than() {
 }
 
 docs() {
-  "${CARGO:-cargo}" run --quiet --locked --example docs -- "$work/docs"
+  if [ -n "${DOCS:-}" ]; then
+    "$DOCS" "$work/docs"
+  else
+    "${CARGO:-cargo}" run --quiet --locked --example docs -- "$work/docs"
+  fi
   packaging/sbom.py "$target" >"$work/docs/kubecertd.cdx.json"
 }
 
