@@ -108,7 +108,13 @@ fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
     };
     let is_skewed = chance.one_in(2);
     let mut skew = || i64::try_from(chance.below(2 * SKEW + 1)).expect("minutes") - SKEW as i64;
-    let skews = (0..members).map(|_| if is_skewed { skew() } else { 0 }).collect();
+    let skews = (0..members).map(|_| match fault {
+        // A daemon waits while the clock is behind what its node has seen, which it says: none was further ahead than this.
+        Fault::Daemons => SKEW as i64,
+        _ if is_skewed => skew(),
+        _ => 0,
+    });
+    let skews = skews.collect();
     Plan {
         fault,
         restarts: !chance.one_in(3),
@@ -240,7 +246,7 @@ fn line(number: usize, plan: &Plan, what: &str, events: &[Event], wrong: usize) 
     let began = count(|what| matches!(what, What::Begins));
     let restarts = count(|what| matches!(what, What::Restarted(_)));
     let took = events.last().map_or(0.0, |event| event.at.as_secs_f64());
-    let skewed = if plan.skews.iter().any(|skew| *skew != 0) {
+    let skewed = if plan.skews.iter().any(|skew| *skew != plan.skews[0]) {
         ", clocks differ"
     } else {
         ""
