@@ -82,9 +82,9 @@ fn what_changes_between_backup_and_renewal_stays_as_it_is_and_the_others_are_ren
         node.remove(&gone);
     })
     .exits(4)
-    .complains("cannot renew apiserver: it changed since it was planned")
-    .complains("cannot renew further-1: it changed since it was planned")
-    .complains("cannot renew further-2: it was there when it was planned and is no longer");
+    .complains("cannot renew apiserver: /etc/kubernetes/pki/apiserver.crt changed since it was planned")
+    .complains("cannot renew further-1: /etc/further/1.key changed since it was planned")
+    .complains("cannot renew further-2: /etc/further/2.crt was there when it was planned and is no longer");
     assert_eq!((node.read(apiserver), node.read(&pair)), (changed, key), "{ran}");
     assert!(!node.path(&gone).exists(), "{ran}");
     let changes = before.changes(&node.snapshot());

@@ -234,6 +234,28 @@ fn a_member_that_goes_while_the_backup_is_taken_keeps_the_node_from_beginning() 
 }
 
 #[test]
+fn a_member_that_goes_before_etcd_is_restarted_has_everything_put_back() {
+    let mut cluster = Cluster::start(3);
+    cluster.configure(&format!("{QUICK}[restart]\nscope = \"all\"\n"));
+    let node = &cluster.nodes[0];
+    let paths = ["etc/kubernetes/admin.conf", "etc/kubernetes/pki/etcd/server.crt"];
+    let (before, manifest) = (paths.map(|path| node.read(path)), node.read(&manifest("etcd")));
+    let mut running = begin(&cluster, 0);
+    cluster.members[2].kill();
+    assert_eq!(running.ends(), 1, "{}", running.log());
+    running.says("not now: etcd's member node-3 does not serve");
+    running.says("putting the old files back");
+    let node = &cluster.nodes[0];
+    assert_eq!(paths.map(|path| node.read(path)), before);
+    assert_eq!(
+        node.read(&support::credential::manifest("etcd")),
+        manifest,
+        "etcd is not touched"
+    );
+    assert!(cluster.keys(0).is_empty(), "{:?}", cluster.keys(0));
+}
+
+#[test]
 fn a_learner_that_still_catches_up_blocks_the_others() {
     let cluster = Cluster::start(3);
     cluster.configure(QUICK);

@@ -253,7 +253,7 @@ impl Taking<'_> {
     }
 }
 
-/// Asks once more whether the cluster can bear it: a backup may have taken minutes since the turn was had. What is urgent is not held up.
+/// Asks once more whether the cluster can bear it: a backup, or a restart, may have taken minutes since it was asked. What is urgent is not held up.
 pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &Turn) -> Result<(), Blocked> {
     let Some(wanted) = turn.wanted().filter(|wanted| !wanted.urgent) else {
         return Ok(());

@@ -9,6 +9,7 @@ use crate::guard::Cleared;
 use crate::host::Host;
 use crate::inventory::copies::Copy;
 use crate::inventory::{self, Inventory, Present, State};
+use crate::model::File;
 use crate::scan;
 
 /// Credentials that one cycle renews: their bytes, old and new, are held until they are in place.
@@ -38,20 +39,19 @@ pub(super) fn look(
         let found = match (&credential.state, planned.remove(&credential.spec.name)) {
             (State::Present(found), Some(planned)) => compare(&planned, found, backup),
             (State::Unreadable(reason), _) => Err(reason.clone()),
-            (State::Missing, _) | (_, None) => Err(GONE.to_owned()),
+            (State::Missing, Some(planned)) => Err(gone(&planned)),
+            (State::Missing, None) | (_, None) => Err("it was not planned".to_owned()),
         };
         if let Err(reason) = found {
             changed.insert(credential.spec.name.clone(), reason);
         }
     }
-    changed.extend(planned.into_keys().map(|name| (name, GONE.to_owned())));
+    changed.extend(planned.into_iter().map(|(name, planned)| (name, gone(&planned))));
     if !changed.is_empty() {
         cleared.hold_back(changed);
     }
     inventory
 }
-
-const GONE: &str = "it was there when it was planned and is no longer";
 
 /// What is renewed, as it was when that was decided; and its names, those that patterns stand for last.
 fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, Present>, Vec<String>) {
@@ -71,14 +71,25 @@ fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, 
     (first.copies, present, names)
 }
 
+fn gone(planned: &Present) -> String {
+    let files = planned.files();
+    let path = files.first().map(|file| file.real.display());
+    path.map_or_else(String::new, |path| {
+        format!("{path} was there when it was planned and is no longer")
+    })
+}
+
 fn compare(planned: &Present, found: &Present, backup: &Backup) -> Result<(), String> {
+    let (before, now) = (planned.files(), found.files());
+    let is_other = |file: &&&File| before.iter().all(|known| known.identity != file.identity);
+    if let Some(file) = now.iter().find(is_other) {
+        return Err(format!("{} changed since it was planned", file.real.display()));
+    }
     let is_as_planned = found.certificate.clone().brief() == planned.certificate && found.key == planned.key;
-    let files = (planned.files(), found.files());
-    let is_same = files.0.len() == files.1.len() && files.0.iter().zip(&files.1).all(|(a, b)| a.identity == b.identity);
-    if !is_as_planned || !is_same {
+    if !is_as_planned || before.len() != now.len() {
         return Err("it changed since it was planned".to_owned());
     }
-    for file in files.1 {
+    for file in now {
         let kept = backup.of(&file.real).map(|(_, digest)| digest);
         if kept != Some(&sha256(&file.bytes)) {
             return Err(format!("{} changed since it was backed up", file.real.display()));

@@ -94,7 +94,7 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
         report.error = Some(failure.message);
     }
     let before = (&before, Stakes::Urgent);
-    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, before, &|| Ok(()));
+    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, before, &|_| Ok(()));
     report.error = report.error.or(failure.map(|failure| failure.message));
     report.restarted = outcome.restarted;
     report.warnings.extend(outcome.warnings);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::turn::may_restart;
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::coordinate::Turn;
@@ -122,7 +123,7 @@ pub(super) fn settle(
     let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => {
-            let may_begin = || turn.step(host);
+            let may_begin = |reader: &str| may_restart(host, settings, turn, &inventory, reader);
             let before = (&change.before, change.stakes);
             restart::bring(host, settings, &inventory, &change.steps, before, &may_begin)
         }
@@ -239,7 +240,7 @@ fn go_back(
         &steps,
         (&change.before, Stakes::Urgent),
         // Going back waits for nobody.
-        &|| Ok(()),
+        &|_| Ok(()),
     );
     back.add(again);
     let failure = match second {
@@ -306,9 +307,9 @@ pub(super) fn restart_pending(
             report.pending.push(recorded.clone());
             continue;
         }
-        let (mut outcome, failure) = restart::bring(host, settings, inventory, only, (&before, Stakes::Calm), &|| {
-            turn.step(host)
-        });
+        let may_begin = |reader: &str| may_restart(host, settings, turn, inventory, reader);
+        let (mut outcome, failure) =
+            restart::bring(host, settings, inventory, only, (&before, Stakes::Calm), &may_begin);
         if let Some(failure) = failure {
             report.warnings.push(failure.to_string());
             outcome.pending = vec![Pending::new(host, &step, before.processes(&step.reader))];

@@ -1,6 +1,8 @@
 //! The turn among the nodes of a cluster: who needs one, what it is given back with, and the mark of this node.
 
-use tracing::warn;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
 
 use super::{Look, NotNow, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
@@ -12,12 +14,37 @@ use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
 use crate::memory;
+use crate::model::Failure;
 use crate::plan::Plan;
 use crate::restart::pending::Pending;
 use crate::scan;
 use crate::verify::{is_well, probes};
 
 const BOTH: [&str; 2] = [ETCD, APISERVER];
+
+/// How long it is waited for a cluster that was well before this node began.
+const WELL_AGAIN: Duration = Duration::from_secs(15);
+
+/// Asked before each restart. etcd's takes a member away, and other readers may have taken minutes since the cluster was looked at.
+pub(super) fn may_restart(
+    host: &Host,
+    settings: &Settings,
+    turn: &Turn,
+    inventory: &Inventory,
+    reader: &str,
+) -> Result<(), Failure> {
+    if reader == ETCD {
+        let deadline = Instant::now() + WELL_AGAIN;
+        while let Err(blocked) = coordinate::confirm(host, settings, inventory, turn) {
+            if Instant::now() >= deadline || host.stop.requested() {
+                return Err(blocked.failure());
+            }
+            info!("waiting: {}", blocked.reason);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+    turn.step(host)
+}
 
 /// Takes the turn that carrying this look out needs. Where another node had it first, it is looked `again`.
 pub(super) fn take(

@@ -146,7 +146,7 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
     inventory.readers.iter().find(|reader| reader.name == step.reader)
 }
 
-/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each restart. The first that cannot be brought ends it; what was
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each restart, with the reader's name. The first that cannot be brought ends it; what was
 /// done until then stands in the outcome.
 pub fn bring(
     host: &Host,
@@ -154,7 +154,7 @@ pub fn bring(
     inventory: &Inventory,
     steps: &[ReaderStep],
     (before, stakes): (&Before, Stakes),
-    may_begin: &dyn Fn() -> Result<(), Failure>,
+    may_begin: &dyn Fn(&str) -> Result<(), Failure>,
 ) -> (Outcome, Option<Failure>) {
     let mut outcome = Outcome::default();
     let bringing = Bringing {
@@ -184,7 +184,7 @@ struct Bringing<'a> {
     stakes: Stakes,
     /// As [`Before::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
     kubelet: Cell<bool>,
-    may_begin: &'a dyn Fn() -> Result<(), Failure>,
+    may_begin: &'a dyn Fn(&str) -> Result<(), Failure>,
 }
 
 impl Bringing<'_> {
@@ -247,7 +247,7 @@ impl Bringing<'_> {
         if let Some(reason) = self.cannot(reader) {
             if let (Means::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
                 // The kubelet makes the pod anew when it comes back.
-                (self.may_begin)()?;
+                (self.may_begin)(&step.reader)?;
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
                 self.later(step, reason, outcome)?;
@@ -302,7 +302,7 @@ impl Bringing<'_> {
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
-            (self.may_begin)()?;
+            (self.may_begin)(&step.reader)?;
             method.begins(&step.reader);
             let attempt = Attempt {
                 host: self.host,
