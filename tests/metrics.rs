@@ -341,6 +341,9 @@ fn what_is_served_is_asked_at_a_look_and_may_differ_from_the_file() {
     let [served, stored] = [old.certificate, leaf.material(&node).certificate]
         .map(|certificate| der::Certificate::from_pem(&certificate).not_after);
     assert_eq!(value(&text, SERVED, &labels), Some(served), "{text}");
+    let [at, _, reader] = labels;
+    let peer = [at, ("credential", "etcd-peer"), reader];
+    assert_eq!(value(&text, SERVED, &peer), None, "peers are served elsewhere: {text}");
     assert_eq!(of(&text, "x509_cert_not_after", "etcd-server"), Some(stored));
     assert_ne!(served, stored);
 }

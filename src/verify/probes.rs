@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
+use crate::catalog::{Spec, Store};
 use crate::format::manifest::Manifest;
 use crate::format::x509;
 use crate::inventory::readers::Reader;
-use crate::inventory::{Holding, Inventory, Present};
+use crate::inventory::{Holding, Inventory, Present, State};
 
 /// What shows that a renewed credential is in use.
 #[derive(Debug, Clone)]
@@ -145,15 +146,18 @@ fn addresses(urls: &str, scheme: &str) -> Vec<SocketAddr> {
 
 /// What shows that `reader` uses these credentials.
 pub fn of_reader(inventory: &Inventory, reader: &Reader, credentials: &[String]) -> Vec<Probe> {
-    let probes = credentials
+    let read = inventory
+        .credentials
         .iter()
-        .filter_map(|name| Some((name, inventory.present(name)?)));
-    probes
-        .map(|(name, present)| Probe {
-            credential: name.clone(),
-            question: question(inventory, reader, name, present),
-        })
-        .collect()
+        .filter(|credential| credentials.contains(&credential.spec.name));
+    read.filter_map(|credential| match &credential.state {
+        State::Present(present) => Some(Probe {
+            credential: credential.spec.name.clone(),
+            question: question(inventory, reader, &credential.spec, present),
+        }),
+        _ => None,
+    })
+    .collect()
 }
 
 /// What shows that the credentials which no reader of this node holds are good: kubecertd uses them itself.
@@ -196,10 +200,9 @@ pub fn ports(inventory: &Inventory) -> Vec<Port> {
             .iter()
             .filter(|c| c.spec.readers.contains(&reader.name));
         let ports = reads.flat_map(|credential| {
-            let name = &credential.spec.name;
-            served_by(reader, name).into_iter().map(|address| Port {
+            served_by(reader, &credential.spec).into_iter().map(|address| Port {
                 reader: reader.name.clone(),
-                credential: name.clone(),
+                credential: credential.spec.name.clone(),
                 address,
             })
         });
@@ -208,21 +211,25 @@ pub fn ports(inventory: &Inventory) -> Vec<Port> {
     inventory.readers.iter().flat_map(of).collect()
 }
 
-/// Where a reader serves a credential; nowhere, if it is its client's.
-fn served_by(reader: &Reader, name: &str) -> Vec<SocketAddr> {
+/// Where a reader serves a credential; nowhere, if it is its client's. What the configuration names as its port (`probe`) is where it serves its
+/// clients: etcd shows its peers another one.
+fn served_by(reader: &Reader, spec: &Spec) -> Vec<SocketAddr> {
     let manifest = reader.manifest.as_ref();
     let listens = |flag| addresses(manifest.and_then(|m| m.flag(flag)).unwrap_or_default(), "https://");
-    match (reader.name.as_str(), name, reader.probe) {
+    match (reader.name.as_str(), spec.name.as_str(), reader.probe) {
+        (ETCD, "etcd-peer", _) => listens("listen-peer-urls"),
+        (APISERVER, "apiserver-etcd-client" | "apiserver-kubelet-client" | "front-proxy-client", _) => Vec::new(),
+        _ if matches!(spec.store, Store::Kubeconfig { .. }) => Vec::new(),
         (_, _, Some(probe)) => vec![probe],
         (APISERVER, "apiserver", None) => manifest.and_then(|m| served_at(m, 6443)).into_iter().collect(),
         (ETCD, "etcd-server", None) => listens("listen-client-urls"),
-        (ETCD, "etcd-peer", None) => listens("listen-peer-urls"),
         _ => Vec::new(),
     }
 }
 
-fn question(inventory: &Inventory, reader: &Reader, name: &str, present: &Present) -> Question {
-    let addresses = served_by(reader, name);
+fn question(inventory: &Inventory, reader: &Reader, spec: &Spec, present: &Present) -> Question {
+    let addresses = served_by(reader, spec);
+    let name = spec.name.as_str();
     let leaf = &present.certificate.der;
     if !addresses.is_empty() && !leaf.is_empty() {
         return Question::Served(addresses, leaf.clone());
@@ -316,6 +323,52 @@ mod tests {
             "https://",
         );
         assert_eq!(urls.len(), 2);
+    }
+
+    #[test]
+    fn a_configured_port_serves_clients_and_no_credential_that_is_a_clients() {
+        let probe: SocketAddr = "127.0.0.1:2379".parse().unwrap();
+        let reader = |name: &str| Reader {
+            name: name.into(),
+            means: crate::catalog::readers::Means::Unit {
+                unit: "x.service".into(),
+                reload: false,
+            },
+            manifest: None,
+            probe: Some(probe),
+            health: None,
+        };
+        let spec = |name: &str, store| Spec {
+            name: name.into(),
+            store,
+            ca: String::new(),
+            readers: Vec::new(),
+            purpose: String::new(),
+            keeper: crate::catalog::Keeper::Us,
+        };
+        let pair = || Store::Pair {
+            certificate: "/c".into(),
+            key: "/k".into(),
+        };
+        for (name, credential) in [(ETCD, "etcd-server"), (APISERVER, "apiserver"), (ETCD, "member-1")] {
+            assert_eq!(
+                served_by(&reader(name), &spec(credential, pair())),
+                [probe],
+                "{credential}"
+            );
+        }
+        for (name, credential) in [
+            (ETCD, "etcd-peer"),
+            (APISERVER, "apiserver-etcd-client"),
+            (APISERVER, "front-proxy-client"),
+        ] {
+            assert!(
+                served_by(&reader(name), &spec(credential, pair())).is_empty(),
+                "{credential}"
+            );
+        }
+        let kubeconfig = Store::Kubeconfig { path: "/c".into() };
+        assert!(served_by(&reader(SCHEDULER), &spec("scheduler.conf", kubeconfig)).is_empty());
     }
 
     #[test]
