@@ -21,7 +21,7 @@ trap 'rm -rf "$work"' EXIT
 shares() {
   valgrind --tool=callgrind --callgrind-out-file="$work/out" "$target/release/kubecertd" --root "$2" check-expiration >/dev/null 2>"$work/said" ||
     { cat "$work/said" >&2; return 1; }
-  callgrind_annotate --inclusive=yes --threshold=100 "$work/out" >"$work/table"
+  callgrind_annotate --inclusive=yes --threshold=100 "$work/out" >"$work/table" 2>"$work/said"
   echo "$1: $(awk '/PROGRAM TOTALS/ { print $1 }' "$work/table") instructions"
   # One function has a line for each source file that was inlined into it: the first is the largest.
   sed -nE 's/^ *[0-9,]+ \( *([0-9.]+)%\) +[^ ]*\.(rs|c):(.*[^ ]) \[.*$/\1 \3/p' "$work/table" |
