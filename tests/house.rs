@@ -15,7 +15,7 @@ config: catalog format model
 host: format model
 memory: host model
 scan: catalog config cores format host memory model
-inventory: catalog cores format model scan
+inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan

@@ -8,10 +8,10 @@ use std::os::unix::fs::{chown, symlink};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::credential::{self, manifest};
+use support::credential;
 use support::daemon::{DEADLINE, Daemon};
 use support::etcd::free_port;
-use support::metrics::{judge, value};
+use support::metrics::{judge, on_loopback, value};
 use support::{ECDSA, Node, clock, der, set_mode};
 
 const FOLDER: &str = "srv/node/textfile";
@@ -24,20 +24,7 @@ const METRICS: &str = "[metrics]\ntextfile_directory = \"/srv/node/textfile\"\n"
 /// A node whose readers would serve on this machine's loopback interface, at ports that nobody listens on.
 fn node() -> Node {
     let node = Node::of(ECDSA);
-    let [client, peer, api] = [free_port(), free_port(), free_port()];
-    let path = manifest("etcd");
-    let text = node
-        .read(&path)
-        .replace("https://127.0.0.1:2379,", "")
-        .replace("https://10.0.0.11:2379", &format!("https://127.0.0.1:{client}"))
-        .replace("https://10.0.0.11:2380", &format!("https://127.0.0.1:{peer}"));
-    assert!(!text.contains("listen-client-urls=https://10."), "{text}");
-    node.rewrite(&path, text.as_bytes());
-    let path = manifest("kube-apiserver");
-    let text = node
-        .read(&path)
-        .replace("--secure-port=6443", &format!("--secure-port={api}"));
-    node.rewrite(&path, text.as_bytes());
+    on_loopback(&node);
     fs::create_dir_all(node.path(FOLDER)).expect("a folder");
     node
 }

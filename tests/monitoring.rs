@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::clock::{DAY, later, now};
 use support::cluster::Cluster;
-use support::credential::{self, Material, manifest};
+use support::credential::{self, Material};
 use support::daemon::{DEADLINE, Daemon};
 use support::etcd::free_port;
+use support::metrics::on_loopback;
 use support::{ECDSA, Node};
 
 const RUNBOOK: &str = "https://github.com/kubecertd/kubecertd/blob/main/docs/operations.md#";
@@ -271,11 +272,7 @@ fn node(port: u16) -> Node {
     settle(&node, &credential::replaced(&credential::all_of(ECDSA)));
     // Nothing runs here that could be restarted.
     node.remove("var/lib/kubecertd/pending-restarts.json");
-    let path = manifest("kube-apiserver");
-    let text = node
-        .read(&path)
-        .replace("--secure-port=6443", &format!("--secure-port={}", free_port()));
-    node.rewrite(&path, text.as_bytes());
+    on_loopback(&node);
     fs::create_dir_all(node.path("srv/textfile")).expect("a folder");
     node.configure(&format!(
         "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n[metrics]\ntextfile_directory = \"/srv/textfile\"\n\

@@ -12,16 +12,12 @@ use std::sync::Arc;
 
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
-use crate::cores;
 use crate::format::manifest::Manifest;
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
 use crate::scan::{Scan, Shared};
 use copies::Copy;
 use readers::{BadManifest, Reader};
-
-/// Manifests that are parsed at once: what a hostile one is made into takes a quarter of the 64 MiB that kubecertd stays within.
-const PODS_AT_ONCE: usize = 2;
 
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
@@ -204,12 +200,9 @@ pub struct Pod {
 pub fn take(scan: &Scan) -> Inventory {
     let mut pods = Vec::new();
     let mut bad_manifests = Vec::new();
-    // Most of a look at an ordinary node is that manifests can be edited.
-    let read = cores::work(PODS_AT_ONCE, scan.manifests.iter().collect(), |(name, read)| {
-        (scan.manifests_folder.join(name), pod(read))
-    });
-    for (path, pod) in read {
-        match pod {
+    for (name, read) in &scan.manifests {
+        let path = scan.manifests_folder.join(name);
+        match pod(read) {
             Ok(pod) => pods.push(pod),
             Err(reason) => bad_manifests.push(BadManifest::Unusable(path, printable(&reason))),
         }

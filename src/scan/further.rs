@@ -1,4 +1,4 @@
-//! The pairs that patterns of the configuration stand for: there may be ten thousand. They are read and parsed one after the other, on all cores, and what is
+//! The pairs that patterns of the configuration stand for: there may be ten thousand. They are read and parsed one after the other, on two cores, and what is
 //! kept of each is what a plan needs; a cycle looks again at what it renews.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::model::{Read, Unread};
 const MOST_READ: u64 = 64 << 20;
 
 /// Pairs that are held at once, however many cores there are: each may be 2 MiB, and several times that once it is parsed.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 
 /// One of them: its name, its certificate's file and its key's.
 pub(super) type Wanted = (String, PathBuf, PathBuf);

@@ -3,6 +3,29 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use super::Node;
+use super::credential::manifest;
+use super::etcd::free_port;
+
+/// The manifests of etcd and the API server speak of ports on loopback at which nobody is: who measures asks them, and another machine may answer
+/// at the addresses of the fixture.
+pub fn on_loopback(node: &Node) {
+    let [client, peer, api] = [free_port(), free_port(), free_port()];
+    let path = manifest("etcd");
+    let text = node
+        .read(&path)
+        .replace("https://127.0.0.1:2379,", "")
+        .replace("https://10.0.0.11:2379", &format!("https://127.0.0.1:{client}"))
+        .replace("https://10.0.0.11:2380", &format!("https://127.0.0.1:{peer}"));
+    assert!(!text.contains("urls=https://10."), "{text}");
+    node.rewrite(&path, text.as_bytes());
+    let path = manifest("kube-apiserver");
+    let text = node
+        .read(&path)
+        .replace("--secure-port=6443", &format!("--secure-port={api}"));
+    node.rewrite(&path, text.as_bytes());
+}
+
 /// The value of the series of this name that has these labels; none where there is none.
 pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
     let mut found = text.lines().filter_map(|line| {
