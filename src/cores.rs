@@ -1,10 +1,10 @@
-//! Work on all cores.
+//! Work on several cores.
 
 use std::num::NonZero;
 use std::sync::Mutex;
 
 /// What comes of each piece, in their order, on as many threads as there are cores and no more than `most`. This thread is one of them, and all are over
-/// when it returns.
+/// when it returns; a panic in one is one here.
 pub fn work<P: Send, T: Send>(most: usize, pieces: Vec<P>, work: impl Fn(P) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = workers.min(most).min(pieces.len());

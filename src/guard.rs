@@ -69,6 +69,7 @@ impl Cleared {
     /// change.
     pub fn hold_back(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
         let before = reasons.len();
+        let mut held = BTreeMap::new();
         for copy in self.plan.copies.iter_mut().filter(|copy| copy.left.is_none()) {
             if let Some(because) = copy.path.to_str().and_then(|path| reasons.remove(path)) {
                 (copy.left, copy.fault) = (Some(because), true);
@@ -76,8 +77,20 @@ impl Cleared {
         }
         for item in self.plan.items.iter_mut().filter(|item| item.is_renewed()) {
             if let Some(because) = reasons.remove(&item.name) {
+                held.insert(item.name.clone(), because.clone());
                 let obstacle = Obstacle::NotReplaceable;
                 item.decision = Decision::Blocked { because, obstacle };
+            }
+        }
+        for item in &mut self.plan.items {
+            let Decision::With(other) = &item.decision else {
+                continue;
+            };
+            if let Some(because) = held.get(other) {
+                item.decision = Decision::Blocked {
+                    because: format!("its files are those of {other}: {because}"),
+                    obstacle: Obstacle::NotReplaceable,
+                };
             }
         }
         self.plan.forget_idle_readers();

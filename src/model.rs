@@ -46,16 +46,16 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// What a plan needs of it: its dates, serial number and kinds. `der`, names, key and extensions are empty then, and nothing can be issued like it.
+    /// What a plan and its reports need of it: its dates, serial number, kinds, and names of up to 512 bytes. `der`, key and extensions are
+    /// empty then, and nothing can be issued like it.
     pub fn brief(mut self) -> Self {
-        for bytes in [
-            &mut self.der,
-            &mut self.subject_der,
-            &mut self.issuer_der,
-            &mut self.public_key,
-        ] {
-            *bytes = Vec::new();
+        for name in [&mut self.subject_der, &mut self.issuer_der] {
+            if name.len() > 512 {
+                *name = Vec::new();
+            }
+            name.shrink_to_fit();
         }
+        (self.der, self.public_key) = (Vec::new(), Vec::new());
         self.subject = String::new();
         self.extensions = Vec::new();
         self.key_id = None;

@@ -188,8 +188,8 @@ idle() {
 
 sizes() {
   local deb
-  limit "program" "$(awk -v bytes="$(stat -c %s "$program")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 10
-  deb=$(find "$target/packages/out" -name '*.deb' 2>/dev/null | head -n 1)
+  limit "program" "$(awk -v bytes="$(stat -c %s "$program")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 8
+  deb=$(find "$target/packages/out" -name '*.deb' 2>/dev/null | head -n 1 || true)
   if [ -n "$deb" ]; then
     limit "deb" "$(awk -v bytes="$(stat -c %s "$deb")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 4
   else

@@ -1,91 +1,95 @@
-//! What is renewed is looked at again once it is backed up: the first look keeps no bytes of what patterns stand for, and all that it keeps is let go of here.
+//! What patterns stand for is looked at again once it is backed up, where it is renewed: the first look kept what its files say, and not their bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::backup::Backup;
 use crate::config::Settings;
 use crate::format::digest::sha256;
 use crate::guard::Cleared;
 use crate::host::Host;
-use crate::inventory::copies::Copy;
-use crate::inventory::{self, Inventory, Present, State};
+use crate::inventory::{self, Holding, Inventory, Present, State};
 use crate::model::File;
 use crate::scan;
 
 /// Credentials that one cycle renews: their bytes, old and new, are held until they are in place.
 const MOST_AT_ONCE: usize = 1000;
 
-/// An inventory of what is renewed, with its bytes. What is not as it was planned and backed up is held back, and what is too much for one cycle.
+/// The inventory with the bytes of what is renewed. What is not as it was planned and backed up is held back, and what is too much for one cycle.
 pub(super) fn look(
     host: &Host,
     settings: &Settings,
-    first: Inventory,
+    mut inventory: Inventory,
     backup: &Backup,
     cleared: &mut Cleared,
 ) -> Inventory {
-    let (copies, mut planned, mut names) = planned(first, cleared);
-    let mut changed = BTreeMap::new();
-    for left in names.split_off(names.len().min(MOST_AT_ONCE)) {
-        planned.remove(&left);
-        changed.insert(
-            left,
-            format!("it is left for the next cycle: one renews {MOST_AT_ONCE} at most"),
-        );
-    }
-    let mut inventory = inventory::take(&scan::look_again(host, settings, &names, None));
-    // Those of kubeconfigs were read whole, and are not among what is looked at again.
-    inventory.copies = copies;
-    for credential in &inventory.credentials {
-        let found = match (&credential.state, planned.remove(&credential.spec.name)) {
-            (State::Present(found), Some(planned)) => compare(&planned, found, backup),
-            (State::Unreadable(reason), _) => Err(reason.clone()),
-            (State::Missing, Some(planned)) => Err(gone(&planned)),
-            (State::Missing, None) | (_, None) => Err("it was not planned".to_owned()),
-        };
-        if let Err(reason) = found {
-            changed.insert(credential.spec.name.clone(), reason);
+    let (wanted, mut held) = wanted(&inventory, cleared);
+    if !wanted.is_empty() {
+        let again = inventory::take(&scan::look_again(host, settings, &wanted));
+        let mut found: BTreeMap<String, State> = again
+            .credentials
+            .into_iter()
+            .map(|it| (it.spec.name, it.state))
+            .collect();
+        let renewed = inventory
+            .credentials
+            .iter_mut()
+            .filter(|it| wanted.contains(&it.spec.name));
+        for credential in renewed {
+            let State::Present(planned) = &credential.state else {
+                continue;
+            };
+            let now = match found.remove(&credential.spec.name) {
+                Some(State::Present(now)) => as_planned(planned, *now, backup),
+                Some(State::Unreadable(reason)) => Err(reason),
+                Some(State::Missing) | None => Err(gone(planned)),
+            };
+            match now {
+                Ok(now) => credential.state = State::Present(now.into()),
+                Err(reason) => _ = held.insert(credential.spec.name.clone(), reason),
+            }
         }
     }
-    changed.extend(planned.into_iter().map(|(name, planned)| (name, gone(&planned))));
-    if !changed.is_empty() {
-        cleared.hold_back(changed);
+    if !held.is_empty() {
+        cleared.hold_back(held);
     }
     inventory
 }
 
-/// What is renewed, as it was when that was decided; and its names, those that patterns stand for last.
-fn planned(first: Inventory, cleared: &Cleared) -> (Vec<Copy>, BTreeMap<String, Present>, Vec<String>) {
-    let (mut present, mut names, mut last) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for (credential, item) in first.credentials.into_iter().zip(&cleared.plan().items) {
-        let State::Present(found) = credential.state else {
-            continue;
-        };
-        if item.is_renewed() {
-            let is_kept = found.files().iter().all(|file| file.bytes.are_kept());
-            let names = if is_kept { &mut names } else { &mut last };
-            names.push(item.name.clone());
-            present.insert(item.name.clone(), found.let_go());
-        }
-    }
-    names.extend(last);
-    (first.copies, present, names)
+/// What is renewed and has no bytes, that which ends first; and what is left out, with the reason.
+fn wanted(inventory: &Inventory, cleared: &Cleared) -> (Vec<String>, BTreeMap<String, String>) {
+    let is_brief = |name: &str| {
+        let present = inventory.present(name);
+        present.is_some_and(|present| present.files().iter().any(|file| !file.bytes.are_kept()))
+    };
+    let (brief, kept): (Vec<_>, Vec<_>) = cleared
+        .plan()
+        .renewals()
+        .map(|(item, _)| item)
+        .partition(|item| is_brief(&item.name));
+    let mut brief: Vec<_> = brief.iter().map(|item| (item.expires, item.name.clone())).collect();
+    brief.sort();
+    let mut names: Vec<_> = brief.into_iter().map(|(_, name)| name).collect();
+    let left = names.split_off(names.len().min(MOST_AT_ONCE.saturating_sub(kept.len())));
+    let reason = format!("it is left for the next cycle: one renews {MOST_AT_ONCE} at most");
+    (names, left.into_iter().map(|name| (name, reason.clone())).collect())
 }
 
 fn gone(planned: &Present) -> String {
     let files = planned.files();
-    let path = files.first().map(|file| file.real.display());
-    path.map_or_else(String::new, |path| {
-        format!("{path} was there when it was planned and is no longer")
-    })
+    let what = files.first().map_or("it".into(), |file| file.real.to_string_lossy());
+    format!("{what} was there when it was planned and is no longer")
 }
 
-fn compare(planned: &Present, found: &Present, backup: &Backup) -> Result<(), String> {
+/// What was found, under all the names that the first look knew, if it is what was planned and backed up.
+fn as_planned(planned: &Present, mut found: Present, backup: &Backup) -> Result<Present, String> {
     let (before, now) = (planned.files(), found.files());
-    let is_other = |file: &&&File| before.iter().all(|known| known.identity != file.identity);
+    let is_same = |a: &File, b: &File| (&a.identity, &a.real, &a.unsafe_way) == (&b.identity, &b.real, &b.unsafe_way);
+    let is_other = |file: &&&File| before.iter().all(|known| !is_same(known, file));
     // Times of files are coarse: two writes within some milliseconds may look like one.
-    let is_as_planned = found.certificate.clone().brief() == planned.certificate && found.key == planned.key;
+    let says_the_same = found.certificate.clone().brief() == planned.certificate && found.key == planned.key;
     let changed = now.iter().find(is_other);
-    if let Some(file) = changed.or(now.first().filter(|_| !is_as_planned || before.len() != now.len())) {
+    if let Some(file) = changed.or(now.first().filter(|_| !says_the_same || before.len() != now.len())) {
         return Err(format!("{} changed since it was planned", file.real.display()));
     }
     for file in now {
@@ -94,5 +98,14 @@ fn compare(planned: &Present, found: &Present, backup: &Backup) -> Result<(), St
             return Err(format!("{} changed since it was backed up", file.real.display()));
         }
     }
-    Ok(())
+    let named = |file: &mut Arc<File>| {
+        if let Some(known) = before.iter().find(|known| is_same(known, file)) {
+            Arc::make_mut(file).names.clone_from(&known.names);
+        }
+    };
+    if let Holding::Files { certificate, key, .. } = &mut found.holding {
+        named(&mut certificate.0);
+        key.iter_mut().for_each(|(file, _)| named(file));
+    }
+    Ok(found)
 }

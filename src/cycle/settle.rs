@@ -104,9 +104,9 @@ fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
     pods.map(|pod| pod.file.real.clone()).collect()
 }
 
-fn look_again(host: &Host, settings: &Settings, change: &Change) -> Inventory {
+fn look_back(host: &Host, settings: &Settings, change: &Change) -> Inventory {
     let manifests = change.manifests.as_deref();
-    inventory::take(&scan::look_again(host, settings, &change.names, manifests))
+    inventory::take(&scan::look_back(host, settings, &change.names, manifests))
 }
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
@@ -118,12 +118,12 @@ pub(super) fn settle(
     transaction: Transaction<'_>,
     change: &Change,
 ) -> Settled {
-    let inventory = look_again(host, settings, change);
+    let inventory = look_back(host, settings, change);
     let broken = change.names.iter().find_map(|name| broken(&inventory, name));
     let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => {
-            let may_begin = |reader: &str| may_restart(host, settings, turn, &inventory, reader);
+            let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, &inventory, reader);
             let before = (&change.before, change.stakes);
             restart::bring(host, settings, &inventory, &change.steps, before, &may_begin)
         }
@@ -236,7 +236,7 @@ fn go_back(
     let (again, second) = restart::bring(
         host,
         settings,
-        &look_again(host, settings, change),
+        &look_back(host, settings, change),
         &steps,
         (&change.before, Stakes::Urgent),
         // Going back waits for nobody.
@@ -287,8 +287,7 @@ pub(super) fn restart_pending(
     let inventory = if steps.is_empty() {
         None
     } else {
-        let read: Vec<_> = steps.iter().flat_map(|(step, _)| step.reads.clone()).collect();
-        Some(inventory::take(&scan::look_again(host, settings, &read, None)))
+        Some(inventory::take(&scan::look_back(host, settings, &[], None)))
     };
     for (step, recorded) in steps {
         let Some(inventory) = &inventory else { break };
@@ -307,7 +306,7 @@ pub(super) fn restart_pending(
             report.pending.push(recorded.clone());
             continue;
         }
-        let may_begin = |reader: &str| may_restart(host, settings, turn, inventory, reader);
+        let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, inventory, reader);
         let (mut outcome, failure) =
             restart::bring(host, settings, inventory, only, (&before, Stakes::Calm), &may_begin);
         if let Some(failure) = failure {

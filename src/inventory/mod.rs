@@ -136,27 +136,6 @@ impl Present {
         }
     }
 
-    /// The same with what a plan needs: no bytes.
-    pub fn let_go(mut self) -> Self {
-        self.certificate = self.certificate.brief();
-        match &mut self.holding {
-            Holding::Files { certificate, key, .. } => {
-                Arc::make_mut(&mut certificate.0).bytes.let_go();
-                key.iter_mut().for_each(|(file, _)| Arc::make_mut(file).bytes.let_go());
-            }
-            Holding::Embedded {
-                file,
-                certificate,
-                key,
-                authorities,
-            } => {
-                Arc::make_mut(file).bytes.let_go();
-                (certificate.0, *key, *authorities) = (String::new(), None, None);
-            }
-        }
-        self
-    }
-
     /// It sits inside a kubeconfig, so its readers hold it in memory.
     pub fn is_embedded(&self) -> bool {
         matches!(self.holding, Holding::Embedded { .. })

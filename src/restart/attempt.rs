@@ -13,8 +13,9 @@ use crate::events;
 use crate::host::{Host, notify};
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
+use crate::plan::readers::ReaderStep;
 use crate::verify::probes::{self, Probe};
-use crate::verify::{Proven, is_well, prove};
+use crate::verify::{Proof, Proven, is_well, prove};
 
 /// How often the processes are looked at.
 const EVERY: Duration = Duration::from_millis(100);
@@ -225,5 +226,18 @@ impl Attempt<'_> {
         }
         std::thread::sleep(EVERY);
         Ok(())
+    }
+}
+
+/// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
+pub(super) fn as_restarted(step: &ReaderStep, method: By, proven: Proven) -> Proven {
+    let held = step.holds.contains(&proven.credential) && method != By::Unit { reload: true };
+    match proven.proof {
+        Proof::Assumed | Proof::Accepted if held => Proven {
+            proof: Proof::Restarted,
+            note: None,
+            ..proven
+        },
+        _ => proven,
     }
 }

@@ -9,8 +9,8 @@ pub mod pending;
 pub mod static_pod;
 pub mod unit;
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -27,7 +27,7 @@ use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
 use crate::verify::probes;
 use crate::verify::{Proof, Proven, is_well, prove};
-use attempt::{Attempt, By, Missed};
+use attempt::{Attempt, Missed, as_restarted};
 use pending::Pending;
 
 /// Older kube-apiservers poll their files once a minute; a reader that shows the old certificate for longer than this is stale.
@@ -146,7 +146,7 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
     inventory.readers.iter().find(|reader| reader.name == step.reader)
 }
 
-/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each restart, with the reader's name. The first that cannot be brought ends it; what was
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each attempt, the first time with the reader's name, while it still runs. The first that cannot be brought ends it; what was
 /// done until then stands in the outcome.
 pub fn bring(
     host: &Host,
@@ -154,7 +154,7 @@ pub fn bring(
     inventory: &Inventory,
     steps: &[ReaderStep],
     (before, stakes): (&Before, Stakes),
-    may_begin: &dyn Fn(&str) -> Result<(), Failure>,
+    may_begin: &dyn Fn(Option<&str>) -> Result<(), Failure>,
 ) -> (Outcome, Option<Failure>) {
     let mut outcome = Outcome::default();
     let bringing = Bringing {
@@ -165,6 +165,7 @@ pub fn bring(
         stakes,
         kubelet: Cell::new(before.kubelet),
         may_begin,
+        asked: RefCell::default(),
     };
     let inner = bringing.taken_out_together(steps);
     for step in steps.iter().filter(|step| Some(*step) != inner) {
@@ -184,7 +185,9 @@ struct Bringing<'a> {
     stakes: Stakes,
     /// As [`Before::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
     kubelet: Cell<bool>,
-    may_begin: &'a dyn Fn(&str) -> Result<(), Failure>,
+    may_begin: &'a dyn Fn(Option<&str>) -> Result<(), Failure>,
+    /// Who was asked about by name.
+    asked: RefCell<BTreeSet<String>>,
 }
 
 impl Bringing<'_> {
@@ -247,7 +250,7 @@ impl Bringing<'_> {
         if let Some(reason) = self.cannot(reader) {
             if let (Means::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
                 // The kubelet makes the pod anew when it comes back.
-                (self.may_begin)(&step.reader)?;
+                self.may_begin(&step.reader)?;
                 static_pod::touch(self.host, manifest)?;
                 outcome.attempted.push(step.reader.clone());
                 self.later(step, reason, outcome)?;
@@ -258,6 +261,11 @@ impl Bringing<'_> {
             return self.later(step, reason, outcome);
         }
         self.restart(step, reader, &questions, around, outcome)
+    }
+
+    fn may_begin(&self, reader: &str) -> Result<(), Failure> {
+        let is_first = self.asked.borrow_mut().insert(reader.to_owned());
+        (self.may_begin)(is_first.then_some(reader))
     }
 
     /// Why the restart is put off though it could be done now.
@@ -302,7 +310,9 @@ impl Bringing<'_> {
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
-            (self.may_begin)(&step.reader)?;
+            for step in around.into_iter().chain([step]) {
+                self.may_begin(&step.reader)?;
+            }
             method.begins(&step.reader);
             let attempt = Attempt {
                 host: self.host,
@@ -374,18 +384,5 @@ impl Bringing<'_> {
             note: Some(reason.clone()),
         }));
         Ok(())
-    }
-}
-
-/// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
-fn as_restarted(step: &ReaderStep, method: By, proven: Proven) -> Proven {
-    let held = step.holds.contains(&proven.credential) && method != By::Unit { reload: true };
-    match proven.proof {
-        Proof::Assumed | Proof::Accepted if held => Proven {
-            proof: Proof::Restarted,
-            note: None,
-            ..proven
-        },
-        _ => proven,
     }
 }

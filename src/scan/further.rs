@@ -1,14 +1,17 @@
 //! The pairs that patterns of the configuration stand for: there may be ten thousand. They are read and parsed one after the other, on two cores, and what is
 //! kept of each is what a plan needs; a cycle looks again at what it renews.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{LARGEST_PEM, Scan, place};
+use super::{LARGEST_PEM, Scan, Shared, names, place, too_many};
+use crate::catalog::{self, Extra};
 use crate::cores;
 use crate::format::pair::{self, Pair};
 use crate::host::Host;
 use crate::host::files::Resolved;
+use crate::host::write;
 use crate::model::{Read, Unread};
 
 /// Bytes of them that are read at all. Ten thousand with RSA-2048 have 30 MB; 64 MiB take half a second.
@@ -16,6 +19,9 @@ const MOST_READ: u64 = 64 << 20;
 
 /// Pairs that are held at once, however many cores there are: each may be 2 MiB, and several times that once it is parsed.
 const AT_ONCE: usize = 2;
+
+/// Credentials that all patterns together stand for.
+pub(super) const MOST_FILES: usize = 10_000;
 
 /// One of them: its name, its certificate's file and its key's.
 pub(super) type Wanted = (String, PathBuf, PathBuf);
@@ -36,6 +42,34 @@ struct Found {
     /// None where one file is both.
     key: Option<Read>,
     pair: Option<Result<Pair, String>>,
+}
+
+/// What a pattern stands for. One that cannot be expanded stands for itself, as a file that cannot be read.
+pub(super) fn expand(
+    host: &Host,
+    extra: &Extra,
+    left: &mut usize,
+    files: &mut BTreeMap<PathBuf, Shared>,
+) -> Vec<Extra> {
+    let path = extra.store.path();
+    let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));
+    match found {
+        Ok(found) if !extra.name.contains('*') => return found,
+        Ok(found) if found.len() <= *left => {
+            *left -= found.len();
+            return found;
+        }
+        Ok(found) => {
+            let before = MOST_FILES - *left;
+            let what = match before {
+                0 => "stands for",
+                _ => "and the patterns before it stand for",
+            };
+            files.insert(path.to_owned(), Err(too_many(what, before + found.len(), MOST_FILES)))
+        }
+        Err(unread) => files.insert(path.to_owned(), Err(unread)),
+    };
+    vec![extra.clone()]
 }
 
 /// Reads them into `scan`, the smallest first, so that what is left out is what is large.
@@ -61,7 +95,10 @@ fn measured(host: &Host, wanted: Vec<Wanted>) -> Vec<Measured> {
         let (certificate, key) = (host.resolve(&wanted.1), host.resolve(&wanted.2));
         let found = [&certificate, &key].map(|found| host.identity(&found.as_ref().ok()?.real));
         Measured {
-            bytes: found.iter().flatten().map(|identity| identity.size).sum(),
+            bytes: found
+                .iter()
+                .flatten()
+                .fold(0, |sum, identity| sum.saturating_add(identity.size)),
             wanted,
             certificate,
             key,
@@ -71,7 +108,7 @@ fn measured(host: &Host, wanted: Vec<Wanted>) -> Vec<Measured> {
     all.sort_by(|a, b| (a.bytes, &a.wanted).cmp(&(b.bytes, &b.wanted)));
     let mut sum = 0;
     for pair in &mut all {
-        sum += pair.bytes;
+        sum = u64::saturating_add(sum, pair.bytes);
         pair.fits = sum <= MOST_READ;
     }
     all

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, CopySpec, Extra, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, CopySpec, Spec, Store};
 use crate::config::Settings;
 use crate::format::kubeconfig;
 use crate::format::pair::Pair;
@@ -29,8 +29,8 @@ const LARGEST_YAML: u64 = yaml::LONGEST as u64;
 /// Bytes that a look holds, of all files. What is made of them is several times larger, and kubecertd stays within 64 MiB.
 const MOST_BYTES: u64 = 5 << 20;
 
-/// Credentials that all patterns together stand for.
-const MOST_FILES: usize = 10_000;
+/// The same after the renewal: a serial number and key ids make what is new somewhat larger than it was.
+const MOST_BACK: u64 = 8 << 20;
 
 /// Manifests.
 const MOST_MANIFESTS: usize = 1000;
@@ -117,19 +117,30 @@ enum Keeps {
 
 /// Looks at the node. Of the pairs that patterns stand for it keeps what they say and not their bytes.
 pub fn look(host: &Host, settings: &Settings) -> Scan {
-    look_at(host, settings, None, None)
+    look_at(host, settings, None, (None, MOST_BYTES))
 }
 
-/// Looks at these credentials, bytes and all, and at these manifests (none: all): what else is there was seen before, and may be a lot.
-pub fn look_again(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
-    look_at(host, settings, Some(credentials), manifests)
+/// Looks at these credentials before they are renewed, bytes and all.
+pub fn look_again(host: &Host, settings: &Settings, credentials: &[String]) -> Scan {
+    look_at(host, settings, Some(credentials), (Some(&[]), MOST_BYTES))
 }
 
-fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, manifests: Option<&[PathBuf]>) -> Scan {
+/// Looks at these credentials once they are renewed, bytes and all, and at these manifests (none: all): what else is there was seen before, and
+/// may be a lot.
+pub fn look_back(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
+    look_at(host, settings, Some(credentials), (manifests, MOST_BACK))
+}
+
+fn look_at(
+    host: &Host,
+    settings: &Settings,
+    credentials: Option<&[String]>,
+    (manifests, most): (Option<&[PathBuf]>, u64),
+) -> Scan {
     let mut files = BTreeMap::new();
-    let (mut left, mut extra, mut further) = (MOST_FILES, Vec::new(), BTreeMap::new());
+    let (mut left, mut extra, mut further) = (further::MOST_FILES, Vec::new(), BTreeMap::new());
     for entry in &settings.extra {
-        for found in expand(host, entry, &mut left, &mut files) {
+        for found in further::expand(host, entry, &mut left, &mut files) {
             let keeps = if found.name == entry.name {
                 Keeps::Bytes
             } else {
@@ -167,24 +178,9 @@ fn look_at(host: &Host, settings: &Settings, credentials: Option<&[String]>, man
     } else {
         &[]
     };
-    read_all(host, &further, copies, manifests, &mut scan);
+    read_all(host, &further, copies, (manifests, most), &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
-}
-
-/// What a pattern stands for. One that cannot be expanded stands for itself, as a file that cannot be read.
-fn expand(host: &Host, extra: &Extra, left: &mut usize, files: &mut BTreeMap<PathBuf, Shared>) -> Vec<Extra> {
-    let path = extra.store.path();
-    let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));
-    match found {
-        Ok(found) if found.len() <= *left => {
-            *left -= found.len();
-            return found;
-        }
-        Ok(found) => files.insert(path.to_owned(), Err(too_many("stands for", found.len(), MOST_FILES))),
-        Err(unread) => files.insert(path.to_owned(), Err(unread)),
-    };
-    vec![extra.clone()]
 }
 
 /// None where the folder, or one on the way to it, does not exist.
@@ -220,10 +216,10 @@ fn read_all(
     host: &Host,
     configured: &BTreeMap<String, Keeps>,
     copies: &[CopySpec],
-    meant: Option<&[PathBuf]>,
+    (meant, most): (Option<&[PathBuf]>, u64),
     scan: &mut Scan,
 ) {
-    let mut reader = Reader { host, left: MOST_BYTES };
+    let mut reader = Reader { host, most, left: most };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
     let mut pairs = Vec::new();
@@ -264,9 +260,10 @@ fn read_all(
     }
 }
 
-/// Keeps what it reads within [`MOST_BYTES`].
+/// Keeps what it reads within so many bytes.
 struct Reader<'a> {
     host: &'a Host,
+    most: u64,
     left: u64,
 }
 
@@ -285,7 +282,7 @@ impl Reader<'_> {
         for (size, path, most) in sized {
             let read = match size {
                 _ if size > most || size <= self.left => self.host.read_at_most(&path, most),
-                _ => Err(full()),
+                _ => Err(self.full()),
             };
             let read = read.and_then(|file| self.hold(file));
             if most == LARGEST_YAML {
@@ -319,8 +316,15 @@ impl Reader<'_> {
 
     /// It may have grown since it was measured.
     fn hold(&mut self, file: File) -> Read {
-        self.left = self.left.checked_sub(file.bytes.len() as u64).ok_or_else(full)?;
+        self.left = self
+            .left
+            .checked_sub(file.bytes.len() as u64)
+            .ok_or_else(|| self.full())?;
         Ok(file)
+    }
+
+    fn full(&self) -> Unread {
+        Unread::Because(format!("is left out: a look holds {} MiB at most", self.most >> 20))
     }
 }
 
@@ -328,10 +332,6 @@ fn size(host: &Host, path: &Path) -> u64 {
     let real = host.resolve(path).map(|resolved| resolved.real);
     let found = real.ok().and_then(|real| host.identity(&real));
     found.map_or(0, |identity| identity.size)
-}
-
-fn full() -> Unread {
-    Unread::Because(format!("is left out: a look holds {} MiB at most", MOST_BYTES >> 20))
 }
 
 fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
