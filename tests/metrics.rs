@@ -46,6 +46,23 @@ fn of(text: &str, name: &str, credential: &str) -> Option<i64> {
 }
 
 #[test]
+fn what_a_pattern_stands_for_has_the_names_of_its_certificate() {
+    let node = node();
+    let client = credential::named("apiserver-kubelet-client").material(&node);
+    node.write("etc/further/1.crt", client.certificate.as_bytes(), 0o644);
+    node.write("etc/further/1.key", client.key.as_bytes(), 0o600);
+    let pattern = "[[certificate]]\nname = \"further-*\"\npath = \"/etc/further/*.crt\"\nkey = \"/etc/further/*.key\"\nca = \"ca\"\n";
+    let text = look(&node, &format!("{RARELY}{METRICS}{pattern}"));
+    let labels = [
+        ("credential", "further-1"),
+        ("subject_CN", "kube-apiserver-kubelet-client"),
+        ("issuer_CN", "kubernetes"),
+    ];
+    let ends = der::Certificate::from_pem(&client.certificate).not_after;
+    assert_eq!(value(&text, "x509_cert_not_after", &labels), Some(ends), "{text}");
+}
+
+#[test]
 fn a_look_writes_the_ends_of_all_certificates_and_cas_and_what_is_due() {
     let node = node();
     credential::named("etcd-server").make_due(&node);

@@ -2,7 +2,8 @@
 //!
 //! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
-//! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
+//! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone. What patterns stand for is read again between backup
+//! and renewal.
 
 mod again;
 pub mod restore;
