@@ -48,21 +48,28 @@ impl Cleared {
     /// Leaves alone what has more than `urgent_before` left, for this reason. True if there was something.
     pub fn put_off(&mut self, urgent_before: Duration, reason: &str) -> bool {
         let urgent = self.plan.at + urgent_before;
-        let mut waiting = Vec::new();
+        let mut waiting = BTreeMap::new();
         for item in &mut self.plan.items {
             let is_urgent = item.expires.is_some_and(|ends| ends < urgent);
-            if matches!(item.decision, Decision::Renew { .. }) && !is_urgent {
+            if item.is_renewed() && !is_urgent {
                 item.decision = Decision::Leave(reason.to_owned());
-                waiting.push(item.name.clone());
+                waiting.insert(item.name.clone(), item.decision.clone());
             }
         }
+        self.follow(&waiting);
+        !waiting.is_empty()
+    }
+
+    /// What shares its files with one of these is decided like it, and readers that nothing brings to anything are left alone.
+    fn follow(&mut self, decided: &BTreeMap<String, Decision>) {
         for item in &mut self.plan.items {
-            if matches!(&item.decision, Decision::With(other) if waiting.contains(other)) {
-                item.decision = Decision::Leave(reason.to_owned());
+            if let Decision::With(other) = &item.decision
+                && let Some(decision) = decided.get(other)
+            {
+                item.decision = decision.clone();
             }
         }
         self.plan.forget_idle_readers();
-        !waiting.is_empty()
     }
 
     /// Takes credentials, or copies of kubeconfigs by their paths, out of it that turned out not to be replaceable, and why. False if none of them was to
@@ -77,23 +84,16 @@ impl Cleared {
         }
         for item in self.plan.items.iter_mut().filter(|item| item.is_renewed()) {
             if let Some(because) = reasons.remove(&item.name) {
-                held.insert(item.name.clone(), because.clone());
                 let obstacle = Obstacle::NotReplaceable;
+                let with = Decision::Blocked {
+                    because: format!("its files are those of {}: {because}", item.name),
+                    obstacle,
+                };
+                held.insert(item.name.clone(), with);
                 item.decision = Decision::Blocked { because, obstacle };
             }
         }
-        for item in &mut self.plan.items {
-            let Decision::With(other) = &item.decision else {
-                continue;
-            };
-            if let Some(because) = held.get(other) {
-                item.decision = Decision::Blocked {
-                    because: format!("its files are those of {other}: {because}"),
-                    obstacle: Obstacle::NotReplaceable,
-                };
-            }
-        }
-        self.plan.forget_idle_readers();
+        self.follow(&held);
         reasons.len() < before
     }
 }

@@ -55,10 +55,8 @@ impl Certificate {
             }
             name.shrink_to_fit();
         }
-        (self.der, self.public_key) = (Vec::new(), Vec::new());
-        self.subject = String::new();
-        self.extensions = Vec::new();
-        self.key_id = None;
+        (self.der, self.public_key, self.extensions) = (Vec::new(), Vec::new(), Vec::new());
+        (self.subject, self.key_id) = (String::new(), None);
         self.serial.0.truncate(Serial::LONGEST);
         self.serial.0.shrink_to_fit();
         self

@@ -22,17 +22,11 @@ cp -a tests/fixtures/kubeadm-1.36-rsa2048/. "$node"
 find "$node/etc/kubernetes" -type f \( -name '*.key' -o -name '*.conf' -o -name '*.yaml' \) -exec chmod 0600 {} +
 chown -R 0:0 "$node"
 
-env -u NOTIFY_SOCKET -u JOURNAL_STREAM "$program" --root "$node" run >"$node/log" 2>&1 &
-daemon=$!
-# Its first look is over once it has remembered it.
-for ((i = 0; i < 300; i++)); do
-  [ ! -e "$node/var/lib/kubecertd/last-look.json" ] || break
-  sleep 0.1
-done
-if [ ! -e "$node/var/lib/kubecertd/last-look.json" ]; then
-  cat "$node/log" >&2
-  exit 1
-fi
+# shellcheck disable=SC2034 # for what is sourced
+repository=$PWD
+# shellcheck source=/dev/null
+. packaging/bench/node.sh
+start "$program" "$node" "$node/log"
 
 # Ticks of user and system time, fields 14 and 15 of proc_pid_stat(5); the name in brackets holds no blank.
 ticks() {

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Nodes to measure on, for table.sh and profile.sh, which say where the `repository` is.
+# Nodes to measure on, and a daemon on one, for table.sh, profile.sh and idle.sh, which say where the `repository` is.
 : "${repository:?}"
 
 # node ROOT: a node of kubeadm v1.20.2 with the modes that it has
@@ -25,4 +25,18 @@ further() {
     cp "$client.crt" "$folder/$number.crt"
     cp "$client.key" "$folder/$number.key"
   done
+}
+
+# start PROGRAM ROOT LOG: a daemon, whose number is in `daemon`; its first look is over once it has remembered it
+start() {
+  local state=$2/var/lib/kubecertd count
+  env -u NOTIFY_SOCKET -u JOURNAL_STREAM "$1" --root "$2" run >"$3" 2>&1 &
+  # shellcheck disable=SC2034 # for those who source this
+  daemon=$!
+  for ((count = 0; count < 300; count++)); do
+    [ ! -e "$state/last-look.json" ] || return 0
+    sleep 0.1
+  done
+  cat "$3" >&2
+  return 1
 }

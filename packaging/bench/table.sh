@@ -168,15 +168,8 @@ snapshot() {
 }
 
 idle() {
-  local state="$work/idle/var/lib/kubecertd" count
   node "$work/idle"
-  env -u NOTIFY_SOCKET -u JOURNAL_STREAM "$program" --root "$work/idle" run >"$work/idle.log" 2>&1 &
-  daemon=$!
-  for ((count = 0; count < 300; count++)); do
-    [ ! -e "$state/last-look.json" ] || break
-    sleep 0.1
-  done
-  [ -e "$state/last-look.json" ] || die "the daemon has not looked: $(cat "$work/idle.log")"
+  start "$program" "$work/idle" "$work/idle.log" || die "the daemon has not looked"
   # The look is over once it sleeps on all threads; packaging/bench/idle.sh waits for ten minutes instead.
   sleep 5
   limit "daemon at rest, resident" "$(awk '/^VmRSS:/ { printf "%.1f", $2 / 1024 }' "/proc/$daemon/status")" MiB 10

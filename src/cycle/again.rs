@@ -1,6 +1,6 @@
 //! What patterns stand for is looked at again once it is backed up, where it is renewed: the first look kept what its files say, and not their bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::backup::Backup;
@@ -31,6 +31,7 @@ pub(super) fn look(
             .into_iter()
             .map(|it| (it.spec.name, it.state))
             .collect();
+        let wanted: BTreeSet<_> = wanted.into_iter().collect();
         let renewed = inventory
             .credentials
             .iter_mut()
@@ -56,21 +57,24 @@ pub(super) fn look(
     inventory
 }
 
-/// What is renewed and has no bytes, that which ends first; and what is left out, with the reason.
+/// What is renewed and has no bytes, as much of it as one cycle renews, that which ends first; and what is left out, with the reason.
 fn wanted(inventory: &Inventory, cleared: &Cleared) -> (Vec<String>, BTreeMap<String, String>) {
-    let is_brief = |name: &str| {
-        let present = inventory.present(name);
-        present.is_some_and(|present| present.files().iter().any(|file| !file.bytes.are_kept()))
-    };
-    let (brief, kept): (Vec<_>, Vec<_>) = cleared
-        .plan()
-        .renewals()
-        .map(|(item, _)| item)
-        .partition(|item| is_brief(&item.name));
-    let mut brief: Vec<_> = brief.iter().map(|item| (item.expires, item.name.clone())).collect();
+    let (mut brief, mut kept) = (Vec::new(), 0);
+    for (credential, item) in inventory.credentials.iter().zip(&cleared.plan().items) {
+        match &credential.state {
+            State::Present(present) if item.is_renewed() => {
+                if present.files().iter().all(|file| file.bytes.are_kept()) {
+                    kept += 1;
+                } else {
+                    brief.push((item.expires, item.name.clone()));
+                }
+            }
+            _ => {}
+        }
+    }
     brief.sort();
     let mut names: Vec<_> = brief.into_iter().map(|(_, name)| name).collect();
-    let left = names.split_off(names.len().min(MOST_AT_ONCE.saturating_sub(kept.len())));
+    let left = names.split_off(names.len().min(MOST_AT_ONCE.saturating_sub(kept)));
     let reason = format!("it is left for the next cycle: one renews {MOST_AT_ONCE} at most");
     (names, left.into_iter().map(|name| (name, reason.clone())).collect())
 }

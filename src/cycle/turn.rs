@@ -25,7 +25,8 @@ const BOTH: [&str; 2] = [ETCD, APISERVER];
 /// How long it is waited for a cluster that was well before this node began.
 const WELL_AGAIN: Duration = Duration::from_secs(15);
 
-/// Asked before each attempt to restart a reader, with its name while it still runs. etcd's takes a member away, and other readers may have taken minutes since the cluster was looked at.
+/// Asked before each attempt to restart a reader, with its name while it still runs. etcd's takes a member away, and other readers may have taken
+/// minutes since the cluster was looked at.
 pub(super) fn may_restart(
     host: &Host,
     settings: &Settings,

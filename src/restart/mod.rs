@@ -146,8 +146,8 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
     inventory.readers.iter().find(|reader| reader.name == step.reader)
 }
 
-/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each attempt, the first time with the reader's name, while it still runs. The first that cannot be brought ends it; what was
-/// done until then stands in the outcome.
+/// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each attempt, the first time with
+/// the reader's name, while it still runs. The first that cannot be brought ends it; what was done until then stands in the outcome.
 pub fn bring(
     host: &Host,
     settings: &Settings,
