@@ -190,7 +190,7 @@ pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
         .filter_map(|a| Some(a.certificate.as_ref().ok()?.validity));
     let born = leaves.chain(authorities).map(|Validity { not_before, .. }| not_before);
     let looked = signs
-        .last_look
+        .last_assessment
         .iter()
         .filter_map(|look| Timestamp::from_unix_timestamp(look.trusted).ok());
     born.chain(looked).max().map_or(MADE, |newest| newest.max(MADE))
@@ -210,7 +210,10 @@ pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Durati
     if signs.synchronised == Some(true) {
         return None;
     }
-    let last = signs.last_look.as_ref().filter(|last| last.boot_id == signs.boot_id);
+    let last = signs
+        .last_assessment
+        .as_ref()
+        .filter(|last| last.boot_id == signs.boot_id);
     let ahead = last.map(|last| {
         let by_clock = now.unix_timestamp().saturating_sub(last.at);
         let by_uptime = signs.uptime.saturating_sub(last.uptime);
@@ -257,13 +260,13 @@ fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::LastLook;
+    use crate::state::LastAssessment;
 
     const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn signs(synchronised: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Signs {
-        let last_look = LastLook {
+        let last_assessment = LastAssessment {
             at: NOW.unix_timestamp() - looked_ago,
             boot_id: "b".into(),
             uptime: 1000,
@@ -271,7 +274,7 @@ mod tests {
         };
         Signs {
             synchronised,
-            last_look: Some(last_look),
+            last_assessment: Some(last_assessment),
             boot_id: "b".into(),
             uptime: 1000 + uptime_ago,
             ..Signs::default()

@@ -12,8 +12,8 @@ pub mod catalog;
 pub mod config;
 pub mod format;
 
-pub mod memory;
 pub mod scan;
+pub mod state;
 
 pub mod inventory;
 pub mod plan;

@@ -13,23 +13,23 @@ format: model
 catalog:
 config: catalog format model
 host: format model
-memory: host model
-scan: catalog config cores format host memory model
+state: host model
+scan: catalog config cores format host state model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
-coordinate: backup catalog config format host inventory memory model
+coordinate: backup catalog config format host inventory state model
 renew: cores format guard inventory model
 verify: catalog format host inventory model
 restart: catalog config events format host inventory model plan verify
-transaction: backup coordinate format host memory model renew restart
+transaction: backup coordinate format host state model renew restart
 restore: backup config format host inventory model renew scan transaction
 doctor: catalog config format guard inventory model plan scan
 report: backup catalog config coordinate doctor format inventory model plan restart restore verify
 agenda: config format model
-cycle: backup catalog config coordinate events format guard host inventory memory model plan renew report restart restore scan transaction verify
-cli: agenda backup config coordinate cycle doctor events format guard host inventory memory model plan report restart restore scan verify
+cycle: backup catalog config coordinate events format guard host inventory state model plan renew report restart restore scan transaction verify
+cli: agenda backup config coordinate cycle doctor events format guard host inventory state model plan report restart restore scan verify
 lib:
 main:
 ";

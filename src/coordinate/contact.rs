@@ -13,8 +13,8 @@ use crate::host::Host;
 use crate::host::etcd::store::{Kind, Trouble};
 use crate::host::etcd::{Access, Member, PATIENCE};
 use crate::inventory::{Inventory, State};
-use crate::memory;
 use crate::model::{Peer, Timestamp};
+use crate::state;
 
 /// A member that answers, and what it says of the others.
 pub(super) struct Contact {
@@ -35,7 +35,7 @@ pub(super) fn name(host: &Host, known: &Known) -> String {
 /// Asks whoever answers first and knows the members. Those that were stored at an earlier look are asked too.
 pub(super) fn contact(host: &Host, settings: &Settings, inventory: &Inventory) -> Result<Contact, Etcd> {
     let known = known(inventory, settings);
-    let stored = memory::members(host);
+    let stored = state::members(host);
     let stored = stored.iter().flat_map(|peer| &peer.client_urls);
     let endpoints = distinct(known.endpoints.iter().chain(stored).chain(&known.others));
     let (mut silent, mut refusal) = (Vec::new(), None);

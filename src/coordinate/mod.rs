@@ -24,8 +24,8 @@ use crate::format::text;
 use crate::host::etcd::store::{If, Then};
 use crate::host::{Host, notify};
 use crate::inventory::Inventory;
-use crate::memory;
 use crate::model::Peer;
+use crate::state;
 use contact::{Contact, contact, refused};
 pub use decide::{Blocked, Cause};
 use decide::{Decision, Etcd, Facts, decide};
@@ -104,7 +104,7 @@ fn turn_of(decision: Decision) -> Result<Turn, Blocked> {
 
 /// A list that cannot be stored is no reason to stop: it is for a day on which etcd does not answer.
 fn remember(host: &Host, peers: &[Peer]) {
-    if let Err(failure) = memory::record_members(host, peers) {
+    if let Err(failure) = state::record_members(host, peers) {
         warn!("{failure}");
     }
 }
@@ -128,7 +128,7 @@ struct Taking<'a> {
 impl Taking<'_> {
     fn decide(&self, etcd: Etcd) -> Decision {
         let (host, settings, inventory) = (self.host, self.settings, self.inventory);
-        let stored = memory::members(host);
+        let stored = state::members(host);
         let name = contact::name(host, &known(inventory, settings));
         decide(&Facts {
             mode: settings.coordination.mode,

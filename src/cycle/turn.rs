@@ -13,11 +13,11 @@ use crate::guard::Attended;
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
-use crate::memory;
 use crate::model::Failure;
 use crate::plan::Plan;
 use crate::restart::pending::Pending;
 use crate::scan;
+use crate::state;
 use crate::verify::{is_well, probes};
 
 const BOTH: [&str; 2] = [ETCD, APISERVER];
@@ -167,7 +167,7 @@ pub fn look_at_cluster(host: &Host, settings: &Settings, inventory: &Inventory) 
 
 /// After a recovery: removes the mark of this node, where it is well again. Nothing is asked where there never were other nodes.
 pub fn clear_mark(host: &Host, settings: &Settings, _lock: &Lock) {
-    if memory::members(host).len() < 2 {
+    if state::members(host).len() < 2 {
         return;
     }
     let inventory = inventory::take(&scan::look(host, settings));

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::Scan;
 use crate::config::Settings;
 use crate::host::Host;
-use crate::memory::{self, LastLook};
 use crate::model::{File, Process, Timestamp};
+use crate::state::{self, LastAssessment};
 
 /// Signs that somebody else is at work, and what is known of the clock.
 #[derive(Debug, Clone, Default)]
@@ -20,7 +20,7 @@ pub struct Signs {
     /// Whether systemd says that the clock is synchronised; none where it does not say.
     pub synchronised: Option<bool>,
     /// The last look that the daemon recorded.
-    pub last_look: Option<LastLook>,
+    pub last_assessment: Option<LastAssessment>,
     /// This boot.
     pub boot_id: String,
     /// Seconds since boot.
@@ -57,7 +57,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
         .unwrap_or_default()
         .into_iter()
         .map(|name| staging.join(name));
-    let ours = memory::wrote(host);
+    let ours = state::wrote(host);
     let is_fresh = |file: &File| {
         let age = scan.at - file.identity.modified;
         age.abs() < time::Duration::MINUTE && !ours(file)
@@ -73,7 +73,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
             .map(|file| file.real.clone())
             .collect(),
         synchronised: host.synchronised(),
-        last_look: memory::last_look(host),
+        last_assessment: state::last_assessment(host),
         boot_id: host.boot_id(),
         uptime: host.uptime(),
     }

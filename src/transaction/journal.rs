@@ -11,9 +11,9 @@ use crate::format::text;
 use crate::host::Host;
 use crate::host::files::can_be_read_back;
 use crate::host::write::{beside, parent};
-use crate::memory;
 use crate::model::{Bytes, Exit, Failure, Unread};
 use crate::restart::pending::{self, Pending};
+use crate::state;
 
 /// The journal's name in the state folder.
 pub(super) const JOURNAL: &str = "transaction.json";
@@ -162,7 +162,7 @@ impl Journal {
         let before = pending::read(host).into_iter();
         restarts.extend(before.filter(|old| !self.restarts.iter().any(|new| new.reader == old.reader)));
         pending::record(host, &restarts)?;
-        memory::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
+        state::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
         self.clear(host)
     }
 

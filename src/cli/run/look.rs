@@ -12,10 +12,10 @@ use crate::cycle::{self, Look, NotNow};
 use crate::guard::Attended;
 use crate::host::{STATE, notify};
 use crate::inventory::Inventory;
-use crate::memory;
 use crate::model::Failure;
 use crate::plan::{Plan, Request, folders};
 use crate::report::notices::{self, Kind};
+use crate::state;
 
 impl Daemon {
     /// Reads, says what the plan is, changes nothing.
@@ -58,7 +58,7 @@ impl Daemon {
             Err(NotNow::Failed(_)) => return look,
         };
         // So that the next one notices a jump of the clock.
-        if let Err(failure) = memory::record_look(&self.host, self.host.now(), doubtful) {
+        if let Err(failure) = state::record_assessment(&self.host, self.host.now(), doubtful) {
             warn!("{failure}");
         }
         self.looked(&look);
@@ -85,7 +85,7 @@ impl Daemon {
         self.status.looked(plan);
         let seen = cycle::look_at_cluster(&self.host, &self.settings, inventory);
         let has_others =
-            self.settings.coordination.mode != CoordinationMode::Off && memory::members(&self.host).len() > 1;
+            self.settings.coordination.mode != CoordinationMode::Off && state::members(&self.host).len() > 1;
         if has_others && seen.as_ref().is_none_or(Seen::has_marks) {
             // The others wait for this node, or may be; of another's mark it is said when it goes.
             self.agenda.look_again(self.host.now(), BLOCKED);

@@ -16,12 +16,12 @@ use crate::events;
 use crate::format::text;
 use crate::host::lock::Lock;
 use crate::host::{Host, notify};
-use crate::memory;
 use crate::model::{Failure, Timestamp};
 use crate::plan::Request;
 use crate::report::cycle::Report;
 use crate::report::status::{self, Status};
 use crate::restart::pending;
+use crate::state;
 
 /// A deferred cycle is tried again after this.
 const RETRY: time::Duration = time::Duration::MINUTE;
@@ -63,7 +63,7 @@ pub(super) struct Daemon {
     pub(super) settings: Settings,
     pub(super) started: Instant,
     pub(super) kubernetes_was_there: bool,
-    pub(super) memory: memory::Daemon,
+    pub(super) memory: state::Daemon,
     pub(super) status: Status,
     pub(super) measured: Measured,
     /// What is wrong with the configuration that was read last, if it is not in effect.
@@ -82,7 +82,7 @@ impl Daemon {
             host,
             settings,
             started: Instant::now(),
-            memory: memory::Daemon::default(),
+            memory: state::Daemon::default(),
             status: Status::default(),
             measured: Measured::default(),
             bad_settings: Vec::new(),
@@ -121,7 +121,7 @@ impl Daemon {
     fn start(&mut self) -> Result<(), Failure> {
         notify::status("Clearing away what an earlier run has left");
         self.recover()?;
-        let known = memory::daemon(&self.host);
+        let known = state::daemon(&self.host);
         let is_first = known.is_none();
         self.memory = known.unwrap_or_default();
         let earlier = self.host.read_own(&self.host.state(STATUS_FILE)).ok();
@@ -341,7 +341,7 @@ impl Daemon {
         let written = serde_json::to_vec_pretty(&self.status)
             .map_err(|e| Failure::new(format!("cannot write the status: {e}")))
             .and_then(|json| {
-                memory::record_daemon(host, &self.memory)?;
+                state::record_daemon(host, &self.memory)?;
                 host.write_state(STATUS_FILE, &json)?;
                 host.publish(STATUS_FILE, &json)
             });

@@ -16,7 +16,7 @@ const MEMBERS: &str = "members.json";
 
 /// When the daemon last looked, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastLook {
+pub struct LastAssessment {
     /// The wall clock, seconds since 1970.
     pub at: i64,
     /// The boot that [`Self::uptime`] belongs to.
@@ -29,7 +29,7 @@ pub struct LastLook {
 
 /// A file that one of our transactions put in place. kubeadm writes into the same inode, so the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Written {
+struct WrittenFiles {
     path: PathBuf,
     inode: u64,
     /// When it was written, seconds since 1970.
@@ -78,15 +78,15 @@ pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
 }
 
 /// The last look, if one was recorded.
-pub fn last_look(host: &Host) -> Option<LastLook> {
+pub fn last_assessment(host: &Host) -> Option<LastAssessment> {
     serde_json::from_slice(&host.read(&host.state(LAST_LOOK)).ok()?.bytes).ok()
 }
 
 /// Records a look that is taken now. One whose clock is doubted does not become what later clocks are measured by.
-pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Failure> {
+pub fn record_assessment(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Failure> {
     let at = now.unix_timestamp();
-    let before = last_look(host).map_or(i64::MIN, |last| last.trusted);
-    let look = LastLook {
+    let before = last_assessment(host).map_or(i64::MIN, |last| last.trusted);
+    let look = LastAssessment {
         at,
         boot_id: host.boot_id(),
         uptime: host.uptime(),
@@ -96,16 +96,16 @@ pub fn record_look(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Fa
 }
 
 /// A file as it is now.
-fn seen(host: &Host, path: &Path) -> Option<Written> {
+fn seen(host: &Host, path: &Path) -> Option<WrittenFiles> {
     let found = host.identity(path)?;
-    Some(Written {
+    Some(WrittenFiles {
         path: path.to_owned(),
         inode: found.inode,
         modified: found.modified.unix_timestamp(),
     })
 }
 
-fn written(host: &Host) -> Vec<Written> {
+fn written(host: &Host) -> Vec<WrittenFiles> {
     let read = || serde_json::from_slice(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
     read().unwrap_or_default()
 }
@@ -124,8 +124,9 @@ pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
     let all = written(host);
     move |file| {
         let (inode, modified) = (file.identity.inode, file.identity.modified.unix_timestamp());
-        let is_it =
-            |written: &Written| written.path == file.real && written.inode == inode && written.modified == modified;
+        let is_it = |written: &WrittenFiles| {
+            written.path == file.real && written.inode == inode && written.modified == modified
+        };
         all.iter().any(is_it)
     }
 }
