@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use kubecertd::cores;
+use kubecertd::parallel;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 
 fn main() -> ExitCode {
@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         eprintln!("usage: keys NUMBER");
         return ExitCode::from(2);
     };
-    let made = cores::work(usize::MAX, (0..number).collect(), |_| {
+    let made = parallel::map(usize::MAX, (0..number).collect(), |_| {
         KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).is_ok()
     });
     if made.into_iter().all(|is_made| is_made) {

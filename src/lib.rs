@@ -4,9 +4,9 @@
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-pub mod cores;
 pub mod events;
 pub mod model;
+pub mod parallel;
 
 pub mod catalog;
 pub mod config;

@@ -8,19 +8,19 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &str = "
 model:
 events:
-cores:
+parallel:
 format: model
 catalog:
 config: catalog format model
 host: format model
 state: host model
-scan: catalog config cores format host state model
+scan: catalog config parallel format host state model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 backup: config format guard host inventory model plan scan
 coordinate: backup catalog config format host inventory state model
-renew: cores format guard inventory model
+renew: parallel format guard inventory model
 verify: catalog format host inventory model
 restart: catalog config events format host inventory model plan verify
 transaction: backup coordinate format host state model renew restart

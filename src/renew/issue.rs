@@ -10,11 +10,11 @@ use rcgen::{
 };
 use zeroize::Zeroizing;
 
-use crate::cores;
 use crate::format::{key, pem, x509};
 use crate::guard::Cleared;
 use crate::inventory::{Holding, Inventory, Present, Signer, State};
 use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Validity};
+use crate::parallel;
 
 /// A new pair, not yet on disk.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Fa
     for (item, validity) in plan.renewals() {
         orders.push(order(inventory, &item.name, validity).map_err(|e| e.of_one_file().about(&item.name))?);
     }
-    let done = cores::work(usize::MAX, orders, |order| {
+    let done = parallel::map(usize::MAX, orders, |order| {
         order.fill().map_err(|e| e.of_one_file().about(order.name))
     });
     let mut issued = done.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::{LARGEST_PEM, Scan, Shared, names, place, too_many};
 use crate::catalog::{self, Extra};
-use crate::cores;
 use crate::format::pair::{self, Pair};
 use crate::host::Host;
 use crate::host::files::Resolved;
 use crate::host::write;
 use crate::model::{Read, Unread};
+use crate::parallel;
 
 /// Bytes of them that are read at all. Ten thousand with RSA-2048 have 30 MB; 64 MiB take half a second.
 const MOST_READ: u64 = 64 << 20;
@@ -74,7 +74,7 @@ pub(super) fn expand(
 
 /// Reads them into `scan`, the smallest first, so that what is left out is what is large.
 pub(super) fn read(host: &Host, wanted: Vec<Wanted>, scan: &mut Scan) {
-    for found in cores::work(AT_ONCE, measured(host, wanted), |pair| find(host, scan, pair)) {
+    for found in parallel::map(AT_ONCE, measured(host, wanted), |pair| find(host, scan, pair)) {
         let (name, certificate, key) = found.wanted;
         if let Some(pair) = found.pair {
             scan.pairs.insert(name, pair);
@@ -91,7 +91,7 @@ pub(super) fn read(host: &Host, wanted: Vec<Wanted>, scan: &mut Scan) {
 
 /// The smallest first.
 fn measured(host: &Host, wanted: Vec<Wanted>) -> Vec<Measured> {
-    let mut all = cores::work(AT_ONCE, wanted, |wanted| {
+    let mut all = parallel::map(AT_ONCE, wanted, |wanted| {
         let (certificate, key) = (host.resolve(&wanted.1), host.resolve(&wanted.2));
         let found = [&certificate, &key].map(|found| host.identity(&found.as_ref().ok()?.real));
         Measured {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 /// What comes of each piece, in their order, on as many threads as there are cores and no more than `most`. This thread is one of them, and all are over
 /// when it returns; a panic in one is one here.
-pub fn work<P: Send, T: Send>(most: usize, pieces: Vec<P>, work: impl Fn(P) -> T + Sync) -> Vec<T> {
+pub fn map<P: Send, T: Send>(most: usize, pieces: Vec<P>, map: impl Fn(P) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = workers.min(most).min(pieces.len());
     let waiting = Mutex::new(pieces.into_iter().enumerate());
@@ -13,7 +13,7 @@ pub fn work<P: Send, T: Send>(most: usize, pieces: Vec<P>, work: impl Fn(P) -> T
         let mut done = Vec::new();
         // The lock is held only to take the next piece, so it cannot be poisoned by a failing one.
         while let Some((at, piece)) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) {
-            done.push((at, work(piece)));
+            done.push((at, map(piece)));
         }
         done
     };
@@ -36,8 +36,8 @@ pub fn work<P: Send, T: Send>(most: usize, pieces: Vec<P>, work: impl Fn(P) -> T
 mod tests {
     #[test]
     fn every_piece_is_done_once_and_in_order() {
-        let done = super::work(3, (0..1000).collect(), |piece: u32| piece * 2);
+        let done = super::map(3, (0..1000).collect(), |piece: u32| piece * 2);
         assert_eq!(done, (0..1000).map(|piece| piece * 2).collect::<Vec<_>>());
-        assert!(super::work(3, Vec::new(), |piece: u32| piece).is_empty());
+        assert!(super::map(3, Vec::new(), |piece: u32| piece).is_empty());
     }
 }
