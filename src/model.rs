@@ -285,7 +285,7 @@ impl File {
 
 /// Why a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unread {
+pub enum ReadError {
     /// There is no such file.
     Missing,
     /// There is something, and this is what is wrong with it.
@@ -293,7 +293,7 @@ pub enum Unread {
 }
 
 /// What became of the attempt to read one path.
-pub type Read = Result<File, Unread>;
+pub type ReadResult = Result<File, ReadError>;
 
 /// A running program. Process ids are used again; id, start and boot together are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

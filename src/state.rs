@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, File, Peer, Timestamp, Unread};
+use crate::model::{Failure, File, Peer, ReadError, Timestamp};
 
 const LAST_LOOK: &str = "last-look.json";
 const WRITTEN: &str = "written.json";
@@ -52,8 +52,8 @@ pub struct Daemon {
 pub fn daemon(host: &Host) -> Option<Daemon> {
     match host.read_own(&host.state(DAEMON)) {
         Ok(file) => Some(serde_json::from_slice(&file.bytes).unwrap_or_default()),
-        Err(Unread::Missing) => None,
-        Err(Unread::Because(_)) => Some(Daemon::default()),
+        Err(ReadError::Missing) => None,
+        Err(ReadError::Because(_)) => Some(Daemon::default()),
     }
 }
 

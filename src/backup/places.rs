@@ -93,9 +93,9 @@ pub(super) fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure>
             None => Ok(resolved.real),
         },
         // Folders that do not exist yet are made, root's and 0700.
-        Err(crate::model::Unread::Missing) => {
+        Err(crate::model::ReadError::Missing) => {
             trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default()))
         }
-        Err(crate::model::Unread::Because(reason)) => Err(refuse(reason)),
+        Err(crate::model::ReadError::Because(reason)) => Err(refuse(reason)),
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::text::printable;
 use crate::host::Host;
 use crate::host::copy::{Copied, What};
-use crate::model::{Attributes, Unread};
+use crate::model::{Attributes, ReadError};
 
 /// The name of the list in a set.
 pub const MANIFEST: &str = "manifest.json";
@@ -105,8 +105,8 @@ pub fn read(host: &Host, directory: &Path, id: String) -> Set {
     let path = folder.join(MANIFEST);
     let manifest = match host.read_own(&path) {
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| format!("{} does not parse ({e})", path.display())),
-        Err(Unread::Missing) => Err(format!("{} is missing", path.display())),
-        Err(Unread::Because(reason)) => Err(format!("{} {reason}", path.display())),
+        Err(ReadError::Missing) => Err(format!("{} is missing", path.display())),
+        Err(ReadError::Because(reason)) => Err(format!("{} {reason}", path.display())),
     };
     let fault = manifest
         .as_ref()

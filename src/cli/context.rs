@@ -8,7 +8,7 @@ use crate::host::Host;
 use crate::host::files::distrust;
 use crate::host::stop::Stop;
 use crate::host::write::parent;
-use crate::model::{Failure, Unread};
+use crate::model::{Failure, ReadError};
 
 /// Where the configuration is, if `--config` does not say otherwise.
 pub const CONFIG: &str = "/etc/kubecertd/config.toml";
@@ -65,8 +65,8 @@ impl Context {
                     self.source(&folder.join(name), true, &mut sources, &mut problems);
                 }
             }
-            Err(Unread::Missing) => {}
-            Err(Unread::Because(reason)) => problems.push(problem(&folder, reason)),
+            Err(ReadError::Missing) => {}
+            Err(ReadError::Because(reason)) => problems.push(problem(&folder, reason)),
         }
         let settings = Settings::check(&sources, &mut problems);
         problems.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
@@ -76,9 +76,9 @@ impl Context {
     fn source(&self, path: &Path, must_exist: bool, sources: &mut Vec<Source>, problems: &mut Vec<Problem>) {
         let file = match self.host.read(path) {
             Ok(file) => file,
-            Err(Unread::Missing) if !must_exist => return,
-            Err(Unread::Missing) => return problems.push(problem(path, "is missing")),
-            Err(Unread::Because(reason)) => return problems.push(problem(path, reason)),
+            Err(ReadError::Missing) if !must_exist => return,
+            Err(ReadError::Missing) => return problems.push(problem(path, "is missing")),
+            Err(ReadError::Because(reason)) => return problems.push(problem(path, reason)),
         };
         let identity = &file.identity;
         if let Some(reason) = file

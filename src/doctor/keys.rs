@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Finding, Seen};
 use crate::inventory::{Holding, Signer, State};
-use crate::model::{File, Unread};
+use crate::model::{File, ReadError};
 
 /// Keys that others than root may read or write, or that are not root's.
 pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
@@ -56,7 +56,7 @@ fn of_file(file: &File) -> Option<Finding> {
 pub(super) fn service_account(seen: &Seen<'_>) -> Vec<Finding> {
     let (key, public) = &seen.scan.service_account;
     // Neither is there on a worker, nor where tokens are signed elsewhere.
-    let is_missing = |path: &Path| matches!(seen.scan.file(path), Err(Unread::Missing));
+    let is_missing = |path: &Path| matches!(seen.scan.file(path), Err(ReadError::Missing));
     match &seen.inventory.service_account {
         Err(reason) if !(is_missing(key) && is_missing(public)) => vec![
             Finding::fault(

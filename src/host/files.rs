@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use time::OffsetDateTime;
 
 use super::{Host, reason};
-use crate::model::{Bytes, Failure, File, Identity, Read, Unread};
+use crate::model::{Bytes, Failure, File, Identity, ReadError, ReadResult};
 
 /// The largest file that is read whole. Certificates are a hundred times smaller.
 pub const LARGEST: u64 = 1 << 20;
@@ -33,7 +33,7 @@ impl Host {
     /// Follows all symlinks of `path` inside the root: an absolute link target starts at the root, `..` does not leave it.
     ///
     /// Works for a path whose last part is missing too.
-    pub fn resolve(&self, path: &Path) -> Result<Resolved, Unread> {
+    pub fn resolve(&self, path: &Path) -> Result<Resolved, ReadError> {
         let mut real = PathBuf::from("/");
         let mut left: Vec<OsString> = parts(path);
         left.reverse();
@@ -55,7 +55,7 @@ impl Host {
             if found.is_symlink() {
                 links += 1;
                 if links > MOST_LINKS {
-                    return Err(Unread::Because("is a loop of symlinks".into()));
+                    return Err(ReadError::Because("is a loop of symlinks".into()));
                 }
                 let target = self.at(&next).read_link().map_err(|e| unread(&e))?;
                 if target.is_absolute() {
@@ -86,22 +86,22 @@ impl Host {
     }
 
     /// Reads a regular file of at most 1 MiB.
-    pub fn read(&self, path: &Path) -> Read {
+    pub fn read(&self, path: &Path) -> ReadResult {
         self.read_at_most(path, LARGEST)
     }
 
     /// Reads a file that we wrote, which grows with the number of files on the node.
-    pub fn read_own(&self, path: &Path) -> Read {
+    pub fn read_own(&self, path: &Path) -> ReadResult {
         self.read_at_most(path, LARGEST_OWN)
     }
 
     /// Reads a regular file of at most so many bytes; a larger one is not read at all.
-    pub fn read_at_most(&self, path: &Path, most: u64) -> Read {
+    pub fn read_at_most(&self, path: &Path, most: u64) -> ReadResult {
         self.read_resolved(self.resolve(path)?, most)
     }
 
     /// The same, of a path that was resolved before.
-    pub fn read_resolved(&self, resolved: Resolved, most: u64) -> Read {
+    pub fn read_resolved(&self, resolved: Resolved, most: u64) -> ReadResult {
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
@@ -109,7 +109,7 @@ impl Host {
             .map_err(|e| match e.raw_os_error() {
                 // open(2) on a socket
                 Some(number) if number == nix::errno::Errno::ENXIO as i32 => {
-                    Unread::Because("is no regular file".into())
+                    ReadError::Because("is no regular file".into())
                 }
                 _ => unread(&e),
             })?;
@@ -120,9 +120,9 @@ impl Host {
             } else {
                 "is no regular file"
             };
-            return Err(Unread::Because(what.into()));
+            return Err(ReadError::Because(what.into()));
         }
-        let too_large = || Unread::Because(format!("is larger than {}", words(most)));
+        let too_large = || ReadError::Because(format!("is larger than {}", words(most)));
         if found.len() > most {
             return Err(too_large());
         }
@@ -158,7 +158,7 @@ impl Host {
     }
 
     /// The names in a folder, sorted; none where it does not exist.
-    pub fn names(&self, folder: &Path) -> Result<Vec<OsString>, Unread> {
+    pub fn names(&self, folder: &Path) -> Result<Vec<OsString>, ReadError> {
         let real = self.resolve(folder)?.real;
         let entries = match self.at(&real).read_dir() {
             Ok(entries) => entries,
@@ -238,10 +238,10 @@ fn words(most: u64) -> String {
     }
 }
 
-fn unread(error: &io::Error) -> Unread {
+fn unread(error: &io::Error) -> ReadError {
     match error.kind() {
-        io::ErrorKind::NotFound => Unread::Missing,
-        _ => Unread::Because(format!("cannot be read: {}", reason(error))),
+        io::ErrorKind::NotFound => ReadError::Missing,
+        _ => ReadError::Because(format!("cannot be read: {}", reason(error))),
     }
 }
 
@@ -279,9 +279,9 @@ mod tests {
         assert_eq!(host.read(Path::new("/etc/up")).unwrap().real, Path::new("/etc/real/a"));
         assert_eq!(
             host.read(Path::new("/etc/loop")).unwrap_err(),
-            Unread::Because("is a loop of symlinks".into())
+            ReadError::Because("is a loop of symlinks".into())
         );
-        assert_eq!(host.read(Path::new("/etc/none/a")).unwrap_err(), Unread::Missing);
+        assert_eq!(host.read(Path::new("/etc/none/a")).unwrap_err(), ReadError::Missing);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 
 use super::{Host, failed, reason};
-use crate::model::{Attributes, Failure, Unread};
+use crate::model::{Attributes, Failure, ReadError};
 
 /// What systemd makes as RuntimeDirectory.
 const RUN: &str = "/run/kubecertd";
@@ -33,8 +33,8 @@ impl Host {
             return Err(fail("there is no such folder".into()).hint(format!("mkdir {}", folder.display())));
         }
         let found = self.resolve(folder).map_err(|unread| match unread {
-            Unread::Missing => fail("it has gone".into()),
-            Unread::Because(reason) => fail(reason),
+            ReadError::Missing => fail("it has gone".into()),
+            ReadError::Because(reason) => fail(reason),
         })?;
         if let Some(reason) = found.unsafe_way.or_else(|| self.distrust(&found.real)) {
             return Err(fail(reason).hint("give the folder, and those above it, to root, writable by nobody else"));

@@ -7,7 +7,7 @@ use crate::catalog::AuthoritySpec;
 use crate::format::pair::find_key;
 use crate::format::text::printable;
 use crate::format::{key, pem, x509};
-use crate::model::{Certificate, Unread};
+use crate::model::{Certificate, ReadError};
 use crate::scan::Scan;
 
 /// One CA of a scan.
@@ -21,7 +21,7 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
                 .bytes
                 .text()
                 .and_then(x509::parse_pem)
-                .map_err(|reason| Unread::Because(printable(&reason)))?;
+                .map_err(|reason| ReadError::Because(printable(&reason)))?;
             Ok(parsed
                 .into_iter()
                 .map(|(_, certificate)| certificate)
@@ -56,8 +56,8 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
         |at, path: &Path, reason: &str| (at, Signer::Unusable(printable(&format!("{} {reason}", path.display()))));
     let file = match scan.file(&spec.key) {
         Ok(file) => file,
-        Err(Unread::Missing) => return (0, Signer::External),
-        Err(Unread::Because(reason)) => return unusable(0, &spec.key, reason),
+        Err(ReadError::Missing) => return (0, Signer::External),
+        Err(ReadError::Because(reason)) => return unusable(0, &spec.key, reason),
     };
     let (block, facts) = match file.bytes.text().and_then(find_key) {
         Ok(found) => found,

@@ -8,7 +8,7 @@ use crate::catalog::{Spec, Store};
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::pair::{self, Pair, find_key, leaf, matching};
 use crate::format::text::printable;
-use crate::model::Unread;
+use crate::model::ReadError;
 use crate::scan::Scan;
 
 /// What was found of a credential.
@@ -40,7 +40,7 @@ fn in_files(
         .map_err(|e| unread(certificate_path, e))?;
     let key_file = match scan.file(key_path) {
         Ok(file) => Some(file),
-        Err(Unread::Missing) => None,
+        Err(ReadError::Missing) => None,
         Err(e) => return Err(unread(key_path, e)),
     };
     let pair = match read {

@@ -14,7 +14,7 @@ use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
 use crate::format::manifest::Manifest;
 use crate::format::text::printable;
-use crate::model::{Certificate, File, KeyStyle, Read, Timestamp, Unread};
+use crate::model::{Certificate, File, KeyStyle, ReadError, ReadResult, Timestamp};
 use crate::scan::{Scan, Shared};
 use copies::Copy;
 use readers::{BadManifest, Reader};
@@ -148,7 +148,7 @@ pub struct Authority {
     /// What it is.
     pub spec: AuthoritySpec,
     /// The certificate that signs (the one whose key is here, else the first); or why there is none.
-    pub certificate: Result<Certificate, Unread>,
+    pub certificate: Result<Certificate, ReadError>,
     /// All certificates of the file, DER: who trusts the file trusts each of them.
     pub bundle: Vec<Vec<u8>>,
     /// Whether it can sign.
@@ -274,11 +274,11 @@ fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
 }
 
 fn is_missing(read: &Shared) -> bool {
-    matches!(read, Err(Unread::Missing))
+    matches!(read, Err(ReadError::Missing))
 }
 
 /// A pod that can be restarted: its manifest parses, takes the annotation, and is root's alone.
-fn pod(read: &Read) -> Result<Pod, String> {
+fn pod(read: &ReadResult) -> Result<Pod, String> {
     let file = read.as_ref().map_err(why)?;
     let text = file.bytes.text()?;
     let manifest = Manifest::restartable(text)?;
@@ -291,9 +291,9 @@ fn pod(read: &Read) -> Result<Pod, String> {
     }
 }
 
-fn why(unread: &Unread) -> String {
+fn why(unread: &ReadError) -> String {
     match unread {
-        Unread::Missing => "is missing".into(),
-        Unread::Because(reason) => reason.clone(),
+        ReadError::Missing => "is missing".into(),
+        ReadError::Because(reason) => reason.clone(),
     }
 }

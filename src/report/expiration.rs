@@ -6,7 +6,7 @@ use super::{Format, json, yaml};
 use crate::catalog::Keeper;
 use crate::format::text;
 use crate::inventory::{Credential, Holding, Inventory, Signer, State};
-use crate::model::{Certificate, Failure, Timestamp, Unread};
+use crate::model::{Certificate, Failure, ReadError, Timestamp};
 
 /// kubeadm's `CertificateExpirationInfo` (kubernetes `cmd/kubeadm/app/apis/output/v1alpha3`).
 #[derive(Debug, Serialize)]
@@ -65,7 +65,7 @@ pub fn unreadable(inventory: &Inventory) -> Vec<String> {
         _ => None,
     });
     let authorities = inventory.authorities.iter().filter_map(|a| match &a.certificate {
-        Err(Unread::Because(reason)) => Some(format!("{}: {} {reason}", a.spec.name, a.spec.certificate.display())),
+        Err(ReadError::Because(reason)) => Some(format!("{}: {} {reason}", a.spec.name, a.spec.certificate.display())),
         _ => None,
     });
     credentials.chain(authorities).collect()
@@ -119,8 +119,8 @@ fn authority(now: Timestamp, authority: &crate::inventory::Authority) -> Row {
             let path = authority.spec.certificate.display().to_string();
             row.wide = vec![path, certificate.serial.to_string(), certificate.key.to_string()];
         }
-        Err(Unread::Missing) => row.missing = true,
-        Err(Unread::Because(reason)) => row.error = Some(reason.clone()),
+        Err(ReadError::Missing) => row.missing = true,
+        Err(ReadError::Because(reason)) => row.error = Some(reason.clone()),
     }
     row
 }

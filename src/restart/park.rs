@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::static_pod::annotated;
 use crate::host::Host;
 use crate::host::write::{beside, parent};
-use crate::model::{Failure, Unread};
+use crate::model::{Failure, ReadError};
 
 /// The record's name in the state folder: the manifests that are parked.
 const RECORD: &str = "parked.json";
@@ -74,8 +74,8 @@ fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     };
     match host.read(&path) {
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string())),
-        Err(Unread::Missing) => Ok(Vec::new()),
-        Err(Unread::Because(reason)) => Err(fail(reason)),
+        Err(ReadError::Missing) => Ok(Vec::new()),
+        Err(ReadError::Because(reason)) => Err(fail(reason)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::format::manifest::{RESTARTED_AT, annotate};
 use crate::host::Host;
-use crate::model::{Failure, Unread};
+use crate::model::{Failure, ReadError};
 
 /// Changes the annotation of one manifest; all its other bytes, its owner and its mode stay.
 ///
@@ -25,8 +25,8 @@ pub(super) fn annotated(host: &Host, at: &Path, manifest: &Path) -> Result<Strin
         ))
     };
     let file = host.read(at).map_err(|unread| match unread {
-        Unread::Missing => fail("is missing".into()),
-        Unread::Because(reason) => fail(reason),
+        ReadError::Missing => fail("is missing".into()),
+        ReadError::Because(reason) => fail(reason),
     })?;
     if let Some(reason) = &file.unsafe_way {
         return Err(fail(format!("could be replaced by others than root: {reason}")));

@@ -9,7 +9,7 @@ use crate::backup::{contents, verify};
 use crate::config::Settings;
 use crate::format::manifest;
 use crate::host::Host;
-use crate::model::{Attributes, Bytes, Failure, File, Unread};
+use crate::model::{Attributes, Bytes, Failure, File, ReadError};
 use crate::renew::install::Replacement;
 use crate::scan::Scan;
 use crate::transaction::{Folder, Link, Tree};
@@ -167,8 +167,8 @@ impl Found<'_> {
         let old = match self.host.read(path) {
             Ok(file) if file.real != *path => return Err(format!("leads to {} now", file.real.display())),
             Ok(file) => Some(file),
-            Err(Unread::Missing) => None,
-            Err(Unread::Because(reason)) => return Err(reason),
+            Err(ReadError::Missing) => None,
+            Err(ReadError::Because(reason)) => return Err(reason),
         };
         let differs = match &old {
             None => vec!["missing"],
@@ -245,8 +245,8 @@ impl Found<'_> {
                 None => Ok(()),
             },
             // What is above it will be made.
-            Err(Unread::Missing) => Ok(()),
-            Err(Unread::Because(reason)) => Err(reason),
+            Err(ReadError::Missing) => Ok(()),
+            Err(ReadError::Because(reason)) => Err(reason),
         }
     }
 

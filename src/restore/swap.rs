@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
 use crate::host::write::{beside, parent};
-use crate::model::{Exit, Failure, Unread};
+use crate::model::{Exit, Failure, ReadError};
 
 /// The record's name in the state folder.
 const RECORD: &str = "etcd-restore.json";
@@ -102,8 +102,8 @@ pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
             .exit(Exit::NotPutBack)
     };
     let swap: Swap = match host.read(&path) {
-        Err(Unread::Missing) => return Ok(None),
-        Err(Unread::Because(reason)) => return Err(fail(reason)),
+        Err(ReadError::Missing) => return Ok(None),
+        Err(ReadError::Because(reason)) => return Err(fail(reason)),
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string()))?,
     };
     if !host.exists(&swap.data) && swap.has_old(host) {

@@ -11,7 +11,7 @@ use crate::format::pair::{self, Pair};
 use crate::host::Host;
 use crate::host::files::Resolved;
 use crate::host::write;
-use crate::model::{Read, Unread};
+use crate::model::{ReadError, ReadResult};
 use crate::parallel;
 
 /// Bytes of them that are read at all. Ten thousand with RSA-2048 have 30 MB; 64 MiB take half a second.
@@ -29,8 +29,8 @@ pub(super) type Wanted = (String, PathBuf, PathBuf);
 /// One of them before it is read: where its files are, and whether all up to this one are within [`MOST_READ`].
 struct Measured {
     wanted: Wanted,
-    certificate: Result<Resolved, Unread>,
-    key: Result<Resolved, Unread>,
+    certificate: Result<Resolved, ReadError>,
+    key: Result<Resolved, ReadError>,
     bytes: u64,
     fits: bool,
 }
@@ -38,9 +38,9 @@ struct Measured {
 /// What was found of one.
 struct Found {
     wanted: Wanted,
-    certificate: Read,
+    certificate: ReadResult,
     /// None where one file is both.
-    key: Option<Read>,
+    key: Option<ReadResult>,
     pair: Option<Result<Pair, String>>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn read(host: &Host, wanted: Vec<Wanted>, scan: &mut Scan) {
         }
         let reads = std::iter::once((certificate, found.certificate)).chain(found.key.map(|read| (key, read)));
         for (path, read) in reads {
-            if let Err(Unread::Missing) = read {
+            if let Err(ReadError::Missing) = read {
                 scan.places.insert(path.clone(), place(host, &path));
             }
             scan.files.entry(path).or_insert(read.map(Arc::new));
@@ -115,10 +115,10 @@ fn measured(host: &Host, wanted: Vec<Wanted>) -> Vec<Measured> {
 }
 
 fn find(host: &Host, scan: &Scan, measured: Measured) -> Found {
-    let read = |path: &Path, resolved: Result<Resolved, Unread>| match scan.files.get(path) {
+    let read = |path: &Path, resolved: Result<Resolved, ReadError>| match scan.files.get(path) {
         Some(known) => known.clone().map(Arc::unwrap_or_clone),
         None if measured.fits => host.read_resolved(resolved?, LARGEST_PEM),
-        None => Err(Unread::Because(format!(
+        None => Err(ReadError::Because(format!(
             "is left out: a look reads {} MiB of the pairs of patterns at most",
             MOST_READ >> 20
         ))),
@@ -128,7 +128,7 @@ fn find(host: &Host, scan: &Scan, measured: Measured) -> Found {
     let mut key = (path != key_path).then(|| read(key_path, measured.key));
     let pair = match (&certificate, key.as_ref().unwrap_or(&certificate)) {
         (Ok(file), Ok(key)) => Some(pair::parse((path, file), (key_path, Some(key)))),
-        (Ok(file), Err(Unread::Missing)) => Some(pair::parse((path, file), (key_path, None))),
+        (Ok(file), Err(ReadError::Missing)) => Some(pair::parse((path, file), (key_path, None))),
         _ => None,
     };
     let files = std::iter::once(&mut certificate).chain(key.as_mut());

@@ -17,7 +17,7 @@ use crate::format::kubeconfig;
 use crate::format::pair::Pair;
 use crate::format::yaml;
 use crate::host::{Host, write};
-use crate::model::{File, Read, Timestamp, Unread};
+use crate::model::{File, ReadError, ReadResult, Timestamp};
 pub use signs::{Running, Signs, running, signs};
 
 /// Bytes of a file with certificates or keys. Real ones are a hundred times smaller.
@@ -39,7 +39,7 @@ const MOST_MANIFESTS: usize = 1000;
 const MOST_NAMES: usize = 8;
 
 /// What became of the attempt to read one path; held once, however many credentials it is part of.
-pub type Shared = Result<Arc<File>, Unread>;
+pub type Shared = Result<Arc<File>, ReadError>;
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Scan {
     /// The kubelet's `staticPodPath`, or the configured folder.
     pub manifests_folder: PathBuf,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
-    pub manifests: Vec<(String, Read)>,
+    pub manifests: Vec<(String, ReadResult)>,
     /// The service account key pair.
     pub service_account: (PathBuf, PathBuf),
     /// The readers that the configuration names.
@@ -77,7 +77,7 @@ pub struct CopySeen {
     /// Where it is, and of what.
     pub spec: CopySpec,
     /// What was read there.
-    pub read: Read,
+    pub read: ReadResult,
     /// The path itself is a symlink.
     pub is_symlink: bool,
 }
@@ -97,7 +97,7 @@ impl Scan {
 
     /// What was read at `path`.
     pub fn file(&self, path: &Path) -> &Shared {
-        self.files.get(path).unwrap_or(&Err(Unread::Missing))
+        self.files.get(path).unwrap_or(&Err(ReadError::Missing))
     }
 
     /// What the files of this credential say, if it is a further pair: the bytes were not kept.
@@ -184,16 +184,16 @@ fn look_at(
 }
 
 /// None where the folder, or one on the way to it, does not exist.
-fn names(host: &Host, folder: &Path) -> Result<Vec<String>, Unread> {
+fn names(host: &Host, folder: &Path) -> Result<Vec<String>, ReadError> {
     let names = match host.names(folder) {
-        Err(Unread::Missing) => Vec::new(),
+        Err(ReadError::Missing) => Vec::new(),
         names => names?,
     };
     Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
 }
 
-fn too_many(what: &str, number: usize, most: usize) -> Unread {
-    Unread::Because(format!("{what} {number} files, and no more than {most} are read"))
+fn too_many(what: &str, number: usize, most: usize) -> ReadError {
+    ReadError::Because(format!("{what} {number} files, and no more than {most} are read"))
 }
 
 /// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
@@ -249,7 +249,10 @@ fn read_all(
     own.extend(manifests.iter().map(|name| (folder.join(name), LARGEST_YAML)));
     reader.read(own, scan);
     for name in manifests {
-        let read = scan.files.remove(&folder.join(&name)).unwrap_or(Err(Unread::Missing));
+        let read = scan
+            .files
+            .remove(&folder.join(&name))
+            .unwrap_or(Err(ReadError::Missing));
         scan.manifests.push((name, read.map(Arc::unwrap_or_clone)));
     }
     reader.read(further, scan);
@@ -288,7 +291,7 @@ impl Reader<'_> {
             if most == LARGEST_YAML {
                 referred.extend(referenced(&path, &read).into_iter().map(|path| (path, LARGEST_PEM)));
             }
-            if let Err(Unread::Missing) = read {
+            if let Err(ReadError::Missing) = read {
                 scan.places.insert(path.clone(), place(self.host, &path));
             }
             scan.files.insert(path, read.map(Arc::new));
@@ -304,7 +307,7 @@ impl Reader<'_> {
         let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
         let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
         let read = match scan.files.contains_key(path) {
-            true => Err(Unread::Because("is a file that is looked at for itself".into())),
+            true => Err(ReadError::Because("is a file that is looked at for itself".into())),
             false => self.host.read_at_most(path, LARGEST_YAML),
         };
         CopySeen {
@@ -315,7 +318,7 @@ impl Reader<'_> {
     }
 
     /// It may have grown since it was measured.
-    fn hold(&mut self, file: File) -> Read {
+    fn hold(&mut self, file: File) -> ReadResult {
         self.left = self
             .left
             .checked_sub(file.bytes.len() as u64)
@@ -323,8 +326,8 @@ impl Reader<'_> {
         Ok(file)
     }
 
-    fn full(&self) -> Unread {
-        Unread::Because(format!("is left out: a look holds {} MiB at most", self.most >> 20))
+    fn full(&self) -> ReadError {
+        ReadError::Because(format!("is left out: a look holds {} MiB at most", self.most >> 20))
     }
 }
 
@@ -340,13 +343,13 @@ fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
             Some(reason) => Err(format!("others than root could replace it: {reason}")),
             None => Ok(found.real),
         },
-        Err(Unread::Missing) => Err("its folder is missing".into()),
-        Err(Unread::Because(reason)) => Err(reason),
+        Err(ReadError::Missing) => Err("its folder is missing".into()),
+        Err(ReadError::Because(reason)) => Err(reason),
     }
 }
 
 /// The files that a kubeconfig's user refers to.
-fn referenced(path: &Path, read: &Read) -> Vec<PathBuf> {
+fn referenced(path: &Path, read: &ReadResult) -> Vec<PathBuf> {
     let text = read.as_ref().ok().and_then(|file| file.bytes.text().ok());
     let folder = write::parent(path);
     text.and_then(kubeconfig::files)

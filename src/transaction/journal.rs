@@ -11,7 +11,7 @@ use crate::format::text;
 use crate::host::Host;
 use crate::host::files::can_be_read_back;
 use crate::host::write::{beside, parent};
-use crate::model::{Bytes, Exit, Failure, Unread};
+use crate::model::{Bytes, Exit, Failure, ReadError};
 use crate::restart::pending::{self, Pending};
 use crate::state;
 
@@ -67,8 +67,8 @@ pub(super) struct Entry {
 pub(super) fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure> {
     match host.read(path) {
         Ok(file) => Ok(Some(sha256(&file.bytes))),
-        Err(Unread::Missing) => Ok(None),
-        Err(Unread::Because(reason)) => Err(Failure::new(format!("cannot read {}: {reason}", path.display()))),
+        Err(ReadError::Missing) => Ok(None),
+        Err(ReadError::Because(reason)) => Err(Failure::new(format!("cannot read {}: {reason}", path.display()))),
     }
 }
 
@@ -78,8 +78,8 @@ impl Journal {
         let path = host.state(JOURNAL);
         let file = match host.read_own(&path) {
             Ok(file) => file,
-            Err(Unread::Missing) => return Ok(None),
-            Err(Unread::Because(reason)) => return Err(unreadable(&path, &reason)),
+            Err(ReadError::Missing) => return Ok(None),
+            Err(ReadError::Because(reason)) => return Err(unreadable(&path, &reason)),
         };
         let journal: Self = serde_json::from_slice(&file.bytes).map_err(|e| unreadable(&path, &e.to_string()))?;
         match journal.format {

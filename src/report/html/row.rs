@@ -3,7 +3,7 @@
 use super::Page;
 use crate::format::text;
 use crate::inventory::{Authority, Signer};
-use crate::model::{Timestamp, Unread};
+use crate::model::{ReadError, Timestamp};
 use crate::plan::{Decision, Item};
 
 /// How it is, the worst first.
@@ -139,8 +139,8 @@ fn authority(page: &Page<'_>, authority: &Authority) -> Row {
     let expires = authority.certificate.as_ref().ok().map(|c| c.validity.not_after);
     let left = |within| expires.is_some_and(|ends| ends < now + within);
     let (state, words) = match (&authority.certificate, &authority.signer) {
-        (Err(Unread::Missing), _) => (State::Missing, "its file is not there".to_owned()),
-        (Err(Unread::Because(reason)), _) => (State::Unreadable, reason.clone()),
+        (Err(ReadError::Missing), _) => (State::Missing, "its file is not there".to_owned()),
+        (Err(ReadError::Because(reason)), _) => (State::Unreadable, reason.clone()),
         _ if left(std::time::Duration::ZERO) => (State::Expired, "a CA is not renewed here: replace it".into()),
         _ if left(page.settings.urgent_before) => (State::Urgent, "a CA is not renewed here: replace it".into()),
         _ if left(page.settings.renew_before) => (State::Due, "a CA is not renewed here: replace it".into()),
