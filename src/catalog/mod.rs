@@ -12,7 +12,7 @@ use readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 
 /// Where a credential is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Store {
+pub enum Storage {
     /// A certificate and a private key, in two files or (the same path twice) in one.
     Pair {
         /// PEM with the leaf first.
@@ -27,7 +27,7 @@ pub enum Store {
     },
 }
 
-impl Store {
+impl Storage {
     /// The file that people call it by.
     pub fn path(&self) -> &Path {
         match self {
@@ -39,7 +39,7 @@ impl Store {
 
 /// Who keeps a credential alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keeper {
+pub enum RenewedBy {
     /// kubecertd, as kubeadm would: it stands in kubeadm's table.
     Us,
     /// The kubelet rotates it itself through the API server; it is renewed here only once it has expired, since an expired one cannot be rotated.
@@ -52,7 +52,7 @@ pub struct Spec {
     /// kubeadm's name for it (`apiserver`, `etcd-server`, `admin.conf`), or the configured one.
     pub name: String,
     /// Where it is.
-    pub store: Store,
+    pub storage: Storage,
     /// The name of the CA that signs it.
     pub ca: String,
     /// Components that read it: names of programs, as in their manifests.
@@ -60,7 +60,7 @@ pub struct Spec {
     /// What it is for, in one sentence for people.
     pub purpose: String,
     /// Who renews it.
-    pub keeper: Keeper,
+    pub renewed_by: RenewedBy,
 }
 
 /// One CA of this node.
@@ -80,7 +80,7 @@ pub struct Extra {
     /// Its name.
     pub name: String,
     /// Its place.
-    pub store: Store,
+    pub storage: Storage,
     /// Its CA's name.
     pub ca: String,
     /// Who reads it.
@@ -206,40 +206,40 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
     let owned = |readers: &[&str]| readers.iter().map(|r| (*r).to_owned()).collect();
     let pairs = PAIRS.iter().map(|Pair(name, base, ca, readers, purpose)| Spec {
         name: (*name).into(),
-        store: Store::Pair {
+        storage: Storage::Pair {
             certificate: pki.join(format!("{base}.crt")),
             key: pki.join(format!("{base}.key")),
         },
         ca: (*ca).into(),
         readers: owned(readers),
         purpose: (*purpose).into(),
-        keeper: Keeper::Us,
+        renewed_by: RenewedBy::Us,
     });
-    let kubeconfig = |name: &str, readers: &[&str], purpose: &str, keeper| Spec {
+    let kubeconfig = |name: &str, readers: &[&str], purpose: &str, renewed_by| Spec {
         name: name.into(),
-        store: Store::Kubeconfig {
+        storage: Storage::Kubeconfig {
             path: kubernetes.join(name),
         },
         ca: "ca".into(),
         readers: owned(readers),
         purpose: purpose.into(),
-        keeper,
+        renewed_by,
     };
     let configs = KUBECONFIGS
         .iter()
-        .map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, Keeper::Us));
+        .map(|(name, readers, purpose)| kubeconfig(name, readers, purpose, RenewedBy::Us));
     let kubelet = kubeconfig(
         "kubelet.conf",
         &[KUBELET],
         "The kubelet logs in to the API server with it and renews it itself.",
-        Keeper::Kubelet,
+        RenewedBy::Kubelet,
     );
     let all = pairs.chain(configs).chain([kubelet]);
     let mut all: BTreeMap<String, Spec> = all.map(|spec| (spec.name.clone(), spec)).collect();
     for extra in extra {
-        let (readers, purpose, keeper) = all.remove(&extra.name).map_or_else(
-            || (Vec::new(), "Configured on this node.".to_owned(), Keeper::Us),
-            |known| (known.readers, known.purpose, known.keeper),
+        let (readers, purpose, renewed_by) = all.remove(&extra.name).map_or_else(
+            || (Vec::new(), "Configured on this node.".to_owned(), RenewedBy::Us),
+            |known| (known.readers, known.purpose, known.renewed_by),
         );
         let readers = if extra.readers.is_empty() {
             readers
@@ -248,11 +248,11 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
         };
         let spec = Spec {
             name: extra.name.clone(),
-            store: extra.store.clone(),
+            storage: extra.storage.clone(),
             ca: extra.ca.clone(),
             readers,
             purpose,
-            keeper,
+            renewed_by,
         };
         all.insert(extra.name.clone(), spec);
     }
@@ -263,12 +263,12 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
 ///
 /// A file that fits the key's pattern is a key (`member-x-key.pem` fits `member-*.pem` too).
 pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {
-    let path = extra.store.path();
+    let path = extra.storage.path();
     let Some((prefix, suffix)) = star(path) else {
         return vec![extra.clone()];
     };
-    let key_pattern = match &extra.store {
-        Store::Pair { key, certificate } if key != certificate => star(key),
+    let key_pattern = match &extra.storage {
+        Storage::Pair { key, certificate } if key != certificate => star(key),
         _ => None,
     };
     let fits = |file: &str, (prefix, suffix): &(String, String)| {
@@ -283,12 +283,12 @@ pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {
             let with = &file[prefix.len()..file.len() - suffix.len()];
             Extra {
                 name: extra.name.replace('*', with),
-                store: match &extra.store {
-                    Store::Pair { certificate, key } => Store::Pair {
+                storage: match &extra.storage {
+                    Storage::Pair { certificate, key } => Storage::Pair {
                         certificate: fill(certificate, with),
                         key: fill(key, with),
                     },
-                    Store::Kubeconfig { path } => Store::Kubeconfig { path: fill(path, with) },
+                    Storage::Kubeconfig { path } => Storage::Kubeconfig { path: fill(path, with) },
                 },
                 ..extra.clone()
             }
@@ -312,7 +312,7 @@ mod tests {
     fn a_pattern_stands_for_pairs_and_never_takes_a_key_for_a_certificate() {
         let extra = Extra {
             name: "member-*".into(),
-            store: Store::Pair {
+            storage: Storage::Pair {
                 certificate: "/s/m-*.pem".into(),
                 key: "/s/m-*-key.pem".into(),
             },
@@ -324,8 +324,8 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].name, "member-a");
         assert_eq!(
-            found[0].store,
-            Store::Pair {
+            found[0].storage,
+            Storage::Pair {
                 certificate: "/s/m-a.pem".into(),
                 key: "/s/m-a-key.pem".into()
             }

@@ -27,7 +27,7 @@ pub fn order(reader: &str) -> usize {
 /// How a reader is made to start anew.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase")]
-pub enum Means {
+pub enum RestartMethod {
     /// It is a static pod: the kubelet makes it anew when its manifest changes.
     Pod {
         /// The manifest, without symlinks.
@@ -53,14 +53,14 @@ pub struct ReaderSpec {
     /// What credentials call it in `readers`; a known name changes what is known of it.
     pub name: String,
     /// How it is restarted; none for a static pod.
-    pub means: Option<Means>,
+    pub means: Option<RestartMethod>,
     /// Where it serves the certificates that it reads, where its manifest does not say.
     pub probe: Option<SocketAddr>,
 }
 
 /// How a component takes up a renewed credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Uptake {
+pub enum ReloadBehavior {
     /// It reads the files again by itself.
     Rereads,
     /// It holds the credential in memory until it is restarted.
@@ -75,7 +75,7 @@ pub enum Uptake {
 /// and kubelets at the next handshake (measured on 1.36). etcd reads its files at every handshake (`pkg/transport`, since 3.2;
 /// measured on 3.6). The kubelet reads its client certificate at its start and after its own rotation only
 /// (`pkg/kubelet/certificate`). An unknown version counts as one that holds.
-pub fn uptake(component: &str, version: Option<(u32, u32)>, embedded: bool) -> Uptake {
+pub fn reload_behavior(component: &str, version: Option<(u32, u32)>, embedded: bool) -> ReloadBehavior {
     let rereads_since = match component {
         _ if embedded => None,
         ETCD => Some((3, 2)),
@@ -83,8 +83,8 @@ pub fn uptake(component: &str, version: Option<(u32, u32)>, embedded: bool) -> U
         _ => None,
     };
     match (rereads_since, version) {
-        (Some(since), Some(version)) if version >= since => Uptake::Rereads,
-        _ => Uptake::Holds,
+        (Some(since), Some(version)) if version >= since => ReloadBehavior::Rereads,
+        _ => ReloadBehavior::Holds,
     }
 }
 
@@ -111,10 +111,13 @@ mod tests {
 
     #[test]
     fn an_unknown_version_holds_its_credentials() {
-        assert_eq!(uptake(APISERVER, None, false), Uptake::Holds);
-        assert_eq!(uptake(APISERVER, Some((1, 36)), false), Uptake::Rereads);
-        assert_eq!(uptake(SCHEDULER, Some((1, 36)), true), Uptake::Holds);
-        assert_eq!(uptake(KUBELET, Some((1, 36)), false), Uptake::Holds);
+        assert_eq!(reload_behavior(APISERVER, None, false), ReloadBehavior::Holds);
+        assert_eq!(
+            reload_behavior(APISERVER, Some((1, 36)), false),
+            ReloadBehavior::Rereads
+        );
+        assert_eq!(reload_behavior(SCHEDULER, Some((1, 36)), true), ReloadBehavior::Holds);
+        assert_eq!(reload_behavior(KUBELET, Some((1, 36)), false), ReloadBehavior::Holds);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::check::Checker;
 use super::settings::Settings;
-use crate::catalog::{self, CopySpec, Keeper, Store};
+use crate::catalog::{self, CopySpec, RenewedBy, Storage};
 
 impl Checker<'_> {
     pub(super) fn copies(&mut self) -> Vec<CopySpec> {
@@ -38,10 +38,10 @@ impl Checker<'_> {
             .iter()
             .flat_map(|a| [a.certificate.as_path(), &a.key])
             .collect();
-        taken.extend(credentials.iter().map(|credential| credential.store.path()));
+        taken.extend(credentials.iter().map(|credential| credential.storage.path()));
         let originals: Vec<_> = credentials
             .iter()
-            .filter(|c| matches!(c.store, Store::Kubeconfig { .. }) && c.keeper == Keeper::Us)
+            .filter(|c| matches!(c.storage, Storage::Kubeconfig { .. }) && c.renewed_by == RenewedBy::Us)
             .map(|c| c.name.as_str())
             .collect();
         for source in self.sources {

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::settings::Settings;
 use super::window::DAYS;
-use crate::catalog::Store;
-use crate::catalog::readers::Means;
+use crate::catalog::Storage;
+use crate::catalog::readers::RestartMethod;
 use crate::format::text::{duration, exact_bytes};
 
 /// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
@@ -121,12 +121,12 @@ fn credentials(s: &Settings, out: &mut String) {
         let _ = writeln!(out, "\n[[ca]]\nname = {name}\npath = {certificate}\nkey = {key}");
     }
     for extra in &s.extra {
-        let (table, place) = match &extra.store {
-            Store::Pair { certificate, key } => (
+        let (table, place) = match &extra.storage {
+            Storage::Pair { certificate, key } => (
                 "certificate",
                 format!("path = {}\nkey = {}", path(certificate), path(key)),
             ),
-            Store::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
+            Storage::Kubeconfig { path: file } => ("kubeconfig", format!("path = {}", path(file))),
         };
         let (name, ca) = (quoted(&extra.name), quoted(&extra.ca));
         let _ = writeln!(
@@ -141,13 +141,13 @@ fn readers(s: &Settings, out: &mut String) {
     for reader in &s.readers {
         let _ = writeln!(out, "\n[[reader]]\nname = {}", quoted(&reader.name));
         match &reader.means {
-            Some(Means::Unit { unit, reload }) => {
+            Some(RestartMethod::Unit { unit, reload }) => {
                 let _ = writeln!(out, "unit = {}\nreload = {reload}", quoted(unit));
             }
-            Some(Means::Exec { command }) => {
+            Some(RestartMethod::Exec { command }) => {
                 let _ = writeln!(out, "exec = {}", list(command));
             }
-            Some(Means::Pod { .. }) | None => {}
+            Some(RestartMethod::Pod { .. }) | None => {}
         }
         if let Some(probe) = reader.probe {
             let _ = writeln!(out, "probe = {}", quoted(&probe.to_string()));

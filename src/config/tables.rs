@@ -12,8 +12,8 @@ use super::check::Checker;
 use super::file::{self, Source, Text};
 use super::values::{duration, path};
 use super::window::{DAYS, Window};
-use crate::catalog::readers::{Means, ReaderSpec};
-use crate::catalog::{AuthoritySpec, Extra, Store};
+use crate::catalog::readers::{ReaderSpec, RestartMethod};
+use crate::catalog::{AuthoritySpec, Extra, Storage};
 
 impl Checker<'_> {
     pub(super) fn authorities(&mut self) -> Vec<AuthoritySpec> {
@@ -48,7 +48,7 @@ impl Checker<'_> {
                     self.pattern(source, "certificate", &c.path, &[&name, &path, &key.to_string_lossy()]);
                     found.push(Extra {
                         name,
-                        store: Store::Pair { certificate, key },
+                        storage: Storage::Pair { certificate, key },
                         ca,
                         readers: list(&c.readers),
                     });
@@ -63,7 +63,7 @@ impl Checker<'_> {
                     let path = self.checked_path(source, "kubeconfig.path", &k.path, &path);
                     found.push(Extra {
                         name,
-                        store: Store::Kubeconfig { path },
+                        storage: Storage::Kubeconfig { path },
                         ca,
                         readers: list(&k.readers),
                     });
@@ -123,15 +123,15 @@ impl Checker<'_> {
         found
     }
 
-    fn means(&mut self, source: &Source, reader: &file::Reader) -> Option<Means> {
+    fn means(&mut self, source: &Source, reader: &file::Reader) -> Option<RestartMethod> {
         let span = reader.name.as_ref().map_or(0..0, Spanned::span);
         let reload = reader.reload.as_ref().is_some_and(|reload| *reload.get_ref());
         let means = match (&reader.unit, reader.exec.as_slice()) {
-            (Some(unit), []) => is_unit(unit.get_ref()).map(|()| Means::Unit {
+            (Some(unit), []) => is_unit(unit.get_ref()).map(|()| RestartMethod::Unit {
                 unit: unit.get_ref().clone(),
                 reload,
             }),
-            (None, [program, ..]) => path(program.get_ref()).map(|_| Means::Exec {
+            (None, [program, ..]) => path(program.get_ref()).map(|_| RestartMethod::Exec {
                 command: list(&reader.exec),
             }),
             (None, []) if reader.probe.is_some() => return None,
@@ -139,7 +139,7 @@ impl Checker<'_> {
             (Some(_), _) => Err("has `unit` and `exec`; give one of them".into()),
         };
         let means = match means {
-            Ok(Means::Exec { .. }) if reload => Err("has `reload`, which goes with `unit` only".into()),
+            Ok(RestartMethod::Exec { .. }) if reload => Err("has `reload`, which goes with `unit` only".into()),
             means => means,
         };
         means

@@ -176,7 +176,7 @@ pub(super) fn ends(inventory: &Inventory, settings: &Settings) -> Option<Timesta
             continue;
         };
         let ends = present.certificate.validity.not_after;
-        let path = credential.spec.store.path();
+        let path = credential.spec.storage.path();
         if clients.iter().any(|(certificate, _)| certificate == path) {
             client = client.max(Some(ends));
         }

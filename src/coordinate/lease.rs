@@ -40,7 +40,7 @@ impl Lease {
         let good_until = Arc::new(AtomicU64::new(Self::until(asked, ttl)));
         let is_gone = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = channel();
-        let mut keeper = Keeper {
+        let mut keeper = LeaseKeeper {
             host: host.clone(),
             ways: ways.to_vec(),
             id,
@@ -88,7 +88,7 @@ impl Drop for Lease {
     }
 }
 
-struct Keeper {
+struct LeaseKeeper {
     host: Host,
     ways: Vec<Access>,
     id: i64,
@@ -96,7 +96,7 @@ struct Keeper {
     good_until: Arc<AtomicU64>,
 }
 
-impl Keeper {
+impl LeaseKeeper {
     /// Asks each member in turn, who answered last first, none of them for so long that there is no time for the next.
     fn renew(&mut self) -> Result<(), Kind> {
         let patience = (self.ttl / 10).clamp(Duration::from_secs(1), PATIENCE);

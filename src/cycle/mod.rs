@@ -274,7 +274,7 @@ fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {
     let old = &present.certificate;
     Some(Renewed::new(
         &new.name,
-        credential.spec.store.path().to_owned(),
+        credential.spec.storage.path().to_owned(),
         (&old.serial, old.validity.not_after),
         (&new.certificate.serial, new.certificate.validity.not_after),
     ))

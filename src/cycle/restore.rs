@@ -12,8 +12,8 @@ use super::settle::{Change, settle};
 use super::turn;
 use crate::backup::set::Set;
 use crate::backup::{self, Purpose};
-use crate::catalog::Store;
-use crate::catalog::readers::{KUBELET, Means};
+use crate::catalog::Storage;
+use crate::catalog::readers::{KUBELET, RestartMethod};
 use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::coordinate::Turn;
@@ -114,9 +114,9 @@ fn carry_out(
 
 /// The credentials that are restored.
 fn credentials(inventory: &Inventory, restoration: &Restoration) -> Vec<String> {
-    let is_restored = |credential: &&Credential| match &credential.spec.store {
-        Store::Pair { certificate, key } => restoration.has(certificate) || restoration.has(key),
-        Store::Kubeconfig { path } => restoration.has(path),
+    let is_restored = |credential: &&Credential| match &credential.spec.storage {
+        Storage::Pair { certificate, key } => restoration.has(certificate) || restoration.has(key),
+        Storage::Kubeconfig { path } => restoration.has(path),
     };
     inventory
         .credentials
@@ -152,7 +152,7 @@ fn steps(settings: &Settings, inventory: &Inventory, restoration: &Restoration) 
         {
             holds.push(settings.paths.kubelet.display().to_string());
         }
-        let comes_anew = matches!(&reader.means, Means::Pod { manifest } if restoration.has(manifest));
+        let comes_anew = matches!(&reader.means, RestartMethod::Pod { manifest } if restoration.has(manifest));
         if comes_anew || settings.restart.scope == Scope::Never {
             holds.clear();
         }

@@ -1,7 +1,7 @@
 //! Certificates: what has ended, what will not be renewed, and what ends with its CA.
 
 use super::{Finding, Seen};
-use crate::catalog::{Keeper, Store};
+use crate::catalog::{RenewedBy, Storage};
 use crate::format::text::{self, date};
 use crate::inventory::{Authority, Signer, State};
 use crate::model::Timestamp;
@@ -13,7 +13,7 @@ const REPLACE_CA: &str = "replace the CA: https://kubernetes.io/docs/tasks/tls/m
 /// What has expired, cannot be read, or should be renewed and cannot be.
 pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
     let items = seen.plan.items.iter().zip(&seen.inventory.credentials);
-    let ours = items.filter(|(_, credential)| credential.spec.keeper == Keeper::Us);
+    let ours = items.filter(|(_, credential)| credential.spec.renewed_by == RenewedBy::Us);
     let urgent = seen.plan.at + seen.settings.urgent_before;
     let found = ours.filter_map(|(item, _)| {
         let (name, path) = (&item.name, item.path.display());
@@ -122,7 +122,7 @@ pub(super) fn kubelet(seen: &Seen<'_>) -> Vec<Finding> {
     let Some(credential) = seen.inventory.kubelet() else {
         return Vec::new();
     };
-    let (name, path) = (&credential.spec.name, credential.spec.store.path().display());
+    let (name, path) = (&credential.spec.name, credential.spec.storage.path().display());
     match &credential.state {
         State::Missing => Vec::new(),
         State::Unreadable(reason) => vec![Finding::fault(name, format!("cannot be read: {reason}"))],
@@ -176,9 +176,9 @@ pub(super) fn copies(seen: &Seen<'_>) -> Vec<Finding> {
         .filter_map(|copy| Some((copy, copy.left.as_ref()?)));
     let found = left.map(|(copy, reason)| {
         let original = seen.inventory.credentials.iter().find(|c| c.spec.name == copy.of);
-        let path = original.map(|original| match &original.spec.store {
-            Store::Pair { certificate, .. } => certificate.display().to_string(),
-            Store::Kubeconfig { path } => path.display().to_string(),
+        let path = original.map(|original| match &original.spec.storage {
+            Storage::Pair { certificate, .. } => certificate.display().to_string(),
+            Storage::Kubeconfig { path } => path.display().to_string(),
         });
         Finding::note(
             copy.path.display(),

@@ -73,7 +73,7 @@ fn servers(seen: &Seen<'_>) -> Vec<Called> {
         .iter()
         .filter(|c| KUBECONFIGS.contains(&c.spec.name.as_str()));
     let servers = of_ours.filter_map(|credential| {
-        let path = credential.spec.store.path();
+        let path = credential.spec.storage.path();
         let file = seen.scan.file(path).as_ref().ok()?;
         let server = kubeconfig::parse(file.bytes.text().ok()?).ok()?.server?;
         Some((server, path.display().to_string()))

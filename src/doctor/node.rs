@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Finding, Seen};
-use crate::catalog::Keeper;
-use crate::catalog::readers::{Uptake, uptake};
+use crate::catalog::RenewedBy;
+use crate::catalog::readers::{ReloadBehavior, reload_behavior};
 use crate::format::text::{bytes, date};
 use crate::guard;
 use crate::inventory::readers::BadManifest;
@@ -50,7 +50,7 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
         .inventory
         .credentials
         .iter()
-        .filter(|c| c.spec.keeper == Keeper::Us)
+        .filter(|c| c.spec.renewed_by == RenewedBy::Us)
     {
         let State::Present(present) = &credential.state else {
             continue;
@@ -68,7 +68,7 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
             let is_older = started
                 .min()
                 .filter(|started| *started + COARSE < file.identity.modified);
-            let (Some(started), Uptake::Holds) = (is_older, uptake(reader, version, true)) else {
+            let (Some(started), ReloadBehavior::Holds) = (is_older, reload_behavior(reader, version, true)) else {
                 continue;
             };
             let message = format!(

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Holding, Present, State, is_missing, why};
-use crate::catalog::{Spec, Store};
+use crate::catalog::{Spec, Storage};
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::pair::{self, Pair, find_key, leaf, matching};
 use crate::format::text::printable;
@@ -13,13 +13,13 @@ use crate::scan::Scan;
 
 /// What was found of a credential.
 pub(super) fn state(scan: &Scan, spec: &Spec) -> State {
-    let path = spec.store.path();
+    let path = spec.storage.path();
     if is_missing(scan.file(path)) {
         return State::Missing;
     }
-    let present = match &spec.store {
-        Store::Pair { certificate, key } => in_files(scan, scan.pair(&spec.name), certificate, key),
-        Store::Kubeconfig { path } => in_kubeconfig(scan, path),
+    let present = match &spec.storage {
+        Storage::Pair { certificate, key } => in_files(scan, scan.pair(&spec.name), certificate, key),
+        Storage::Kubeconfig { path } => in_kubeconfig(scan, path),
     };
     match present {
         Ok(present) => State::Present(Box::new(present)),

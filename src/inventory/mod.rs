@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::readers::ETCD;
-use crate::catalog::{self, AuthoritySpec, Keeper, Spec};
+use crate::catalog::{self, AuthoritySpec, RenewedBy, Spec};
 use crate::format::manifest::Manifest;
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, ReadError, ReadResult, Timestamp};
@@ -259,7 +259,9 @@ impl Inventory {
 
     /// The credential that kubelet.conf leads to.
     pub fn kubelet(&self) -> Option<&Credential> {
-        self.credentials.iter().find(|c| c.spec.keeper == Keeper::Kubelet)
+        self.credentials
+            .iter()
+            .find(|c| c.spec.renewed_by == RenewedBy::Kubelet)
     }
 }
 
@@ -269,7 +271,7 @@ fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
     let serves = scan
         .specs
         .iter()
-        .any(|spec| spec.readers.iter().any(|r| r == "etcd") && !is_missing(scan.file(spec.store.path())));
+        .any(|spec| spec.readers.iter().any(|r| r == "etcd") && !is_missing(scan.file(spec.storage.path())));
     runs("kube-apiserver") && !runs("etcd") && !serves
 }
 

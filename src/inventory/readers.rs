@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::Pod;
-use crate::catalog::readers::{KUBELET, Means, order};
+use crate::catalog::readers::{KUBELET, RestartMethod, order};
 use crate::format::manifest::Manifest;
 use crate::format::text::{self, printable};
 use crate::scan::Scan;
@@ -19,7 +19,7 @@ pub struct Reader {
     /// What credentials call it: its program's name.
     pub name: String,
     /// How it is restarted.
-    pub means: Means,
+    pub means: RestartMethod,
     /// Its manifest, if it is a static pod.
     pub manifest: Option<Manifest>,
     /// Where the configuration says that it serves.
@@ -39,7 +39,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     };
     let pods = pods.iter().filter(is_only).map(|pod| Reader {
         name: pod.manifest.component.clone(),
-        means: Means::Pod {
+        means: RestartMethod::Pod {
             manifest: pod.file.real.clone(),
         },
         manifest: Some(pod.manifest.clone()),
@@ -48,7 +48,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     });
     let kubelet = Reader {
         name: KUBELET.into(),
-        means: Means::Unit {
+        means: RestartMethod::Unit {
             unit: KUBELET_UNIT.into(),
             reload: false,
         },

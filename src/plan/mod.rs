@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use time::Duration;
 
-use crate::catalog::Keeper;
+use crate::catalog::RenewedBy;
 use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Credential, Inventory, Present, Signer, State};
@@ -178,7 +178,7 @@ fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, req
     let spec = &credential.spec;
     let mut item = Item {
         name: spec.name.clone(),
-        path: spec.store.path().to_owned(),
+        path: spec.storage.path().to_owned(),
         decision: Decision::Missing,
         expires: None,
         due: None,
@@ -189,7 +189,7 @@ fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, req
         State::Present(present) => {
             let ends = present.certificate.validity.not_after;
             item.expires = Some(ends);
-            let is_kubelets = spec.keeper == Keeper::Kubelet;
+            let is_kubelets = spec.renewed_by == RenewedBy::Kubelet;
             if is_kubelets && !present.certificate.validity.has_ended(inventory.at) {
                 item.decision = Decision::Leave("the kubelet renews it itself".into());
             } else {
@@ -220,7 +220,7 @@ fn decide(
     };
     let because = if let Err(reason) = &present.key {
         format!("its pair is broken: {reason}")
-    } else if expired && credential.spec.keeper == Keeper::Kubelet {
+    } else if expired && credential.spec.renewed_by == RenewedBy::Kubelet {
         "it has expired, and the kubelet can no longer renew it itself".into()
     } else if expired {
         "it has expired".into()

@@ -1,7 +1,7 @@
 //! Who reads what is renewed: which readers are restarted, and which only have to show that they read it again.
 
 use super::{Decision, Plan};
-use crate::catalog::readers::{self, Means, SERVING_FLAG, Uptake, uptake};
+use crate::catalog::readers::{self, ReloadBehavior, RestartMethod, SERVING_FLAG, reload_behavior};
 use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::format::text;
@@ -16,7 +16,7 @@ pub struct ReaderStep {
     /// The program, for example `kube-scheduler`.
     pub reader: String,
     /// How it is restarted.
-    pub means: Means,
+    pub means: RestartMethod,
     /// Which renewed credentials it reads.
     pub reads: Vec<String>,
     /// What it holds in memory until it is restarted; empty when it reads everything again by itself.
@@ -78,7 +78,7 @@ fn holds(inventory: &Inventory, settings: &Settings, reader: &Reader, credential
     match settings.restart.scope {
         Scope::Never => false,
         Scope::All => true,
-        Scope::Needed => uptake(&reader.name, version, embedded) == Uptake::Holds,
+        Scope::Needed => reload_behavior(&reader.name, version, embedded) == ReloadBehavior::Holds,
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
         let text = format!(
             "metadata: {{name: x}}\nspec: {{containers: [{{image: 'r/c:{image}', command: [{component}, {flags}]}}]}}\n"
         );
-        let means = Means::Pod { manifest: "/m".into() };
+        let means = RestartMethod::Pod { manifest: "/m".into() };
         let reader = Reader {
             name: component.into(),
             means: means.clone(),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Format, json, yaml};
-use crate::catalog::Keeper;
+use crate::catalog::RenewedBy;
 use crate::format::text;
 use crate::inventory::{Credential, Holding, Inventory, Signer, State};
 use crate::model::{Certificate, Failure, ReadError, Timestamp};
@@ -39,7 +39,10 @@ struct Row {
 
 /// Renders the inventory.
 pub fn render(inventory: &Inventory, format: Format) -> Result<String, Failure> {
-    let listed = inventory.credentials.iter().filter(|c| c.spec.keeper == Keeper::Us);
+    let listed = inventory
+        .credentials
+        .iter()
+        .filter(|c| c.spec.renewed_by == RenewedBy::Us);
     let document = Document {
         kind: "CertificateExpirationInfo",
         api_version: "output.kubeadm.k8s.io/v1alpha3",
@@ -88,7 +91,7 @@ fn row(name: &str, now: Timestamp, certificate: Option<&Certificate>) -> Row {
 
 fn credential(inventory: &Inventory, credential: &Credential) -> Row {
     let spec = &credential.spec;
-    let path = spec.store.path().display().to_string();
+    let path = spec.storage.path().display().to_string();
     let readers = spec.readers.join(",");
     let certificate = match &credential.state {
         State::Present(present) => Some(&present.certificate),

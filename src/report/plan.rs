@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Format, json, yaml};
-use crate::catalog::readers::Means;
+use crate::catalog::readers::RestartMethod;
 use crate::format::text;
 use crate::model::Failure;
 use crate::plan::readers::ReaderStep;
@@ -59,7 +59,7 @@ pub(super) fn copies(plan: &Plan) -> Vec<CopyRow> {
 pub(super) struct RestartRow {
     reader: String,
     #[serde(flatten)]
-    means: Means,
+    means: RestartMethod,
     reason: String,
     /// It may wait for a maintenance window until then.
     until: Option<String>,
@@ -130,9 +130,9 @@ pub(super) fn table(plan: &Plan) -> String {
     let mut out = text::table(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
     for step in plan.restarts() {
         let how = match &step.means {
-            Means::Pod { manifest } => format!("by its manifest {}", manifest.display()),
-            Means::Unit { unit, .. } => format!("by its unit {unit}"),
-            Means::Exec { command } => format!("by {}", command.join(" ")),
+            RestartMethod::Pod { manifest } => format!("by its manifest {}", manifest.display()),
+            RestartMethod::Unit { unit, .. } => format!("by its unit {unit}"),
+            RestartMethod::Exec { command } => format!("by {}", command.join(" ")),
         };
         out.push_str(&format!(
             "\nrestart {} {how}: it holds {} in memory",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::{park, static_pod, unit};
-use crate::catalog::readers::Means;
+use crate::catalog::readers::RestartMethod;
 use crate::config::settings::{self, Method};
 use crate::events;
 use crate::host::{Host, notify};
@@ -74,24 +74,26 @@ impl fmt::Display for By {
 
 /// The methods that are tried, in order: what a kubelet misses as a changed manifest (kubernetes/kubernetes#109596, #134908) it may see as one
 /// that is gone.
-pub(super) fn methods(means: &Means, configured: Method) -> Vec<By> {
+pub(super) fn methods(means: &RestartMethod, configured: Method) -> Vec<By> {
     match means {
-        Means::Pod { .. } if configured == Method::Touch => {
+        RestartMethod::Pod { .. } if configured == Method::Touch => {
             vec![By::Manifest(Method::Touch), By::Manifest(Method::Park)]
         }
-        Means::Pod { .. } => vec![By::Manifest(Method::Park)],
-        Means::Unit { reload, .. } => vec![By::Unit { reload: *reload }],
-        Means::Exec { .. } => vec![By::Exec],
+        RestartMethod::Pod { .. } => vec![By::Manifest(Method::Park)],
+        RestartMethod::Unit { reload, .. } => vec![By::Unit { reload: *reload }],
+        RestartMethod::Exec { .. } => vec![By::Exec],
     }
 }
 
 /// The processes of a reader, as its means tells them apart. On another root a unit's are not looked for: they would be this machine's.
-pub(super) fn processes(host: &Host, reader: &str, means: &Means) -> Vec<Process> {
+pub(super) fn processes(host: &Host, reader: &str, means: &RestartMethod) -> Vec<Process> {
     match means {
-        Means::Pod { .. } => host.processes_in_pods(reader),
-        Means::Unit { unit, .. } if host.is_this_machine() => unit::main_process(host, unit).into_iter().collect(),
-        Means::Unit { .. } => Vec::new(),
-        Means::Exec { .. } => host.processes(&[reader]),
+        RestartMethod::Pod { .. } => host.processes_in_pods(reader),
+        RestartMethod::Unit { unit, .. } if host.is_this_machine() => {
+            unit::main_process(host, unit).into_iter().collect()
+        }
+        RestartMethod::Unit { .. } => Vec::new(),
+        RestartMethod::Exec { .. } => host.processes(&[reader]),
     }
 }
 
@@ -128,13 +130,13 @@ impl Attempt<'_> {
         let limit = self.rules.timeout;
         let host = self.host;
         let done = match (&self.reader.means, by) {
-            (Means::Pod { manifest }, By::Manifest(Method::Park)) => {
+            (RestartMethod::Pod { manifest }, By::Manifest(Method::Park)) => {
                 self.parked(manifest, with, &old, begun + limit, meanwhile)?;
                 Ok(())
             }
-            (Means::Pod { manifest }, _) => static_pod::touch(host, manifest),
-            (Means::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
-            (Means::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
+            (RestartMethod::Pod { manifest }, _) => static_pod::touch(host, manifest),
+            (RestartMethod::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
+            (RestartMethod::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
         };
         done.map_err(Missed::Failed)?;
         let is_same_process = by == By::Unit { reload: true };
@@ -181,7 +183,7 @@ impl Attempt<'_> {
     /// How many of the old processes are left. Once the grace has passed they are killed.
     fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, Missed> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
-        let is_pod = matches!(self.reader.means, Means::Pod { .. });
+        let is_pod = matches!(self.reader.means, RestartMethod::Pod { .. });
         if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)() {
             for process in &left {
                 if self.host.kill(process).map_err(Missed::Failed)? {

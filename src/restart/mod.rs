@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::info;
 
-use crate::catalog::readers::{APISERVER, ETCD, KUBELET, Means};
+use crate::catalog::readers::{APISERVER, ETCD, KUBELET, RestartMethod};
 use crate::config::Settings;
 use crate::config::settings::{Method, Scope};
 use crate::config::window;
@@ -50,8 +50,8 @@ struct State {
 
 impl Before {
     /// Whether a reader can be restarted now; a static pod needs a kubelet for it.
-    pub fn has_means(&self, means: &Means) -> bool {
-        self.kubelet || !matches!(means, Means::Pod { .. })
+    pub fn has_means(&self, means: &RestartMethod) -> bool {
+        self.kubelet || !matches!(means, RestartMethod::Pod { .. })
     }
 
     /// Whether every reader ran and said nothing bad.
@@ -109,7 +109,7 @@ pub struct Restarted {
     pub reader: String,
     /// Its means.
     #[serde(flatten)]
-    pub means: Means,
+    pub means: RestartMethod,
     /// `touch`, `park`, `restart`, `reload` or `exec`.
     pub method: &'static str,
     /// Seconds from the change to the proof.
@@ -196,7 +196,7 @@ impl Bringing<'_> {
     fn taken_out_together<'s>(&self, steps: &'s [ReaderStep]) -> Option<&'s ReaderStep> {
         let parks = |name: &str| {
             let step = steps.iter().find(|step| step.reader == name && step.restarts())?;
-            let is_pod = matches!(step.means, Means::Pod { .. });
+            let is_pod = matches!(step.means, RestartMethod::Pod { .. });
             let reader = reader(self.inventory, step)?;
             (is_pod && self.waits(step).is_none() && self.cannot(reader).is_none()).then_some(step)
         };
@@ -248,7 +248,7 @@ impl Bringing<'_> {
             return self.later_quietly(step, "[restart] scope is never".into(), outcome);
         }
         if let Some(reason) = self.cannot(reader) {
-            if let (Means::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
+            if let (RestartMethod::Pod { manifest }, false) = (&step.means, self.kubelet.get()) {
                 // The kubelet makes the pod anew when it comes back.
                 self.may_begin(&step.reader)?;
                 static_pod::touch(self.host, manifest)?;
@@ -284,10 +284,10 @@ impl Bringing<'_> {
     fn cannot(&self, reader: &Reader) -> Option<String> {
         let name = &reader.name;
         match &reader.means {
-            Means::Pod { .. } if !self.kubelet.get() => {
+            RestartMethod::Pod { .. } if !self.kubelet.get() => {
                 return Some(format!("{name} cannot be restarted: no kubelet runs here that answers"));
             }
-            Means::Unit { .. } | Means::Exec { .. } if !self.host.is_this_machine() => {
+            RestartMethod::Unit { .. } | RestartMethod::Exec { .. } if !self.host.is_this_machine() => {
                 return Some(format!("{name} cannot be restarted: it belongs to another root"));
             }
             _ => {}
@@ -296,7 +296,7 @@ impl Bringing<'_> {
         if let Some(reason) = &state.unwell {
             return Some(format!("{name} is not restarted: it was not well before ({reason})"));
         }
-        let is_pod = matches!(reader.means, Means::Pod { .. });
+        let is_pod = matches!(reader.means, RestartMethod::Pod { .. });
         (is_pod && state.processes.is_empty()).then(|| format!("{name} is not restarted: it did not run before"))
     }
 
@@ -323,15 +323,15 @@ impl Bringing<'_> {
             };
             let inner = around.take();
             let with = inner.and_then(|inner| match &inner.means {
-                Means::Pod { manifest } => Some(manifest.as_path()),
-                Means::Unit { .. } | Means::Exec { .. } => None,
+                RestartMethod::Pod { manifest } => Some(manifest.as_path()),
+                RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => None,
             });
             let done = attempt.around(method, with, || match inner {
                 Some(inner) => self.one(inner, None, outcome),
                 None => Ok(()),
             });
             // Nothing has happened to a pod whose manifest could not be changed; of a command nobody knows.
-            let is_pod = matches!(step.means, Means::Pod { .. });
+            let is_pod = matches!(step.means, RestartMethod::Pod { .. });
             if inner.is_some() || !is_pod || !matches!(done, Err(Missed::Failed(_))) {
                 outcome.attempted.push(step.reader.clone());
             }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::readers::Means;
+use crate::catalog::readers::RestartMethod;
 use crate::config::window::{self, Window};
 use crate::host::Host;
 use crate::host::write::beside;
@@ -19,7 +19,7 @@ pub struct Pending {
     pub reader: String,
     /// How.
     #[serde(flatten)]
-    pub means: Means,
+    pub means: RestartMethod,
     /// What it holds in memory.
     pub because: Vec<String>,
     /// It may wait for a maintenance window until then, seconds since 1970; none: it may not.
@@ -90,8 +90,8 @@ pub fn read(host: &Host) -> Vec<Pending> {
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();
     all.retain(|pending| match &pending.means {
-        Means::Pod { manifest } => host.exists(manifest),
-        Means::Unit { .. } | Means::Exec { .. } => true,
+        RestartMethod::Pod { manifest } => host.exists(manifest),
+        RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => true,
     });
     all
 }
@@ -118,8 +118,8 @@ impl Pending {
     /// Removes what an interrupted restart left beside its manifest.
     pub fn clean(&self, host: &Host) -> Result<(), Failure> {
         match &self.means {
-            Means::Pod { manifest } => host.unlink(&beside(manifest, "new")),
-            Means::Unit { .. } | Means::Exec { .. } => Ok(()),
+            RestartMethod::Pod { manifest } => host.unlink(&beside(manifest, "new")),
+            RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => Ok(()),
         }
     }
 }
@@ -132,7 +132,7 @@ mod tests {
     fn pending(until: Option<Timestamp>) -> Pending {
         Pending {
             reader: "kube-scheduler".into(),
-            means: Means::Pod { manifest: "/m".into() },
+            means: RestartMethod::Pod { manifest: "/m".into() },
             because: vec!["scheduler.conf".into()],
             until: until.map(Timestamp::unix_timestamp),
             touched: false,

@@ -51,7 +51,7 @@ pub(super) fn expand(
     left: &mut usize,
     files: &mut BTreeMap<PathBuf, Shared>,
 ) -> Vec<Extra> {
-    let path = extra.store.path();
+    let path = extra.storage.path();
     let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));
     match found {
         Ok(found) if !extra.name.contains('*') => return found,

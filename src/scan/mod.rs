@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::catalog::readers::ReaderSpec;
-use crate::catalog::{self, AuthoritySpec, CopySpec, Spec, Store};
+use crate::catalog::{self, AuthoritySpec, CopySpec, Spec, Storage};
 use crate::config::Settings;
 use crate::format::kubeconfig;
 use crate::format::pair::Pair;
@@ -230,14 +230,14 @@ fn read_all(
     for spec in &scan.specs {
         let configured = configured.get(&spec.name);
         let wanted = if configured.is_some() { &mut further } else { &mut own };
-        match &spec.store {
-            Store::Pair { certificate, key } if configured == Some(&Keeps::Brief) => {
+        match &spec.storage {
+            Storage::Pair { certificate, key } if configured == Some(&Keeps::Brief) => {
                 pairs.push((spec.name.clone(), certificate.clone(), key.clone()));
             }
-            Store::Pair { certificate, key } => {
+            Storage::Pair { certificate, key } => {
                 wanted.extend([certificate, key].map(|path| (path.clone(), LARGEST_PEM)));
             }
-            Store::Kubeconfig { path } => _ = wanted.insert(path.clone(), LARGEST_YAML),
+            Storage::Kubeconfig { path } => _ = wanted.insert(path.clone(), LARGEST_YAML),
         }
     }
     let mut manifests = manifests(host, scan);

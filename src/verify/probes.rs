@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
-use crate::catalog::{Spec, Store};
+use crate::catalog::{Spec, Storage};
 use crate::format::manifest::Manifest;
 use crate::format::x509;
 use crate::inventory::readers::Reader;
@@ -219,7 +219,7 @@ fn served_by(reader: &Reader, spec: &Spec) -> Vec<SocketAddr> {
     match (reader.name.as_str(), spec.name.as_str(), reader.probe) {
         (ETCD, "etcd-peer", _) => listens("listen-peer-urls"),
         (APISERVER, "apiserver-etcd-client" | "apiserver-kubelet-client" | "front-proxy-client", _) => Vec::new(),
-        _ if matches!(spec.store, Store::Kubeconfig { .. }) => Vec::new(),
+        _ if matches!(spec.storage, Storage::Kubeconfig { .. }) => Vec::new(),
         (_, _, Some(probe)) => vec![probe],
         (APISERVER, "apiserver", None) => manifest.and_then(|m| served_at(m, 6443)).into_iter().collect(),
         (ETCD, "etcd-server", None) => listens("listen-client-urls"),
@@ -330,7 +330,7 @@ mod tests {
         let probe: SocketAddr = "127.0.0.1:2379".parse().unwrap();
         let reader = |name: &str| Reader {
             name: name.into(),
-            means: crate::catalog::readers::Means::Unit {
+            means: crate::catalog::readers::RestartMethod::Unit {
                 unit: "x.service".into(),
                 reload: false,
             },
@@ -338,15 +338,15 @@ mod tests {
             probe: Some(probe),
             health: None,
         };
-        let spec = |name: &str, store| Spec {
+        let spec = |name: &str, storage| Spec {
             name: name.into(),
-            store,
+            storage,
             ca: String::new(),
             readers: Vec::new(),
             purpose: String::new(),
-            keeper: crate::catalog::Keeper::Us,
+            renewed_by: crate::catalog::RenewedBy::Us,
         };
-        let pair = || Store::Pair {
+        let pair = || Storage::Pair {
             certificate: "/c".into(),
             key: "/k".into(),
         };
@@ -367,7 +367,7 @@ mod tests {
                 "{credential}"
             );
         }
-        let kubeconfig = Store::Kubeconfig { path: "/c".into() };
+        let kubeconfig = Storage::Kubeconfig { path: "/c".into() };
         assert!(served_by(&reader(SCHEDULER), &spec("scheduler.conf", kubeconfig)).is_empty());
     }
 
@@ -375,7 +375,7 @@ mod tests {
     fn health_is_asked_where_the_manifest_says() {
         let reader = |name: &str, flags| Reader {
             name: name.into(),
-            means: crate::catalog::readers::Means::Pod { manifest: "/m".into() },
+            means: crate::catalog::readers::RestartMethod::Pod { manifest: "/m".into() },
             manifest: Some(manifest(name, flags)),
             probe: None,
             health: None,
