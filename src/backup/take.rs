@@ -18,7 +18,7 @@ use crate::host::Host;
 use crate::host::copy::Copied;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
-use crate::inventory::{Inventory, Present, State};
+use crate::inventory::{Inventory, Material, State};
 use crate::model::{Failure, File};
 use crate::plan::Decision;
 use crate::scan::Scan;
@@ -99,7 +99,7 @@ impl<'a> Purpose<'a> {
             Self::Renewal(cleared) => {
                 let items = cleared.plan().items.iter().zip(&inventory.credentials);
                 let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
-                    (Decision::Renew { .. }, State::Present(present)) => Some(Present::files(present)),
+                    (Decision::Renew { .. }, State::Present(present)) => Some(Material::files(present)),
                     _ => None,
                 });
                 let updated: Vec<_> = cleared.plan().copies_to_update().map(|(copy, _)| &copy.path).collect();

@@ -25,7 +25,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let host = &context.host;
     let (settings, problems) = context.settings_and_problems();
     let scan = scan::look(host, &settings);
-    let inventory = inventory::take(&scan);
+    let inventory = inventory::build(&scan);
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, &settings, &running, &Request::DUE)?;

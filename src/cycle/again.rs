@@ -8,7 +8,7 @@ use crate::config::Settings;
 use crate::format::digest::sha256;
 use crate::guard::Cleared;
 use crate::host::Host;
-use crate::inventory::{self, Holding, Inventory, Present, State};
+use crate::inventory::{self, Inventory, Location, Material, State};
 use crate::model::File;
 use crate::scan;
 
@@ -25,7 +25,7 @@ pub(super) fn look(
 ) -> Inventory {
     let (wanted, mut held) = wanted(&inventory, cleared);
     if !wanted.is_empty() {
-        let again = inventory::take(&scan::look_again(host, settings, &wanted));
+        let again = inventory::build(&scan::look_again(host, settings, &wanted));
         let mut found: BTreeMap<String, State> = again
             .credentials
             .into_iter()
@@ -79,14 +79,14 @@ fn wanted(inventory: &Inventory, cleared: &Cleared) -> (Vec<String>, BTreeMap<St
     (names, left.into_iter().map(|name| (name, reason.clone())).collect())
 }
 
-fn gone(planned: &Present) -> String {
+fn gone(planned: &Material) -> String {
     let files = planned.files();
     let what = files.first().map_or("it".into(), |file| file.real.to_string_lossy());
     format!("{what} was there when it was planned and is no longer")
 }
 
 /// What was found, under all the names that the first look knew, if it is what was planned and backed up.
-fn as_planned(planned: &Present, mut found: Present, backup: &Backup) -> Result<Present, String> {
+fn as_planned(planned: &Material, mut found: Material, backup: &Backup) -> Result<Material, String> {
     let (before, now) = (planned.files(), found.files());
     let is_same = |a: &File, b: &File| (&a.identity, &a.real, &a.unsafe_way) == (&b.identity, &b.real, &b.unsafe_way);
     let is_other = |file: &&&File| before.iter().all(|known| !is_same(known, file));
@@ -107,7 +107,7 @@ fn as_planned(planned: &Present, mut found: Present, backup: &Backup) -> Result<
             Arc::make_mut(file).names.clone_from(&known.names);
         }
     };
-    if let Holding::Files { certificate, key, .. } = &mut found.holding {
+    if let Location::Files { certificate, key, .. } = &mut found.location {
         named(&mut certificate.0);
         key.iter_mut().for_each(|(file, _)| named(file));
     }

@@ -64,7 +64,7 @@ pub enum NotNow {
 /// Looks at the node and decides.
 pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Attended) -> Result<Look, NotNow> {
     let scan = scan::look(host, settings);
-    let inventory = inventory::take(&scan);
+    let inventory = inventory::build(&scan);
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
@@ -115,7 +115,7 @@ pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result
     let lock = host.lock("backup", PATIENCE)?;
     recover(host, &lock)?;
     let scan = scan::look(host, settings);
-    let inventory = inventory::take(&scan);
+    let inventory = inventory::build(&scan);
     let mut taken = backup::take(host, settings, &scan, &inventory, purpose)?;
     taken.unsealed = backup::seal(host, settings);
     Ok(taken)

@@ -43,7 +43,7 @@ const HOLDS: [(&str, &[&str]); 4] = [
 pub fn look(host: &Host, settings: &Settings, set: &Set, parts: &[Part]) -> Result<Report, Failure> {
     let scan = scan::look(host, settings);
     let restoration = plan(host, settings, &scan, set, parts)?;
-    let inventory = inventory::take(&scan);
+    let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
     Ok(Report::of(&restoration, &steps))
 }
@@ -52,7 +52,7 @@ pub fn look(host: &Host, settings: &Settings, set: &Set, parts: &[Part]) -> Resu
 pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Part]) -> Result<Report, Failure> {
     let scan = scan::look(host, settings);
     let restoration = plan(host, settings, &scan, set, parts)?;
-    let inventory = inventory::take(&scan);
+    let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
     let mut report = Report::of(&restoration, &steps);
     if report.changes.is_empty() {

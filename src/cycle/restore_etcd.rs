@@ -37,7 +37,7 @@ const SLOWEST: u64 = 5 << 20;
 
 /// How it would be done.
 pub fn look(host: &Host, settings: &Settings, set: &Set) -> Result<Way, Failure> {
-    let inventory = inventory::take(&scan::look(host, settings));
+    let inventory = inventory::build(&scan::look(host, settings));
     way(host, settings, &inventory, set)
 }
 
@@ -50,7 +50,7 @@ fn way(host: &Host, settings: &Settings, inventory: &Inventory, set: &Set) -> Re
 
 /// Does it. The error says that the old data is in place (exit code 1), or that it is not (3).
 pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<Result<EtcdReport, Way>, Failure> {
-    let inventory = inventory::take(&scan::look(host, settings));
+    let inventory = inventory::build(&scan::look(host, settings));
     let plan = match way(host, settings, &inventory, set)? {
         Way::Here(plan) => *plan,
         by_hand @ Way::ByHand { .. } => return Ok(Err(by_hand)),

@@ -106,7 +106,7 @@ fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
 
 fn look_back(host: &Host, settings: &Settings, change: &Change) -> Inventory {
     let manifests = change.manifests.as_deref();
-    inventory::take(&scan::look_back(host, settings, &change.names, manifests))
+    inventory::build(&scan::look_back(host, settings, &change.names, manifests))
 }
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
@@ -287,7 +287,7 @@ pub(super) fn restart_pending(
     let inventory = if steps.is_empty() {
         None
     } else {
-        Some(inventory::take(&scan::look_back(host, settings, &[], None)))
+        Some(inventory::build(&scan::look_back(host, settings, &[], None)))
     };
     for (step, recorded) in steps {
         let Some(inventory) = &inventory else { break };

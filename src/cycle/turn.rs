@@ -170,7 +170,7 @@ pub fn clear_mark(host: &Host, settings: &Settings, _lock: &Lock) {
     if state::members(host).len() < 2 {
         return;
     }
-    let inventory = inventory::take(&scan::look(host, settings));
+    let inventory = inventory::build(&scan::look(host, settings));
     if is_fine(host, &inventory) {
         coordinate::clear(host, settings, &inventory);
     } else if coordinate::look(host, settings, &inventory).is_some_and(|seen| seen.has_mark_of_this_node()) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Finding, Seen};
-use crate::inventory::{Holding, Signer, State};
+use crate::inventory::{Location, Signer, State};
 use crate::model::{File, ReadError};
 
 /// Keys that others than root may read or write, or that are not root's.
@@ -14,9 +14,9 @@ pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
         let State::Present(present) = &credential.state else {
             return None;
         };
-        match &present.holding {
-            Holding::Files { key, .. } => key.as_ref().map(|(file, _)| file),
-            Holding::Embedded { file, .. } => Some(file),
+        match &present.location {
+            Location::Files { key, .. } => key.as_ref().map(|(file, _)| file),
+            Location::Embedded { file, .. } => Some(file),
         }
     });
     let authorities = seen

@@ -8,7 +8,7 @@ use crate::catalog::readers::{ReloadBehavior, reload_behavior};
 use crate::format::text::{bytes, date};
 use crate::guard;
 use crate::inventory::readers::BadManifest;
-use crate::inventory::{Holding, State};
+use crate::inventory::{Location, State};
 
 /// Seconds between the start of a process and the change of a file that say nothing: both clocks are coarse.
 const COARSE: time::Duration = time::Duration::seconds(2);
@@ -55,7 +55,7 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
         let State::Present(present) = &credential.state else {
             continue;
         };
-        let Holding::Embedded { file, .. } = &present.holding else {
+        let Location::Embedded { file, .. } = &present.location else {
             continue;
         };
         for reader in &credential.spec.readers {

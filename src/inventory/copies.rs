@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::{Credential, Present, State, why};
+use super::{Credential, Material, State, why};
 use crate::catalog::CopySpec;
 use crate::format::kubeconfig;
 use crate::format::pair::{find_key, leaf};
@@ -18,12 +18,12 @@ pub struct Copy {
     /// Where it is, and of what.
     pub spec: CopySpec,
     /// What changes with the original; or why it is left alone.
-    pub held: Result<Held, String>,
+    pub held: Result<EmbeddedCredential, String>,
 }
 
 /// What of a copy is the credential of its original.
 #[derive(Debug)]
-pub struct Held {
+pub struct EmbeddedCredential {
     /// Its file.
     pub file: File,
     /// The users that hold the credential; there is one at least.
@@ -63,7 +63,7 @@ pub(super) fn all(scan: &Scan, credentials: &[Credential]) -> Vec<Copy> {
     all
 }
 
-fn held(seen: &CopySeen, credentials: &[Credential]) -> Result<Held, String> {
+fn held(seen: &CopySeen, credentials: &[Credential]) -> Result<EmbeddedCredential, String> {
     let of = &seen.spec.of;
     let file = seen.read.as_ref().map_err(|unread| format!("it {}", why(unread)))?;
     let present = |credential: &Credential| matches!(credential.state, State::Present(_));
@@ -98,14 +98,14 @@ fn held(seen: &CopySeen, credentials: &[Credential]) -> Result<Held, String> {
         kubeconfig::replace_credential_of(text, &user.name, "certificate", "key")
             .map_err(|reason| format!("it {reason}"))?;
     }
-    Ok(Held {
+    Ok(EmbeddedCredential {
         file: file.clone(),
         users,
     })
 }
 
 /// Those whose certificate is the original's, or is for the same key.
-fn users(text: &str, original: &Present) -> Result<Vec<User>, String> {
+fn users(text: &str, original: &Material) -> Result<Vec<User>, String> {
     let mut found = Vec::new();
     for (name, credential) in kubeconfig::users(text)? {
         let kubeconfig::Credential::Embedded { certificate, key } = credential else {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Holding, Present, State, is_missing, why};
+use super::{Location, Material, State, is_missing, why};
 use crate::catalog::{Spec, Storage};
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::pair::{self, Pair, find_key, leaf, matching};
@@ -32,7 +32,7 @@ fn in_files(
     read: Option<&Result<Pair, String>>,
     certificate_path: &Path,
     key_path: &Path,
-) -> Result<Present, String> {
+) -> Result<Material, String> {
     let unread = |path: &Path, unread| format!("{} {}", path.display(), why(unread));
     let file = scan
         .file(certificate_path)
@@ -48,10 +48,10 @@ fn in_files(
         None => pair::parse((certificate_path, file), (key_path, key_file.map(Arc::as_ref)))?,
     };
     let key_place = scan.place(key_path);
-    Ok(Present {
+    Ok(Material {
         certificate: pair.certificate,
         key: pair.key,
-        holding: Holding::Files {
+        location: Location::Files {
             certificate: (file.clone(), pair.leaf),
             key_place: key_place.map_err(|reason| format!("{} {reason}", key_path.display())),
             key: key_file.map(|file| (file.clone(), pair.place)),
@@ -59,7 +59,7 @@ fn in_files(
     })
 }
 
-fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
+fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Material, String> {
     let at = |reason: String| format!("{} {reason}", path.display());
     let file = scan.file(path).as_ref().map_err(|e| at(why(e)))?;
     let Kubeconfig {
@@ -84,10 +84,10 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Present, String> {
                 .ok_or_else(|| "has no client key".to_owned())
                 .and_then(|text| find_key(text));
             let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
-            Ok(Present {
+            Ok(Material {
                 key: matching(found.map(|(_, facts)| facts), &certificate).map_err(at),
                 certificate,
-                holding: Holding::Embedded {
+                location: Location::Embedded {
                     file: file.clone(),
                     certificate: (text, block.range),
                     key: key.zip(place),

@@ -61,23 +61,23 @@ pub enum State {
     /// Its file is there and cannot be used; the path and the reason.
     Unreadable(String),
     /// It was read.
-    Present(Box<Present>),
+    Present(Box<Material>),
 }
 
 /// A credential that was read.
 #[derive(Debug)]
-pub struct Present {
+pub struct Material {
     /// The leaf.
     pub certificate: Certificate,
     /// Its private key: how it is written, or why the pair is broken.
     pub key: Result<KeyStyle, String>,
     /// Where its bytes are.
-    pub holding: Holding,
+    pub location: Location,
 }
 
 /// Where the bytes of a credential are.
 #[derive(Debug)]
-pub enum Holding {
+pub enum Location {
     /// In files of their own.
     Files {
         /// The certificate's file and the place of the leaf in it.
@@ -100,12 +100,12 @@ pub enum Holding {
     },
 }
 
-impl Present {
+impl Material {
     /// All names of the files that it is in, and of the one that a missing key would make.
     pub fn names(&self) -> BTreeSet<&Path> {
         let files = self.files().into_iter().flat_map(|file| &file.names);
-        let made = match &self.holding {
-            Holding::Files {
+        let made = match &self.location {
+            Location::Files {
                 key: None,
                 key_place: Ok(place),
                 ..
@@ -117,28 +117,28 @@ impl Present {
 
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
-        match &self.holding {
-            Holding::Files { certificate, key, .. } => std::iter::once(&*certificate.0)
+        match &self.location {
+            Location::Files { certificate, key, .. } => std::iter::once(&*certificate.0)
                 .chain(key.as_ref().map(|(file, _)| &**file))
                 .collect(),
-            Holding::Embedded { file, .. } => vec![file],
+            Location::Embedded { file, .. } => vec![file],
         }
     }
 
     /// The certificate with its chain and the key, as PEM, where both can be read as text.
     pub fn identity(&self) -> Option<(&str, &str)> {
-        match &self.holding {
-            Holding::Files { certificate, key, .. } => {
+        match &self.location {
+            Location::Files { certificate, key, .. } => {
                 let (key, _) = key.as_ref()?;
                 Some((certificate.0.bytes.text().ok()?, key.bytes.text().ok()?))
             }
-            Holding::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
+            Location::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
         }
     }
 
     /// It sits inside a kubeconfig, so its readers hold it in memory.
     pub fn is_embedded(&self) -> bool {
-        matches!(self.holding, Holding::Embedded { .. })
+        matches!(self.location, Location::Embedded { .. })
     }
 }
 
@@ -176,7 +176,7 @@ pub struct Pod {
 }
 
 /// Parses a scan.
-pub fn take(scan: &Scan) -> Inventory {
+pub fn build(scan: &Scan) -> Inventory {
     let mut pods = Vec::new();
     let mut bad_manifests = Vec::new();
     for (name, read) in &scan.manifests {
@@ -243,7 +243,7 @@ impl Inventory {
     }
 
     /// The credential with this name, if it could be read.
-    pub fn present(&self, name: &str) -> Option<&Present> {
+    pub fn present(&self, name: &str) -> Option<&Material> {
         let found = self.credentials.iter().find(|c| c.spec.name == name)?;
         match &found.state {
             State::Present(present) => Some(present),

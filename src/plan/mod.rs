@@ -14,7 +14,7 @@ use time::Duration;
 use crate::catalog::RenewedBy;
 use crate::config::Settings;
 use crate::format::text;
-use crate::inventory::{Credential, Inventory, Present, Signer, State};
+use crate::inventory::{Credential, Inventory, Material, Signer, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
 use crate::scan::Running;
 use copies::CopyItem;
@@ -204,7 +204,7 @@ fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, req
 fn decide(
     inventory: &Inventory,
     credential: &Credential,
-    present: &Present,
+    present: &Material,
     settings: &Settings,
     request: &Request,
     due: Option<Timestamp>,

@@ -1,11 +1,11 @@
 //! What is refused rather than done halfway.
 
 use crate::format::kubeconfig;
-use crate::inventory::{Holding, Inventory, Present};
+use crate::inventory::{Inventory, Location, Material};
 use crate::model::KeyAlgorithm;
 
 /// What of the old certificate or its files could not be kept.
-pub fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
+pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
     if let Some(path) = present
         .names()
         .into_iter()
@@ -13,11 +13,11 @@ pub fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
     {
         return Some(format!("{} belongs to a CA or to the service accounts", path.display()));
     }
-    if let Holding::Files {
+    if let Location::Files {
         key: None,
         key_place: Err(reason),
         ..
-    } = &present.holding
+    } = &present.location
     {
         return Some(format!("its key is missing and none can be made: {reason}"));
     }
@@ -41,7 +41,7 @@ pub fn refusal(inventory: &Inventory, present: &Present) -> Option<String> {
     {
         return Some(format!("{reason}, and the new one would be in the clear"));
     }
-    if let Holding::Embedded { file, .. } = &present.holding
+    if let Location::Embedded { file, .. } = &present.location
         && let Err(reason) = file
             .bytes
             .text()

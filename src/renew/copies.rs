@@ -7,7 +7,7 @@ use super::issue::Issued;
 use crate::format::kubeconfig;
 use crate::guard::Cleared;
 use crate::inventory::Inventory;
-use crate::inventory::copies::Held;
+use crate::inventory::copies::EmbeddedCredential;
 use crate::model::Failure;
 
 /// The replacements for the copies of what was issued. Each one is a thing of its own: a copy that cannot be replaced keeps nothing from being
@@ -28,7 +28,7 @@ pub(super) fn replacements(
     Ok(all)
 }
 
-fn of_copy(path: &Path, held: &Held, new: &Issued) -> Result<Replacement, Failure> {
+fn of_copy(path: &Path, held: &EmbeddedCredential, new: &Issued) -> Result<Replacement, Failure> {
     let name = path.display().to_string();
     let fail = |reason| {
         Failure::new(format!("cannot update {name}: it {reason}"))

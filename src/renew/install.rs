@@ -9,7 +9,7 @@ use super::copies;
 use super::issue::Issued;
 use crate::format::{kubeconfig, pem};
 use crate::guard::Cleared;
-use crate::inventory::{Holding, Inventory, Present, State};
+use crate::inventory::{Inventory, Location, Material, State};
 use crate::model::{Attributes, Bytes, Failure, File};
 
 /// One file that gets new content.
@@ -57,9 +57,9 @@ pub fn replacements(inventory: &Inventory, cleared: &Cleared, issued: &[Issued])
     Ok(all)
 }
 
-fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
-    match &present.holding {
-        Holding::Embedded {
+fn of_pair(present: &Material, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
+    match &present.location {
+        Location::Embedded {
             file, certificate, key, ..
         } => {
             let fail = |reason| (file.real.clone(), reason);
@@ -68,7 +68,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
             let edited = kubeconfig::replace_credential(old, &certificate, &key).map_err(fail)?;
             Ok(vec![replacement(&new.name, file, edited)])
         }
-        Holding::Files {
+        Location::Files {
             certificate: (file, leaf),
             key: Some((key_file, Some(place))),
             ..
@@ -80,7 +80,7 @@ fn of_pair(present: &Present, new: &Issued) -> Result<Vec<Replacement>, (PathBuf
             ];
             Ok(vec![replacement(&new.name, file, pem::replace(old, edits))])
         }
-        Holding::Files {
+        Location::Files {
             certificate: (file, leaf),
             key,
             key_place,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::format::{key, pem, x509};
 use crate::guard::Cleared;
-use crate::inventory::{Holding, Inventory, Present, Signer, State};
+use crate::inventory::{Inventory, Location, Material, Signer, State};
 use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Validity};
 use crate::parallel;
 
@@ -110,12 +110,12 @@ fn authority_key(text: &str) -> Result<KeyPair, String> {
     KeyPair::from_pem(&pem).map_err(|e| format!("cannot be used for signing ({e})"))
 }
 
-fn line_end(present: &Present) -> &'static str {
-    match &present.holding {
-        Holding::Files {
+fn line_end(present: &Material) -> &'static str {
+    match &present.location {
+        Location::Files {
             certificate: (file, _), ..
         } => pem::line_end(file.bytes.text().unwrap_or_default()),
-        Holding::Embedded {
+        Location::Embedded {
             certificate: (text, _), ..
         } => pem::line_end(text),
     }

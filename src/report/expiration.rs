@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Format, json, yaml};
 use crate::catalog::RenewedBy;
 use crate::format::text;
-use crate::inventory::{Credential, Holding, Inventory, Signer, State};
+use crate::inventory::{Credential, Inventory, Location, Signer, State};
 use crate::model::{Certificate, Failure, ReadError, Timestamp};
 
 /// kubeadm's `CertificateExpirationInfo` (kubernetes `cmd/kubeadm/app/apis/output/v1alpha3`).
@@ -201,13 +201,13 @@ fn beside(inventory: &Inventory) -> String {
             State::Unreadable(reason) => format!("cannot be read: {reason}"),
             State::Present(present) => {
                 let ends = text::date(present.certificate.validity.not_after);
-                match &present.holding {
-                    Holding::Embedded { .. } => {
+                match &present.location {
+                    Location::Embedded { .. } => {
                         format!(
                             "holds its certificate itself, good until {ends}; the kubelet does not rotate it while it is embedded"
                         )
                     }
-                    Holding::Files {
+                    Location::Files {
                         certificate: (file, _), ..
                     } => {
                         format!(

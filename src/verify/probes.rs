@@ -11,7 +11,7 @@ use crate::catalog::{Spec, Storage};
 use crate::format::manifest::Manifest;
 use crate::format::x509;
 use crate::inventory::readers::Reader;
-use crate::inventory::{Holding, Inventory, Present, State};
+use crate::inventory::{Inventory, Location, Material, State};
 
 /// What shows that a renewed credential is in use.
 #[derive(Debug, Clone)]
@@ -227,7 +227,7 @@ fn served_by(reader: &Reader, spec: &Spec) -> Vec<SocketAddr> {
     }
 }
 
-fn question(inventory: &Inventory, reader: &Reader, spec: &Spec, present: &Present) -> Question {
+fn question(inventory: &Inventory, reader: &Reader, spec: &Spec, present: &Material) -> Question {
     let addresses = served_by(reader, spec);
     let name = spec.name.as_str();
     let leaf = &present.certificate.der;
@@ -243,7 +243,7 @@ fn question(inventory: &Inventory, reader: &Reader, spec: &Spec, present: &Prese
 }
 
 fn login(
-    present: &Present,
+    present: &Material,
     addresses: Vec<SocketAddr>,
     path: &'static str,
     authorities: Vec<Vec<u8>>,
@@ -258,7 +258,7 @@ fn login(
 }
 
 /// etcd answers `/health` on its client port to those only whose certificate it accepts (`--client-cert-auth`).
-fn etcd_login(inventory: &Inventory, present: &Present, name: &str) -> Option<Question> {
+fn etcd_login(inventory: &Inventory, present: &Material, name: &str) -> Option<Question> {
     let own = inventory
         .etcd()
         .map(|etcd| addresses(etcd.flag("listen-client-urls").unwrap_or_default(), "https://"));
@@ -286,8 +286,8 @@ fn etcd_login(inventory: &Inventory, present: &Present, name: &str) -> Option<Qu
 }
 
 /// A kubeconfig logs in to the API server of this node, whose certificate must be signed by a CA that the kubeconfig knows.
-fn api_login(inventory: &Inventory, present: &Present) -> Option<Question> {
-    let Holding::Embedded { authorities, .. } = &present.holding else {
+fn api_login(inventory: &Inventory, present: &Material) -> Option<Question> {
+    let Location::Embedded { authorities, .. } = &present.location else {
         return None;
     };
     let address = served_at(inventory.pod(APISERVER)?, 6443)?;

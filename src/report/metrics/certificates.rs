@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::catalog::Storage;
 use crate::format::{kubeconfig, x509};
-use crate::inventory::{Credential, Holding, Inventory, State};
+use crate::inventory::{Credential, Inventory, Location, State};
 use crate::model::{Certificate, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan};
 
@@ -76,8 +76,8 @@ fn credential(found: &Credential, plan: &Plan, item: &Item) -> Option<Row> {
         State::Missing => return None,
         State::Unreadable(_) => None,
         State::Present(present) => {
-            let user = match (&found.spec.storage, &present.holding) {
-                (Storage::Kubeconfig { .. }, Holding::Embedded { file, .. }) => {
+            let user = match (&found.spec.storage, &present.location) {
+                (Storage::Kubeconfig { .. }, Location::Embedded { file, .. }) => {
                     let parsed = file.bytes.text().and_then(kubeconfig::parse);
                     parsed.map(|parsed| parsed.user).unwrap_or_default()
                 }
