@@ -20,7 +20,7 @@ use crate::restart::pending::{self, Pending};
 use crate::restart::{self, Before, Outcome, Stakes};
 use crate::scan;
 use crate::transaction::Transaction;
-use crate::verify::{Proof, Proven, probes, prove};
+use crate::verify::{Proof, ProofResult, probes, prove};
 
 /// How long a server may refuse a renewed credential before that is a failure.
 const REFUSED: Duration = Duration::from_secs(30);
@@ -164,7 +164,7 @@ fn broken(inventory: &Inventory, name: &str) -> Option<String> {
 }
 
 /// Readers that should be here and are not: their manifests are missing, broken, or there twice.
-fn unknown_readers(inventory: &Inventory, change: &Change) -> Vec<Proven> {
+fn unknown_readers(inventory: &Inventory, change: &Change) -> Vec<ProofResult> {
     let is_known = |reader: &String| change.steps.iter().any(|step| step.reader == *reader);
     let credentials = inventory
         .credentials
@@ -172,7 +172,7 @@ fn unknown_readers(inventory: &Inventory, change: &Change) -> Vec<Proven> {
         .filter(|c| change.names.contains(&c.spec.name));
     let unknown = credentials.flat_map(|credential| {
         let readers = credential.spec.readers.iter().filter(|reader| !is_known(reader));
-        readers.map(|reader| Proven {
+        readers.map(|reader| ProofResult {
             reader: Some(reader.clone()),
             credential: credential.spec.name.clone(),
             proof: Proof::Pending,
@@ -187,7 +187,7 @@ fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Out
     let questions = probes::of_people(inventory, &change.names);
     if host.processes(&[APISERVER]).is_empty() {
         let note = format!("{APISERVER} does not run");
-        outcome.proven.extend(questions.into_iter().map(|probe| Proven {
+        outcome.proven.extend(questions.into_iter().map(|probe| ProofResult {
             reader: None,
             credential: probe.credential,
             proof: Proof::Pending,

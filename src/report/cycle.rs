@@ -11,7 +11,7 @@ use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
 use crate::restart::pending::Pending;
 use crate::restart::{Outcome, Restarted};
-use crate::verify::Proven;
+use crate::verify::ProofResult;
 
 /// Everything that one cycle saw and did.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct Report {
     /// The readers that were restarted.
     pub restarted: Vec<Restarted>,
     /// How each renewed credential was proven to be in use, reader by reader.
-    pub proofs: Vec<Proven>,
+    pub proofs: Vec<ProofResult>,
     /// Restarts still to be done.
     pub pending: Vec<Pending>,
     /// The last step that was begun: the one that failed, where it failed.
@@ -106,7 +106,7 @@ struct Document<'a> {
     backup: Option<&'a PathBuf>,
     renewed: &'a [Renewed],
     restarted: &'a [Restarted],
-    proofs: &'a [Proven],
+    proofs: &'a [ProofResult],
     pending_restarts: &'a [Pending],
     credentials: Vec<plan::Row>,
     copies: Vec<plan::CopyRow>,

@@ -13,7 +13,7 @@ use crate::restart::pending::Pending;
 use crate::restart::{Outcome, Restarted};
 use crate::restore::Restoration;
 use crate::restore::etcd::{EtcdPlan, Source};
-use crate::verify::Proven;
+use crate::verify::ProofResult;
 
 /// A restore. A stable interface.
 #[derive(Debug, Clone, Serialize)]
@@ -31,7 +31,7 @@ pub struct Report {
     /// Those that were.
     pub restarted: Vec<Restarted>,
     /// How each restored credential was proven to be in use.
-    pub proofs: Vec<Proven>,
+    pub proofs: Vec<ProofResult>,
     /// Those that still have to be restarted.
     pub pending_restarts: Vec<Pending>,
     /// The set that was taken before.

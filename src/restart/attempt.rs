@@ -15,7 +15,7 @@ use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
 use crate::verify::probes::{self, Probe};
-use crate::verify::{Proof, Proven, is_well, prove};
+use crate::verify::{Proof, ProofResult, is_well, prove};
 
 /// How often the processes are looked at.
 const EVERY: Duration = Duration::from_millis(100);
@@ -124,7 +124,7 @@ impl Attempt<'_> {
         by: By,
         with: Option<&Path>,
         meanwhile: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(Vec<Proven>, f64), Missed> {
+    ) -> Result<(Vec<ProofResult>, f64), Missed> {
         let old = self.processes();
         let begun = Instant::now();
         let limit = self.rules.timeout;
@@ -198,7 +198,7 @@ impl Attempt<'_> {
     }
 
     /// Waits until the old processes are gone, a new one is well, and everything is proven.
-    fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<Proven>, Missed> {
+    fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<ProofResult>, Missed> {
         let health = probes::health(self.reader);
         loop {
             let now = self.processes();
@@ -232,10 +232,10 @@ impl Attempt<'_> {
 }
 
 /// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
-pub(super) fn as_restarted(step: &ReaderStep, method: By, proven: Proven) -> Proven {
+pub(super) fn as_restarted(step: &ReaderStep, method: By, proven: ProofResult) -> ProofResult {
     let held = step.holds.contains(&proven.credential) && method != By::Unit { reload: true };
     match proven.proof {
-        Proof::Assumed | Proof::Accepted if held => Proven {
+        Proof::Assumed | Proof::Accepted if held => ProofResult {
             proof: Proof::Restarted,
             note: None,
             ..proven

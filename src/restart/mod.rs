@@ -26,7 +26,7 @@ use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
 use crate::verify::probes;
-use crate::verify::{Proof, Proven, is_well, prove};
+use crate::verify::{Proof, ProofResult, is_well, prove};
 use attempt::{Attempt, Missed, as_restarted};
 use pending::Pending;
 
@@ -80,7 +80,7 @@ pub enum Stakes {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// What is known of each renewed credential and each reader of it.
-    pub proven: Vec<Proven>,
+    pub proven: Vec<ProofResult>,
     /// Who was restarted.
     pub restarted: Vec<Restarted>,
     /// Who may have been ended or started, whether it came to a good end or not.
@@ -377,7 +377,7 @@ impl Bringing<'_> {
                 .pending
                 .push(Pending::new(self.host, step, self.before.processes(&step.reader)));
         }
-        outcome.proven.extend(step.reads.iter().map(|credential| Proven {
+        outcome.proven.extend(step.reads.iter().map(|credential| ProofResult {
             reader: Some(step.reader.clone()),
             credential: credential.clone(),
             proof: Proof::Pending,

@@ -49,7 +49,7 @@ impl Proof {
 
 /// One credential and one reader of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Proven {
+pub struct ProofResult {
     /// The reader; none for what people and tools log in with.
     pub reader: Option<String>,
     /// The credential.
@@ -78,7 +78,7 @@ pub fn is_well(host: &Host, health: &Health) -> Result<(), String> {
 }
 
 /// Asks once. The error says what is not as it should be yet.
-pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), Unproven> {
+pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), ProofFailure> {
     match &probe.question {
         Question::Nothing => Ok((Proof::Assumed, None)),
         Question::Served(addresses, leaf) => {
@@ -87,11 +87,13 @@ pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), Unprov
                     identity: None,
                     authorities: &[],
                 };
-                let answer = host.ask(*address, Some(tls), "/", ONE).map_err(Unproven::Unreachable)?;
+                let answer = host
+                    .ask(*address, Some(tls), "/", ONE)
+                    .map_err(ProofFailure::Unreachable)?;
                 if answer.served.as_ref() == Some(leaf) {
                     return Ok(());
                 }
-                Err(Unproven::Not(format!(
+                Err(ProofFailure::Not(format!(
                     "{address} still serves another certificate than the renewed {}",
                     probe.credential
                 )))
@@ -104,14 +106,14 @@ pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), Unprov
 
 /// Why something is not proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unproven {
+pub enum ProofFailure {
     /// The answer was the wrong one.
     Not(String),
     /// Nobody answered.
     Unreachable(String),
 }
 
-fn log_in(host: &Host, login: &Login, credential: &str) -> Result<(Proof, Option<String>), Unproven> {
+fn log_in(host: &Host, login: &Login, credential: &str) -> Result<(Proof, Option<String>), ProofFailure> {
     let mut unreachable = String::new();
     let (certificate, key) = &login.identity;
     for address in &login.addresses {
@@ -122,44 +124,44 @@ fn log_in(host: &Host, login: &Login, credential: &str) -> Result<(Proof, Option
         match host.ask(*address, Some(tls), login.path, ONE) {
             Err(reason) => unreachable = reason,
             Ok(answer) => match answer.status {
-                Ok(401) => return Err(Unproven::Not(format!("{address} does not accept {credential}"))),
+                Ok(401) => return Err(ProofFailure::Not(format!("{address} does not accept {credential}"))),
                 // Whoever is known and may not have it is told so.
                 Ok(_) => return Ok((Proof::Accepted, None)),
                 Err(reason) => {
-                    return Err(Unproven::Not(format!(
+                    return Err(ProofFailure::Not(format!(
                         "{address} does not accept {credential}: {reason}"
                     )));
                 }
             },
         }
     }
-    Err(Unproven::Unreachable(unreachable))
+    Err(ProofFailure::Unreachable(unreachable))
 }
 
 /// Asks everything until it is proven, `limit` has passed, or the process is asked to end.
 ///
 /// A login to a server that cannot be reached is given up after ten seconds and counts as assumed: that it should run is
 /// proven, or not, as that server's own.
-pub fn prove(host: &Host, reader: Option<&str>, probes: &[Probe], limit: Duration) -> Result<Vec<Proven>, String> {
+pub fn prove(host: &Host, reader: Option<&str>, probes: &[Probe], limit: Duration) -> Result<Vec<ProofResult>, String> {
     let begun = Instant::now();
     let mut proven = Vec::new();
     for probe in probes {
         let (proof, note) = loop {
             let reason = match ask(host, probe) {
                 Ok(proof) => break proof,
-                Err(Unproven::Unreachable(reason))
+                Err(ProofFailure::Unreachable(reason))
                     if matches!(probe.question, Question::Accepted(_)) && begun.elapsed() >= UNREACHABLE.min(limit) =>
                 {
                     break (Proof::Assumed, Some(format!("nobody could be asked: {reason}")));
                 }
-                Err(Unproven::Not(reason) | Unproven::Unreachable(reason)) => reason,
+                Err(ProofFailure::Not(reason) | ProofFailure::Unreachable(reason)) => reason,
             };
             if begun.elapsed() >= limit || host.stop.requested() {
                 return Err(reason);
             }
             std::thread::sleep(EVERY);
         };
-        proven.push(Proven {
+        proven.push(ProofResult {
             reader: reader.map(str::to_owned),
             credential: probe.credential.clone(),
             proof,

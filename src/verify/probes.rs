@@ -36,7 +36,7 @@ pub enum Question {
 impl std::fmt::Debug for Question {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Served(addresses, _) => write!(f, "Served({addresses:?})"),
+            Self::Served(addresses, _) => write!(f, "ServedCertificates({addresses:?})"),
             Self::Accepted(login) => write!(f, "Accepted({:?})", login.addresses),
             Self::Nothing => f.write_str("Nothing"),
         }

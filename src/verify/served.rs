@@ -16,7 +16,7 @@ const ALL: Duration = Duration::from_secs(5);
 
 /// What a port showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub struct ServedCertificates {
     /// The port.
     pub port: Port,
     /// When the certificate ends that it showed.
@@ -24,7 +24,7 @@ pub struct Served {
 }
 
 /// Asks every port. Those that show nothing are left out.
-pub fn ask(host: &Host, ports: &[Port]) -> Vec<Served> {
+pub fn ask(host: &Host, ports: &[Port]) -> Vec<ServedCertificates> {
     let begun = Instant::now();
     let mut asked: Vec<(SocketAddr, Option<Timestamp>)> = Vec::new();
     let mut found = Vec::new();
@@ -40,7 +40,7 @@ pub fn ask(host: &Host, ports: &[Port]) -> Vec<Served> {
                 shown
             }
         };
-        found.extend(shown.map(|not_after| Served {
+        found.extend(shown.map(|not_after| ServedCertificates {
             port: port.clone(),
             not_after,
         }));

@@ -16,7 +16,7 @@ use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::report::status::Status;
 use crate::verify::probes::{self, Port};
-use crate::verify::served::Served;
+use crate::verify::served::ServedCertificates;
 use certificates::Row;
 use text::Document;
 
@@ -32,7 +32,7 @@ pub struct Facts {
     /// Where credentials are served.
     pub ports: Vec<Port>,
     /// What was served there when it was asked last.
-    pub served: Vec<Served>,
+    pub served: Vec<ServedCertificates>,
 }
 
 impl Facts {
