@@ -21,8 +21,8 @@ use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
-use crate::restart::pending::{self, Pending};
-use crate::restart::{self, Stakes, park};
+use crate::restart::pending::{self, PendingRestart};
+use crate::restart::{self, Urgency, park};
 use crate::restore::etcd::{self, EtcdPlan, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
@@ -62,7 +62,7 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
         );
     }
     let work = Work::new(host, settings, &inventory, &plan);
-    let before = restart::before(host, &inventory, &work.steps);
+    let before = restart::baseline(host, &inventory, &work.steps);
     let swap = Swap::begin(host, &plan.data, &stamp(host))?;
     let made = work.make_data(set, &swap);
     if let Err(failure) = made {
@@ -80,7 +80,7 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
     all.extend(
         work.steps
             .iter()
-            .map(|step| Pending::new(host, step, before.processes(&step.reader))),
+            .map(|step| PendingRestart::new(host, step, before.processes(&step.reader))),
     );
     pending::record(host, &all)?;
     if let Err(failure) = work.exchange(&swap) {
@@ -93,8 +93,8 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
         warn!("{failure}");
         report.error = Some(failure.message);
     }
-    let before = (&before, Stakes::Urgent);
-    let (outcome, failure) = restart::bring(host, settings, &inventory, &work.steps, before, &|_| Ok(()));
+    let before = (&before, Urgency::Urgent);
+    let (outcome, failure) = restart::restart_readers(host, settings, &inventory, &work.steps, before, &|_| Ok(()));
     report.error = report.error.or(failure.map(|failure| failure.message));
     report.restarted = outcome.restarted;
     report.warnings.extend(outcome.warnings);

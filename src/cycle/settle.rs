@@ -16,8 +16,8 @@ use crate::plan::Plan;
 use crate::plan::readers::ReaderStep;
 use crate::report::cycle::Report;
 use crate::restart::park;
-use crate::restart::pending::{self, Pending};
-use crate::restart::{self, Before, Outcome, Stakes};
+use crate::restart::pending::{self, PendingRestart};
+use crate::restart::{self, Baseline, Outcome, Urgency};
 use crate::scan;
 use crate::transaction::Transaction;
 use crate::verify::{Proof, ProofResult, probes, prove};
@@ -33,8 +33,8 @@ pub(super) struct Change {
     steps: Vec<ReaderStep>,
     /// The manifests of the readers and of who is asked about them; none: they change too.
     manifests: Option<Vec<PathBuf>>,
-    before: Before,
-    stakes: Stakes,
+    before: Baseline,
+    urgency: Urgency,
     /// Why what was there before is nothing to go back to.
     no_way_back: Option<&'static str>,
 }
@@ -55,13 +55,13 @@ impl Change {
             .collect();
         Self {
             names: plan.renewals().map(|(item, _)| item.name.clone()).collect(),
-            before: restart::before(host, inventory, &steps),
+            before: restart::baseline(host, inventory, &steps),
             manifests: Some(manifests(inventory, &steps)),
             steps,
-            stakes: if ends.iter().any(|end| *end < urgent) {
-                Stakes::Urgent
+            urgency: if ends.iter().any(|end| *end < urgent) {
+                Urgency::Urgent
             } else {
-                Stakes::Calm
+                Urgency::Calm
             },
             no_way_back: ends
                 .iter()
@@ -72,27 +72,27 @@ impl Change {
 
     /// What restoring these credentials, and whatever else the steps hold, means. Readers that are not well are no reason to wait.
     pub(super) fn of_restore(host: &Host, inventory: &Inventory, names: Vec<String>, steps: Vec<ReaderStep>) -> Self {
-        let before = restart::before(host, inventory, &steps);
+        let before = restart::baseline(host, inventory, &steps);
         let was_well = before.all_were_well();
         Self {
             names,
             steps,
             manifests: None,
             before,
-            stakes: Stakes::Urgent,
+            urgency: Urgency::Urgent,
             no_way_back: (!was_well).then_some("the node was not well before"),
         }
     }
 
     /// What has to be restarted should this process die before it is done.
-    pub(super) fn to_be_restarted(&self, host: &Host) -> Vec<Pending> {
+    pub(super) fn to_be_restarted(&self, host: &Host) -> Vec<PendingRestart> {
         self.pending(host, &self.steps)
     }
 
-    fn pending(&self, host: &Host, steps: &[ReaderStep]) -> Vec<Pending> {
+    fn pending(&self, host: &Host, steps: &[ReaderStep]) -> Vec<PendingRestart> {
         let restarts = steps.iter().filter(|step| step.restarts());
         restarts
-            .map(|step| Pending::new(host, step, self.before.processes(&step.reader)))
+            .map(|step| PendingRestart::new(host, step, self.before.processes(&step.reader)))
             .collect()
     }
 }
@@ -124,8 +124,8 @@ pub(super) fn settle(
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => {
             let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, &inventory, reader);
-            let before = (&change.before, change.stakes);
-            restart::bring(host, settings, &inventory, &change.steps, before, &may_begin)
+            let before = (&change.before, change.urgency);
+            restart::restart_readers(host, settings, &inventory, &change.steps, before, &may_begin)
         }
     };
     outcome.proven.extend(unknown_readers(&inventory, change));
@@ -233,12 +233,12 @@ fn go_back(
         ..step.clone()
     };
     let steps: Vec<_> = change.steps.iter().filter(has_moved).map(now).collect();
-    let (again, second) = restart::bring(
+    let (again, second) = restart::restart_readers(
         host,
         settings,
         &look_back(host, settings, change),
         &steps,
-        (&change.before, Stakes::Urgent),
+        (&change.before, Urgency::Urgent),
         // Going back waits for nobody.
         &|_| Ok(()),
     );
@@ -270,7 +270,7 @@ pub(super) fn restart_pending(
     host: &Host,
     settings: &Settings,
     turn: &Turn,
-    earlier: Vec<Pending>,
+    earlier: Vec<PendingRestart>,
     report: &mut Report,
 ) {
     let is_done = |reader: &str| {
@@ -280,7 +280,7 @@ pub(super) fn restart_pending(
             .any(|done| done == reader)
     };
     let memory = report.plan.readers.iter().filter(|step| step.reads.is_empty()).cloned();
-    let mut steps: Vec<(ReaderStep, Option<Pending>)> =
+    let mut steps: Vec<(ReaderStep, Option<PendingRestart>)> =
         earlier.into_iter().map(|old| (old.step(), Some(old))).collect();
     steps.extend(memory.map(|step| (step, None)));
     steps.retain(|(step, _)| !is_done(&step.reader));
@@ -292,26 +292,26 @@ pub(super) fn restart_pending(
     for (step, recorded) in steps {
         let Some(inventory) = &inventory else { break };
         let only = std::slice::from_ref(&step);
-        let before = restart::before(host, inventory, only);
+        let before = restart::baseline(host, inventory, only);
         if recorded
             .as_ref()
-            .is_some_and(|old| old.is_settled(host, before.processes(&step.reader)))
+            .is_some_and(|old| old.is_done(host, before.processes(&step.reader)))
         {
             info!("{} was restarted meanwhile", step.reader);
             continue;
         }
         // Nobody could do more about a manifest that was changed already.
-        let is_changed = |old: &&Pending| old.touched && !before.has_means(&old.means);
+        let is_changed = |old: &&PendingRestart| old.touched && !before.has_means(&old.means);
         if let Some(recorded) = recorded.as_ref().filter(is_changed) {
             report.pending.push(recorded.clone());
             continue;
         }
         let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, inventory, reader);
         let (mut outcome, failure) =
-            restart::bring(host, settings, inventory, only, (&before, Stakes::Calm), &may_begin);
+            restart::restart_readers(host, settings, inventory, only, (&before, Urgency::Calm), &may_begin);
         if let Some(failure) = failure {
             report.warnings.push(failure.to_string());
-            outcome.pending = vec![Pending::new(host, &step, before.processes(&step.reader))];
+            outcome.pending = vec![PendingRestart::new(host, &step, before.processes(&step.reader))];
         }
         if let (Some(recorded), Some(left)) = (recorded, outcome.pending.first_mut()) {
             // What it is measured by is what ran when it was first recorded.

@@ -15,7 +15,7 @@ use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
 use crate::model::Failure;
 use crate::plan::Plan;
-use crate::restart::pending::Pending;
+use crate::restart::pending::PendingRestart;
 use crate::scan;
 use crate::state;
 use crate::verify::{is_well, probes};
@@ -88,7 +88,7 @@ pub(super) fn take(
 }
 
 /// None where nothing is replaced and nobody is restarted.
-fn wanted(settings: &Settings, attended: Attended, look: &Look, earlier: &[Pending]) -> Option<Wanted> {
+fn wanted(settings: &Settings, attended: Attended, look: &Look, earlier: &[PendingRestart]) -> Option<Wanted> {
     let plan = look.cleared.plan();
     let earlier = if settings.restart.scope == Scope::Never {
         &[]
@@ -98,7 +98,7 @@ fn wanted(settings: &Settings, attended: Attended, look: &Look, earlier: &[Pendi
     if plan.renewals().next().is_none() && plan.readers.is_empty() && earlier.is_empty() {
         return None;
     }
-    let late = |pending: &Pending| pending.until.is_some_and(|until| until <= plan.at.unix_timestamp());
+    let late = |pending: &PendingRestart| pending.until.is_some_and(|until| until <= plan.at.unix_timestamp());
     Some(Wanted {
         purpose: match attended {
             Attended::ByHand => "renew".into(),
@@ -147,8 +147,8 @@ pub(super) fn take_for_restore(host: &Host, settings: &Settings, inventory: &Inv
 
 /// Gives the turn back. The mark stays where something is unfinished, or a person is needed.
 pub(super) fn end(host: &Host, turn: Turn, needs_a_person: bool) -> Option<String> {
-    let is_settled = !needs_a_person && !is_unfinished(host);
-    turn.end(host, is_settled)
+    let is_done = !needs_a_person && !is_unfinished(host);
+    turn.end(host, is_done)
 }
 
 /// Looks at the cluster. A mark of this node goes where nothing is unfinished here, nobody is at work, and its etcd member and API server are

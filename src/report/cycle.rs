@@ -9,8 +9,8 @@ use crate::coordinate::Blocked;
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
-use crate::restart::pending::Pending;
-use crate::restart::{Outcome, Restarted};
+use crate::restart::pending::PendingRestart;
+use crate::restart::{Outcome, RestartResult};
 use crate::verify::ProofResult;
 
 /// Everything that one cycle saw and did.
@@ -25,11 +25,11 @@ pub struct Report {
     /// The new pairs that are in place.
     pub renewed: Vec<Renewed>,
     /// The readers that were restarted.
-    pub restarted: Vec<Restarted>,
+    pub restarted: Vec<RestartResult>,
     /// How each renewed credential was proven to be in use, reader by reader.
     pub proofs: Vec<ProofResult>,
     /// Restarts still to be done.
-    pub pending: Vec<Pending>,
+    pub pending: Vec<PendingRestart>,
     /// The last step that was begun: the one that failed, where it failed.
     pub step: Option<Step>,
     /// What a person should know.
@@ -105,9 +105,9 @@ struct Document<'a> {
     exit: u8,
     backup: Option<&'a PathBuf>,
     renewed: &'a [Renewed],
-    restarted: &'a [Restarted],
+    restarted: &'a [RestartResult],
     proofs: &'a [ProofResult],
-    pending_restarts: &'a [Pending],
+    pending_restarts: &'a [PendingRestart],
     credentials: Vec<plan::Row>,
     copies: Vec<plan::CopyRow>,
     warnings: &'a [String],

@@ -9,8 +9,8 @@ use crate::backup::set::Kind;
 use crate::format::text;
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
-use crate::restart::pending::Pending;
-use crate::restart::{Outcome, Restarted};
+use crate::restart::pending::PendingRestart;
+use crate::restart::{Outcome, RestartResult};
 use crate::restore::Restoration;
 use crate::restore::etcd::{EtcdPlan, Source};
 use crate::verify::ProofResult;
@@ -29,11 +29,11 @@ pub struct Report {
     /// The readers that hold what is restored in memory, and are restarted.
     pub restarts: Vec<Restart>,
     /// Those that were.
-    pub restarted: Vec<Restarted>,
+    pub restarted: Vec<RestartResult>,
     /// How each restored credential was proven to be in use.
     pub proofs: Vec<ProofResult>,
     /// Those that still have to be restarted.
-    pub pending_restarts: Vec<Pending>,
+    pub pending_restarts: Vec<PendingRestart>,
     /// The set that was taken before.
     pub backup: Option<PathBuf>,
     /// What a person should know or do.
@@ -156,9 +156,9 @@ pub struct EtcdReport {
     /// Whether clients learn by the revision that the history is another one.
     pub bumps_revision: bool,
     /// Who was restarted.
-    pub restarted: Vec<Restarted>,
+    pub restarted: Vec<RestartResult>,
     /// Who still has to be.
-    pub pending: Vec<Pending>,
+    pub pending: Vec<PendingRestart>,
     /// What a person should know or do.
     pub warnings: Vec<String>,
     /// Why a component did not come up with it.

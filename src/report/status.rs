@@ -10,7 +10,7 @@ use crate::coordinate::keys::Entry;
 use crate::format::text;
 use crate::model::{Exit, Failure, Timestamp};
 use crate::plan::Plan;
-use crate::restart::pending::Pending;
+use crate::restart::pending::PendingRestart;
 
 /// The version of the document.
 pub const VERSION: u32 = 1;
@@ -234,8 +234,8 @@ impl Status {
     }
 
     /// What is still to be restarted.
-    pub fn waits_for(&mut self, pending: &[Pending]) {
-        let until = |pending: &Pending| Timestamp::from_unix_timestamp(pending.until?).ok();
+    pub fn waits_for(&mut self, pending: &[PendingRestart]) {
+        let until = |pending: &PendingRestart| Timestamp::from_unix_timestamp(pending.until?).ok();
         let rows = pending.iter().map(|pending| Restart {
             reader: pending.reader.clone(),
             because: pending.because.clone(),

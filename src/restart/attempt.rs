@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_millis(100);
 
 /// How a reader is restarted this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum AttemptMethod {
     /// A static pod, by its manifest.
     Manifest(Method),
     /// `systemctl restart`, or `reload`.
@@ -31,7 +31,7 @@ pub(super) enum By {
     Exec,
 }
 
-impl By {
+impl AttemptMethod {
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Manifest(method) => method.word(),
@@ -66,7 +66,7 @@ impl By {
     }
 }
 
-impl fmt::Display for By {
+impl fmt::Display for AttemptMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -74,14 +74,17 @@ impl fmt::Display for By {
 
 /// The methods that are tried, in order: what a kubelet misses as a changed manifest (kubernetes/kubernetes#109596, #134908) it may see as one
 /// that is gone.
-pub(super) fn methods(means: &RestartMethod, configured: Method) -> Vec<By> {
+pub(super) fn methods(means: &RestartMethod, configured: Method) -> Vec<AttemptMethod> {
     match means {
         RestartMethod::Pod { .. } if configured == Method::Touch => {
-            vec![By::Manifest(Method::Touch), By::Manifest(Method::Park)]
+            vec![
+                AttemptMethod::Manifest(Method::Touch),
+                AttemptMethod::Manifest(Method::Park),
+            ]
         }
-        RestartMethod::Pod { .. } => vec![By::Manifest(Method::Park)],
-        RestartMethod::Unit { reload, .. } => vec![By::Unit { reload: *reload }],
-        RestartMethod::Exec { .. } => vec![By::Exec],
+        RestartMethod::Pod { .. } => vec![AttemptMethod::Manifest(Method::Park)],
+        RestartMethod::Unit { reload, .. } => vec![AttemptMethod::Unit { reload: *reload }],
+        RestartMethod::Exec { .. } => vec![AttemptMethod::Exec],
     }
 }
 
@@ -107,7 +110,7 @@ pub(super) struct Attempt<'a> {
 }
 
 /// Why an attempt came to nothing.
-pub(super) enum Missed {
+pub(super) enum AttemptFailure {
     /// The reader did not come up in time, and this is what was missing.
     Deadline(String),
     /// It could not even be tried.
@@ -121,16 +124,16 @@ impl Attempt<'_> {
     /// process is gone, and before the manifest comes back.
     pub(super) fn around(
         &self,
-        by: By,
+        by: AttemptMethod,
         with: Option<&Path>,
         meanwhile: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(Vec<ProofResult>, f64), Missed> {
+    ) -> Result<(Vec<ProofResult>, f64), AttemptFailure> {
         let old = self.processes();
         let begun = Instant::now();
         let limit = self.rules.timeout;
         let host = self.host;
         let done = match (&self.reader.means, by) {
-            (RestartMethod::Pod { manifest }, By::Manifest(Method::Park)) => {
+            (RestartMethod::Pod { manifest }, AttemptMethod::Manifest(Method::Park)) => {
                 self.parked(manifest, with, &old, begun + limit, meanwhile)?;
                 Ok(())
             }
@@ -138,8 +141,8 @@ impl Attempt<'_> {
             (RestartMethod::Unit { unit, reload }, _) => unit::restart(host, unit, *reload, limit),
             (RestartMethod::Exec { command }, _) => unit::exec(host, &self.reader.name, command, limit),
         };
-        done.map_err(Missed::Failed)?;
-        let is_same_process = by == By::Unit { reload: true };
+        done.map_err(AttemptFailure::Failed)?;
+        let is_same_process = by == AttemptMethod::Unit { reload: true };
         let deadline = Instant::now() + self.rules.timeout;
         let proven = self.wait(if is_same_process { &[] } else { &old }, begun, deadline)?;
         Ok((proven, begun.elapsed().as_secs_f64()))
@@ -152,16 +155,16 @@ impl Attempt<'_> {
         old: &[Process],
         deadline: Instant,
         meanwhile: impl FnOnce() -> Result<(), Failure>,
-    ) -> Result<(), Missed> {
+    ) -> Result<(), AttemptFailure> {
         let all = || std::iter::once(manifest).chain(with);
         let gone = all()
             .try_for_each(|one| park::park(self.host, one))
-            .map_err(Missed::Failed)
+            .map_err(AttemptFailure::Failed)
             .and_then(|()| self.wait_until_gone(old, deadline));
-        let done = gone.and_then(|()| meanwhile().map_err(Missed::Failed));
+        let done = gone.and_then(|()| meanwhile().map_err(AttemptFailure::Failed));
         // Whatever happened meanwhile: they come back, what others need first, and one that does not come back keeps no other.
         let back = all().collect::<Vec<_>>().into_iter().rev();
-        let back = back.map(|one| park::unpark(self.host, one).map_err(Missed::Failed));
+        let back = back.map(|one| park::unpark(self.host, one).map_err(AttemptFailure::Failed));
         back.fold(done, |done, one| done.and(one))
     }
 
@@ -169,7 +172,7 @@ impl Attempt<'_> {
         processes(self.host, &self.reader.name, &self.reader.means)
     }
 
-    fn wait_until_gone(&self, old: &[Process], deadline: Instant) -> Result<(), Missed> {
+    fn wait_until_gone(&self, old: &[Process], deadline: Instant) -> Result<(), AttemptFailure> {
         let begun = Instant::now();
         loop {
             let left = self.left(old, &self.processes(), begun)?;
@@ -181,12 +184,12 @@ impl Attempt<'_> {
     }
 
     /// How many of the old processes are left. Once the grace has passed they are killed.
-    fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, Missed> {
+    fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, AttemptFailure> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
         let is_pod = matches!(self.reader.means, RestartMethod::Pod { .. });
         if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)() {
             for process in &left {
-                if self.host.kill(process).map_err(Missed::Failed)? {
+                if self.host.kill(process).map_err(AttemptFailure::Failed)? {
                     info!(
                         "ended the old {} (pid {}), which had not ended in time",
                         process.program, process.pid
@@ -198,7 +201,7 @@ impl Attempt<'_> {
     }
 
     /// Waits until the old processes are gone, a new one is well, and everything is proven.
-    fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<ProofResult>, Missed> {
+    fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<ProofResult>, AttemptFailure> {
         let health = probes::health(self.reader);
         loop {
             let now = self.processes();
@@ -219,12 +222,12 @@ impl Attempt<'_> {
         }
     }
 
-    fn pause(&self, deadline: Instant, missing: impl FnOnce() -> String) -> Result<(), Missed> {
+    fn pause(&self, deadline: Instant, missing: impl FnOnce() -> String) -> Result<(), AttemptFailure> {
         if self.host.stop.requested() {
-            return Err(Missed::Stopped);
+            return Err(AttemptFailure::Stopped);
         }
         if Instant::now() >= deadline {
-            return Err(Missed::Deadline(missing()));
+            return Err(AttemptFailure::Deadline(missing()));
         }
         std::thread::sleep(EVERY);
         Ok(())
@@ -232,8 +235,8 @@ impl Attempt<'_> {
 }
 
 /// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
-pub(super) fn as_restarted(step: &ReaderStep, method: By, proven: ProofResult) -> ProofResult {
-    let held = step.holds.contains(&proven.credential) && method != By::Unit { reload: true };
+pub(super) fn as_restarted(step: &ReaderStep, method: AttemptMethod, proven: ProofResult) -> ProofResult {
+    let held = step.holds.contains(&proven.credential) && method != AttemptMethod::Unit { reload: true };
     match proven.proof {
         Proof::Assumed | Proof::Accepted if held => ProofResult {
             proof: Proof::Restarted,

@@ -27,15 +27,15 @@ use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
 use crate::verify::probes;
 use crate::verify::{Proof, ProofResult, is_well, prove};
-use attempt::{Attempt, Missed, as_restarted};
-use pending::Pending;
+use attempt::{Attempt, AttemptFailure, as_restarted};
+use pending::PendingRestart;
 
 /// Older kube-apiservers poll their files once a minute; a reader that shows the old certificate for longer than this is stale.
 const STALE: Duration = Duration::from_secs(90);
 
 /// What the readers were like before anything was changed.
 #[derive(Debug)]
-pub struct Before {
+pub struct Baseline {
     readers: BTreeMap<String, State>,
     /// A kubelet runs and answers: without one no static pod is made anew.
     kubelet: bool,
@@ -48,7 +48,7 @@ struct State {
     unwell: Option<String>,
 }
 
-impl Before {
+impl Baseline {
     /// Whether a reader can be restarted now; a static pod needs a kubelet for it.
     pub fn has_means(&self, means: &RestartMethod) -> bool {
         self.kubelet || !matches!(means, RestartMethod::Pod { .. })
@@ -69,7 +69,7 @@ impl Before {
 
 /// How much a failure may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stakes {
+pub enum Urgency {
     /// All old credentials are good for a while: a reader that was not well before is left alone.
     Calm,
     /// An old credential has expired, or ends within `urgent_before`: that a reader is not well does not keep it from being restarted.
@@ -82,11 +82,11 @@ pub struct Outcome {
     /// What is known of each renewed credential and each reader of it.
     pub proven: Vec<ProofResult>,
     /// Who was restarted.
-    pub restarted: Vec<Restarted>,
+    pub restarted: Vec<RestartResult>,
     /// Who may have been ended or started, whether it came to a good end or not.
     pub attempted: Vec<String>,
     /// Who still has to be.
-    pub pending: Vec<Pending>,
+    pub pending: Vec<PendingRestart>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -104,7 +104,7 @@ impl Outcome {
 
 /// A reader that was restarted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Restarted {
+pub struct RestartResult {
     /// The reader.
     pub reader: String,
     /// Its means.
@@ -117,7 +117,7 @@ pub struct Restarted {
 }
 
 /// Looks at the readers before anything is changed.
-pub fn before(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Before {
+pub fn baseline(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Baseline {
     let known = steps.iter().filter_map(|step| reader(inventory, step));
     let readers = known.map(|reader| {
         let processes = attempt::processes(host, &reader.name, &reader.means);
@@ -125,7 +125,7 @@ pub fn before(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Befor
         let unwell = asks.and_then(|health| is_well(host, &health).err());
         (reader.name.clone(), State { processes, unwell })
     });
-    Before {
+    Baseline {
         readers: readers.collect(),
         kubelet: kubelet_answers(host, inventory),
     }
@@ -148,49 +148,49 @@ fn reader<'a>(inventory: &'a Inventory, step: &ReaderStep) -> Option<&'a Reader>
 
 /// Brings every reader to the credentials that `inventory`, taken after the change, has. `may_begin` is asked before each attempt, the first time with
 /// the reader's name, while it still runs. The first that cannot be brought ends it; what was done until then stands in the outcome.
-pub fn bring(
+pub fn restart_readers(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
     steps: &[ReaderStep],
-    (before, stakes): (&Before, Stakes),
+    (before, urgency): (&Baseline, Urgency),
     may_begin: &dyn Fn(Option<&str>) -> Result<(), Failure>,
 ) -> (Outcome, Option<Failure>) {
     let mut outcome = Outcome::default();
-    let bringing = Bringing {
+    let restarts = ReaderRestarts {
         host,
         settings,
         inventory,
         before,
-        stakes,
+        urgency,
         kubelet: Cell::new(before.kubelet),
         may_begin,
         asked: RefCell::default(),
     };
-    let inner = bringing.taken_out_together(steps);
+    let inner = restarts.taken_out_together(steps);
     for step in steps.iter().filter(|step| Some(*step) != inner) {
         let around = inner.filter(|_| step.reader == APISERVER);
-        if let Err(failure) = bringing.one(step, around, &mut outcome) {
+        if let Err(failure) = restarts.one(step, around, &mut outcome) {
             return (outcome, Some(failure));
         }
     }
     (outcome, None)
 }
 
-struct Bringing<'a> {
+struct ReaderRestarts<'a> {
     host: &'a Host,
     settings: &'a Settings,
     inventory: &'a Inventory,
-    before: &'a Before,
-    stakes: Stakes,
-    /// As [`Before::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
+    before: &'a Baseline,
+    urgency: Urgency,
+    /// As [`Baseline::kubelet`], or one that was brought to its new credential since: with an expired one it starts and ends again and again.
     kubelet: Cell<bool>,
     may_begin: &'a dyn Fn(Option<&str>) -> Result<(), Failure>,
     /// Who was asked about by name.
     asked: RefCell<BTreeSet<String>>,
 }
 
-impl Bringing<'_> {
+impl ReaderRestarts<'_> {
     /// etcd's step, where it is parked while the API server is: a kubelet that tells an API server without etcd about etcd's new pod waits for
     /// the answer, half a minute (measured on 1.20), and is told at once that nobody is there where there is none.
     fn taken_out_together<'s>(&self, steps: &'s [ReaderStep]) -> Option<&'s ReaderStep> {
@@ -277,7 +277,7 @@ impl Bringing<'_> {
 
     fn runs(&self, reader: &Reader) -> bool {
         !attempt::processes(self.host, &reader.name, &reader.means).is_empty()
-            || self.stakes == Stakes::Urgent && self.cannot(reader).is_none()
+            || self.urgency == Urgency::Urgent && self.cannot(reader).is_none()
     }
 
     /// Why it cannot be restarted now.
@@ -292,7 +292,11 @@ impl Bringing<'_> {
             }
             _ => {}
         }
-        let state = self.before.readers.get(name).filter(|_| self.stakes == Stakes::Calm)?;
+        let state = self
+            .before
+            .readers
+            .get(name)
+            .filter(|_| self.urgency == Urgency::Calm)?;
         if let Some(reason) = &state.unwell {
             return Some(format!("{name} is not restarted: it was not well before ({reason})"));
         }
@@ -332,14 +336,14 @@ impl Bringing<'_> {
             });
             // Nothing has happened to a pod whose manifest could not be changed; of a command nobody knows.
             let is_pod = matches!(step.means, RestartMethod::Pod { .. });
-            if inner.is_some() || !is_pod || !matches!(done, Err(Missed::Failed(_))) {
+            if inner.is_some() || !is_pod || !matches!(done, Err(AttemptFailure::Failed(_))) {
                 outcome.attempted.push(step.reader.clone());
             }
             match done {
                 Ok((proven, seconds)) => {
                     self.kubelet.set(self.kubelet.get() || step.reader == KUBELET);
                     method.is_done(&step.reader, seconds);
-                    outcome.restarted.push(Restarted {
+                    outcome.restarted.push(RestartResult {
                         reader: step.reader.clone(),
                         means: step.means.clone(),
                         method: method.word(),
@@ -350,9 +354,11 @@ impl Bringing<'_> {
                         .extend(proven.into_iter().map(|proven| as_restarted(step, method, proven)));
                     return Ok(());
                 }
-                Err(Missed::Stopped) => return self.later(step, "the process was asked to end".into(), outcome),
-                Err(Missed::Failed(failure)) => return Err(failure),
-                Err(Missed::Deadline(reason)) => {
+                Err(AttemptFailure::Stopped) => {
+                    return self.later(step, "the process was asked to end".into(), outcome);
+                }
+                Err(AttemptFailure::Failed(failure)) => return Err(failure),
+                Err(AttemptFailure::Deadline(reason)) => {
                     outcome
                         .warnings
                         .push(format!("{} did not come up ({method}): {reason}", step.reader));
@@ -373,9 +379,11 @@ impl Bringing<'_> {
 
     fn later_quietly(&self, step: &ReaderStep, reason: String, outcome: &mut Outcome) -> Result<(), Failure> {
         if step.restarts() {
-            outcome
-                .pending
-                .push(Pending::new(self.host, step, self.before.processes(&step.reader)));
+            outcome.pending.push(PendingRestart::new(
+                self.host,
+                step,
+                self.before.processes(&step.reader),
+            ));
         }
         outcome.proven.extend(step.reads.iter().map(|credential| ProofResult {
             reader: Some(step.reader.clone()),

@@ -14,7 +14,7 @@ const RECORD: &str = "pending-restarts.json";
 
 /// One reader that still has to be restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
+pub struct PendingRestart {
     /// The program, for example `kube-scheduler`.
     pub reader: String,
     /// How.
@@ -33,7 +33,7 @@ pub struct Pending {
     pub boot_id: String,
 }
 
-impl Pending {
+impl PendingRestart {
     /// A step that was not taken yet.
     pub fn new(host: &Host, step: &ReaderStep, before: &[Process]) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl Pending {
     }
 
     /// Whether it has been restarted since, by whomever: another process runs than those that were recorded.
-    pub fn is_settled(&self, host: &Host, now: &[Process]) -> bool {
+    pub fn is_done(&self, host: &Host, now: &[Process]) -> bool {
         let is_new = |process: &Process| !self.before.contains(process);
         !now.is_empty() && (self.boot_id != host.boot_id() || now.iter().all(is_new))
     }
@@ -69,8 +69,8 @@ impl Pending {
 const AGAIN: time::Duration = time::Duration::minutes(5);
 
 /// After which time the restarts are tried again: when the next window opens, or the first may no longer wait; none where there are none.
-pub fn next_try(all: &[Pending], windows: &[Window], now: Timestamp) -> Option<time::Duration> {
-    let wait = |pending: &Pending| {
+pub fn next_try(all: &[PendingRestart], windows: &[Window], now: Timestamp) -> Option<time::Duration> {
+    let wait = |pending: &PendingRestart| {
         let until = pending
             .until
             .and_then(|until| Timestamp::from_unix_timestamp(until).ok());
@@ -84,9 +84,9 @@ pub fn next_try(all: &[Pending], windows: &[Window], now: Timestamp) -> Option<t
 
 /// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a stop here
 /// would keep every certificate from being renewed.
-pub fn read(host: &Host) -> Vec<Pending> {
+pub fn read(host: &Host) -> Vec<PendingRestart> {
     let file = host.read_own(&host.state(RECORD)).ok();
-    let mut all: Vec<Pending> = file
+    let mut all: Vec<PendingRestart> = file
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();
     all.retain(|pending| match &pending.means {
@@ -97,7 +97,7 @@ pub fn read(host: &Host) -> Vec<Pending> {
 }
 
 /// Replaces the record; an empty one is removed.
-pub fn record(host: &Host, all: &[Pending]) -> Result<(), Failure> {
+pub fn record(host: &Host, all: &[PendingRestart]) -> Result<(), Failure> {
     if all.is_empty() {
         return host.remove_state(RECORD);
     }
@@ -114,7 +114,7 @@ pub fn clean(host: &Host) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Pending {
+impl PendingRestart {
     /// Removes what an interrupted restart left beside its manifest.
     pub fn clean(&self, host: &Host) -> Result<(), Failure> {
         match &self.means {
@@ -129,8 +129,8 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn pending(until: Option<Timestamp>) -> Pending {
-        Pending {
+    fn pending(until: Option<Timestamp>) -> PendingRestart {
+        PendingRestart {
             reader: "kube-scheduler".into(),
             means: RestartMethod::Pod { manifest: "/m".into() },
             because: vec!["scheduler.conf".into()],
@@ -167,21 +167,18 @@ mod tests {
             program: "kube-scheduler".into(),
             in_pod: true,
         };
-        let recorded = Pending {
+        let recorded = PendingRestart {
             before: vec![process(100)],
             boot_id: host.boot_id(),
             ..pending(None)
         };
-        assert!(!recorded.is_settled(&host, &[]), "nobody runs");
-        assert!(!recorded.is_settled(&host, &[process(100)]), "the old one runs");
-        assert!(
-            recorded.is_settled(&host, &[process(200)]),
-            "the same id, started later"
-        );
-        let earlier_boot = Pending {
+        assert!(!recorded.is_done(&host, &[]), "nobody runs");
+        assert!(!recorded.is_done(&host, &[process(100)]), "the old one runs");
+        assert!(recorded.is_done(&host, &[process(200)]), "the same id, started later");
+        let earlier_boot = PendingRestart {
             boot_id: "other".into(),
             ..recorded
         };
-        assert!(earlier_boot.is_settled(&host, &[process(100)]), "another boot");
+        assert!(earlier_boot.is_done(&host, &[process(100)]), "another boot");
     }
 }

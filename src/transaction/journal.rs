@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::host::files::can_be_read_back;
 use crate::host::write::{beside, parent};
 use crate::model::{Bytes, Exit, Failure, ReadError};
-use crate::restart::pending::{self, Pending};
+use crate::restart::pending::{self, PendingRestart};
 use crate::state;
 
 /// The journal's name in the state folder.
@@ -45,7 +45,7 @@ pub(super) struct Journal {
     /// Symlinks that are made or replaced.
     #[serde(default)]
     pub(super) links: Vec<Link>,
-    pub(super) restarts: Vec<Pending>,
+    pub(super) restarts: Vec<PendingRestart>,
 }
 
 /// One name that is replaced.

@@ -26,7 +26,7 @@ use crate::host::{Host, lock::Lock};
 use crate::model::{Exit, Failure, Identity};
 use crate::renew::install::Replacement;
 use crate::restart::park;
-use crate::restart::pending::{self, Pending};
+use crate::restart::pending::{self, PendingRestart};
 use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
 pub use tree::{Folder, Link, Tree};
 
@@ -45,7 +45,7 @@ pub fn install<'a>(
     turn: &Turn,
     backup: &Backup,
     replacements: Vec<Replacement>,
-    restarts: Vec<Pending>,
+    restarts: Vec<PendingRestart>,
 ) -> Result<Transaction<'a>, Failure> {
     install_tree(host, (lock, turn), backup, Tree::default(), replacements, restarts)
 }
@@ -57,7 +57,7 @@ pub fn install_tree<'a>(
     backup: &Backup,
     tree: Tree,
     replacements: Vec<Replacement>,
-    restarts: Vec<Pending>,
+    restarts: Vec<PendingRestart>,
 ) -> Result<Transaction<'a>, Failure> {
     let files = entries(&replacements, backup)?;
     turn.step(host)?;
@@ -180,7 +180,7 @@ impl Transaction<'_> {
     }
 
     /// Removes what was kept for going back. What is in `unfinished` stays recorded as to be restarted.
-    pub fn commit(mut self, unfinished: Vec<Pending>) -> Result<(), Failure> {
+    pub fn commit(mut self, unfinished: Vec<PendingRestart>) -> Result<(), Failure> {
         self.journal.restarts = unfinished;
         self.journal.finish(self.host)
     }

@@ -14,7 +14,7 @@ use crate::inventory::Inventory;
 use crate::model::Timestamp;
 use crate::plan::Plan;
 use crate::report::status::Status;
-use crate::restart::pending::Pending;
+use crate::restart::pending::PendingRestart;
 use row::{Row, State};
 use words::{Text, away, count, instant};
 
@@ -36,7 +36,7 @@ pub struct Page<'a> {
     /// What the daemon left; none where it never ran.
     pub status: Option<&'a Status>,
     /// Readers that still have to be restarted.
-    pub pending: &'a [Pending],
+    pub pending: &'a [PendingRestart],
     /// The backups, oldest first.
     pub sets: &'a [Set],
 }
