@@ -10,7 +10,7 @@ use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
 use crate::plan::{Decision, Obstacle, Plan};
-use crate::scan::Signs;
+use crate::scan::Conditions;
 
 /// When this version was made: no honest clock is before it.
 const MADE: Timestamp = datetime!(2026-11-01 0:00 UTC);
@@ -20,7 +20,7 @@ const JUMP: time::Duration = time::Duration::DAY;
 
 /// A plan that may be carried out now. Only [`check`] makes one.
 #[derive(Debug, Clone)]
-pub struct Cleared {
+pub struct Clearance {
     plan: Plan,
     /// What speaks against it without blocking it.
     pub warnings: Vec<String>,
@@ -30,7 +30,7 @@ pub struct Cleared {
 
 /// A plan that has to wait.
 #[derive(Debug, Clone)]
-pub struct Deferred {
+pub struct Deferral {
     /// What would be done. It is there to be shown: nothing carries it out.
     pub plan: Plan,
     /// Why not now, for people.
@@ -39,14 +39,14 @@ pub struct Deferred {
     pub doubtful_clock: bool,
 }
 
-impl Cleared {
+impl Clearance {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
     /// Leaves alone what has more than `urgent_before` left, for this reason. True if there was something.
-    pub fn put_off(&mut self, urgent_before: Duration, reason: &str) -> bool {
+    pub fn defer(&mut self, urgent_before: Duration, reason: &str) -> bool {
         let urgent = self.plan.at + urgent_before;
         let mut waiting = BTreeMap::new();
         for item in &mut self.plan.items {
@@ -74,7 +74,7 @@ impl Cleared {
 
     /// Takes credentials, or copies of kubeconfigs by their paths, out of it that turned out not to be replaceable, and why. False if none of them was to
     /// change.
-    pub fn hold_back(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
+    pub fn exclude(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
         let before = reasons.len();
         let mut held = BTreeMap::new();
         for copy in self.plan.copies.iter_mut().filter(|copy| copy.left.is_none()) {
@@ -100,11 +100,11 @@ impl Cleared {
 
 /// Whether a person asked for it and looks on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attended {
+pub enum Trigger {
     /// By hand: signs become warnings.
-    ByHand,
+    Manual,
     /// The daemon: signs defer the cycle.
-    Unattended {
+    Scheduled {
         /// How long the daemon has been running.
         running_for: Duration,
     },
@@ -118,20 +118,25 @@ pub fn check(
     mut plan: Plan,
     inventory: &Inventory,
     settings: &Settings,
-    signs: &Signs,
-    attended: Attended,
-) -> Result<Cleared, Deferred> {
-    let others = others_at_work(signs);
-    let floor = floor(inventory, signs);
-    let running_for = match attended {
-        Attended::ByHand => Duration::ZERO,
-        Attended::Unattended { running_for } => running_for,
+    conditions: &Conditions,
+    trigger: Trigger,
+) -> Result<Clearance, Deferral> {
+    let others = others_at_work(conditions);
+    let earliest_plausible = earliest_plausible(inventory, conditions);
+    let running_for = match trigger {
+        Trigger::Manual => Duration::ZERO,
+        Trigger::Scheduled { running_for } => running_for,
     };
-    let doubt = clock_doubt(plan.at, floor, signs, settings.clock_wait.saturating_sub(running_for));
+    let doubt = clock_doubt(
+        plan.at,
+        earliest_plausible,
+        conditions,
+        settings.clock_wait.saturating_sub(running_for),
+    );
     let doubtful_clock = doubt.is_some();
     let mut warnings: Vec<String> = others.iter().chain(&doubt).cloned().collect();
-    if let Attended::Unattended { .. } = attended {
-        let wait = |plan, reasons: &[String]| Deferred {
+    if let Trigger::Scheduled { .. } = trigger {
+        let wait = |plan, reasons: &[String]| Deferral {
             plan,
             reason: reasons.join("; "),
             doubtful_clock,
@@ -140,7 +145,7 @@ pub fn check(
             return Err(wait(plan, &others));
         }
         let whole = plan.clone();
-        let held_back = doubt.is_some_and(|doubt| hold_back(&mut plan, floor, &doubt));
+        let held_back = doubt.is_some_and(|doubt| block_unexpired(&mut plan, earliest_plausible, &doubt));
         let some_left = plan.renewals().next().is_some();
         if held_back && !some_left {
             return Err(wait(whole, &warnings));
@@ -149,7 +154,7 @@ pub fn check(
             warnings.push("only what has expired on every plausible clock is renewed".into());
         }
     }
-    Ok(Cleared {
+    Ok(Clearance {
         plan,
         warnings,
         doubtful_clock,
@@ -157,18 +162,18 @@ pub fn check(
 }
 
 /// Who else is at work, one sentence each.
-pub fn others_at_work(signs: &Signs) -> Vec<String> {
+pub fn others_at_work(conditions: &Conditions) -> Vec<String> {
     let mut reasons = Vec::new();
-    if let Some(pid) = signs.kubeadm {
+    if let Some(pid) = conditions.kubeadm {
         reasons.push(format!("kubeadm is running (pid {pid})"));
     }
-    if let Some(path) = signs.staged.first() {
+    if let Some(path) = conditions.staged.first() {
         reasons.push(format!(
             "kubeadm seems to be at work: {} changed within the last hour",
             path.display()
         ));
     }
-    if let Some(path) = signs.fresh.first() {
+    if let Some(path) = conditions.fresh.first() {
         reasons.push(format!(
             "somebody else seems to renew: {} changed within the last minute",
             path.display()
@@ -179,7 +184,7 @@ pub fn others_at_work(signs: &Signs) -> Vec<String> {
 
 /// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
 /// that was not doubted.
-pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
+pub fn earliest_plausible(inventory: &Inventory, conditions: &Conditions) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
         _ => None,
@@ -189,7 +194,7 @@ pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
         .iter()
         .filter_map(|a| Some(a.certificate.as_ref().ok()?.validity));
     let born = leaves.chain(authorities).map(|Validity { not_before, .. }| not_before);
-    let looked = signs
+    let looked = conditions
         .last_assessment
         .iter()
         .filter_map(|look| Timestamp::from_unix_timestamp(look.trusted).ok());
@@ -206,17 +211,22 @@ pub fn floor(inventory: &Inventory, signs: &Signs) -> Timestamp {
 /// | no | no | no | yes | yes |
 /// | no | no | no | no | no: many nodes never say that they are synchronised |
 /// | not known | no | no | any | no |
-pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Duration) -> Option<String> {
-    if signs.synchronised == Some(true) {
+pub fn clock_doubt(
+    now: Timestamp,
+    earliest_plausible: Timestamp,
+    conditions: &Conditions,
+    wait: Duration,
+) -> Option<String> {
+    if conditions.synchronised == Some(true) {
         return None;
     }
-    let last = signs
+    let last = conditions
         .last_assessment
         .as_ref()
-        .filter(|last| last.boot_id == signs.boot_id);
+        .filter(|last| last.boot_id == conditions.boot_id);
     let ahead = last.map(|last| {
         let by_clock = now.unix_timestamp().saturating_sub(last.at);
-        let by_uptime = signs.uptime.saturating_sub(last.uptime);
+        let by_uptime = conditions.uptime.saturating_sub(last.uptime);
         time::Duration::seconds(by_clock.saturating_sub(by_uptime))
     });
     if let Some(ahead) = ahead.filter(|ahead| *ahead > JUMP) {
@@ -225,14 +235,14 @@ pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Durati
             text::residual(ahead)
         ));
     }
-    if now < floor {
+    if now < earliest_plausible {
         return Some(format!(
             "the clock says {}, but it is {} at least",
             text::date(now),
-            text::date(floor)
+            text::date(earliest_plausible)
         ));
     }
-    (signs.synchronised == Some(false) && wait > Duration::ZERO).then(|| {
+    (conditions.synchronised == Some(false) && wait > Duration::ZERO).then(|| {
         format!(
             "the clock is not synchronised yet; waiting up to {} more",
             text::duration(wait)
@@ -240,11 +250,11 @@ pub fn clock_doubt(now: Timestamp, floor: Timestamp, signs: &Signs, wait: Durati
     })
 }
 
-/// Blocks the renewals of what could still be good at `floor`. True if there was one.
-fn hold_back(plan: &mut Plan, floor: Timestamp, doubt: &str) -> bool {
+/// Blocks the renewals of what could still be good at `earliest_plausible`. True if there was one.
+fn block_unexpired(plan: &mut Plan, earliest_plausible: Timestamp, doubt: &str) -> bool {
     let mut any = false;
     for item in &mut plan.items {
-        let expired_for_sure = item.expires.is_some_and(|ends| ends < floor);
+        let expired_for_sure = item.expires.is_some_and(|ends| ends < earliest_plausible);
         if matches!(item.decision, Decision::Renew { .. } | Decision::With(_)) && !expired_for_sure {
             item.decision = Decision::Blocked {
                 because: doubt.to_owned(),
@@ -265,54 +275,58 @@ mod tests {
     const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn signs(synchronised: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Signs {
+    fn conditions(synchronised: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Conditions {
         let last_assessment = LastAssessment {
             at: NOW.unix_timestamp() - looked_ago,
             boot_id: "b".into(),
             uptime: 1000,
             trusted: 0,
         };
-        Signs {
+        Conditions {
             synchronised,
             last_assessment: Some(last_assessment),
             boot_id: "b".into(),
             uptime: 1000 + uptime_ago,
-            ..Signs::default()
+            ..Conditions::default()
         }
     }
 
     #[test]
     fn the_clock_is_doubted_as_the_table_says() {
-        let doubt = |signs: &Signs, floor, wait| clock_doubt(NOW, floor, signs, wait);
+        let doubt =
+            |conditions: &Conditions, earliest_plausible, wait| clock_doubt(NOW, earliest_plausible, conditions, wait);
         let (before, after) = (NOW - JUMP, NOW + JUMP);
         let year = 400 * 86_400;
-        assert_eq!(doubt(&signs(Some(true), year, 10), after, HOUR), None);
+        assert_eq!(doubt(&conditions(Some(true), year, 10), after, HOUR), None);
         assert!(
-            doubt(&signs(None, year, 10), before, Duration::ZERO)
+            doubt(&conditions(None, year, 10), before, Duration::ZERO)
                 .unwrap()
                 .contains("jumped ahead by 1y")
         );
         assert!(
-            doubt(&signs(Some(false), 10, 10), after, Duration::ZERO)
+            doubt(&conditions(Some(false), 10, 10), after, Duration::ZERO)
                 .unwrap()
                 .contains("at least")
         );
         assert!(
-            doubt(&signs(Some(false), 10, 10), before, HOUR)
+            doubt(&conditions(Some(false), 10, 10), before, HOUR)
                 .unwrap()
                 .contains("up to 1h")
         );
-        assert_eq!(doubt(&signs(Some(false), 10, 10), before, Duration::ZERO), None);
-        assert_eq!(doubt(&signs(None, 10, 10), before, HOUR), None);
+        assert_eq!(doubt(&conditions(Some(false), 10, 10), before, Duration::ZERO), None);
+        assert_eq!(doubt(&conditions(None, 10, 10), before, HOUR), None);
     }
 
     #[test]
     fn time_asleep_or_in_another_boot_is_no_jump() {
         let year = 400 * 86_400;
-        assert_eq!(clock_doubt(NOW, MADE, &signs(None, year, year), Duration::ZERO), None);
-        let rebooted = Signs {
+        assert_eq!(
+            clock_doubt(NOW, MADE, &conditions(None, year, year), Duration::ZERO),
+            None
+        );
+        let rebooted = Conditions {
             boot_id: "c".into(),
-            ..signs(None, year, 10)
+            ..conditions(None, year, 10)
         };
         assert_eq!(clock_doubt(NOW, MADE, &rebooted, Duration::ZERO), None);
     }

@@ -13,7 +13,7 @@ use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
 use crate::format::text;
 use crate::format::text::rfc3339;
-use crate::guard::Cleared;
+use crate::guard::Clearance;
 use crate::host::Host;
 use crate::host::copy::Copied;
 use crate::host::progress::Progress;
@@ -48,7 +48,7 @@ impl Backup {
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
     /// A cleared plan is about to be carried out.
-    Renewal(&'a Cleared),
+    Renewal(&'a Clearance),
     /// A set is about to be restored.
     Restore {
         /// Its name.
@@ -65,8 +65,12 @@ pub enum Purpose<'a> {
 impl<'a> Purpose<'a> {
     fn reason(self) -> String {
         match self {
-            Self::Renewal(cleared) => {
-                let names: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+            Self::Renewal(clearance) => {
+                let names: Vec<_> = clearance
+                    .plan()
+                    .renewals()
+                    .map(|(item, _)| item.name.as_str())
+                    .collect();
                 format!("{BEFORE_RENEWING}{}", text::list(&names))
             }
             Self::Restore { id, .. } => format!("{BEFORE_RESTORING}{id}"),
@@ -79,8 +83,8 @@ impl<'a> Purpose<'a> {
     fn must_have_etcd(self, settings: &Settings, inventory: &Inventory) -> bool {
         let urgent = inventory.at + settings.urgent_before;
         let is_urgent = match self {
-            Self::Renewal(cleared) => {
-                let mut ends = cleared.plan().renewals().filter_map(|(item, _)| item.expires);
+            Self::Renewal(clearance) => {
+                let mut ends = clearance.plan().renewals().filter_map(|(item, _)| item.expires);
                 ends.any(|ends| ends < urgent)
             }
             _ => false,
@@ -96,13 +100,17 @@ impl<'a> Purpose<'a> {
     /// The files that are about to be replaced.
     fn replaced(self, inventory: &'a Inventory) -> Vec<&'a File> {
         match self {
-            Self::Renewal(cleared) => {
-                let items = cleared.plan().items.iter().zip(&inventory.credentials);
+            Self::Renewal(clearance) => {
+                let items = clearance.plan().items.iter().zip(&inventory.credentials);
                 let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
                     (Decision::Renew { .. }, State::Present(present)) => Some(Material::files(present)),
                     _ => None,
                 });
-                let updated: Vec<_> = cleared.plan().copies_to_update().map(|(copy, _)| &copy.path).collect();
+                let updated: Vec<_> = clearance
+                    .plan()
+                    .copies_to_update()
+                    .map(|(copy, _)| &copy.path)
+                    .collect();
                 let copies = inventory
                     .copies
                     .iter()

@@ -29,12 +29,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, &settings, &running, &Request::DUE)?;
-    let signs = scan::signs(host, &settings, &scan);
+    let conditions = scan::conditions(host, &settings, &scan);
     let status = status::known(host);
     let daemon = status.as_ref().filter(|status| status.daemon.running);
     let mut written = folders::written(&plan, &inventory, &settings);
     written.insert(STATE.into());
-    let around = scan::around::around(
+    let surroundings = scan::surroundings::observe(
         host,
         written,
         &settings.backup.directory,
@@ -48,9 +48,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         scan: &scan,
         inventory: &inventory,
         plan: &plan,
-        signs: &signs,
+        conditions: &conditions,
         running: &running,
-        around: &around,
+        surroundings: &surroundings,
         pending: &pending,
         daemon_runs: daemon.is_some(),
         interrupted: cycle::is_unfinished(host) && host.lock_holder_now().is_none(),

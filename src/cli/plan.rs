@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use crate::cycle::{self, NotNow};
-use crate::guard::Attended;
+use crate::guard::Trigger;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::{Format, plan};
@@ -22,10 +22,10 @@ pub struct Arguments {
 /// Prints what the next cycle would do.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let look = cycle::look(&context.host, &settings, &Request::DUE, Attended::ByHand).map_err(NotNow::failure)?;
-    let plan = look.cleared.plan();
-    super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
-    super::complain_of(plan, &look.cleared.warnings);
+    let look = cycle::look(&context.host, &settings, &Request::DUE, Trigger::Manual).map_err(NotNow::failure)?;
+    let plan = look.clearance.plan();
+    super::print(&plan::render(plan, &look.clearance.warnings, arguments.output)?)?;
+    super::complain_of(plan, &look.clearance.warnings);
     let due = plan.renewals().next().is_some();
     Ok(match (arguments.exit_code && due, plan.faults().next()) {
         (true, _) => Exit::Due,

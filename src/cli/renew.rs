@@ -5,7 +5,7 @@ use tracing::level_filters::LevelFilter;
 use super::context::Context;
 use super::hooks;
 use crate::cycle::{self, NotNow};
-use crate::guard::Attended;
+use crate::guard::Trigger;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::plan::{Request, Which};
@@ -37,12 +37,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let request = arguments.request()?;
-    let look = || cycle::look(&context.host, &settings, &request, Attended::ByHand);
+    let look = || cycle::look(&context.host, &settings, &request, Trigger::Manual);
     if arguments.dry_run {
         let look = look().map_err(NotNow::failure)?;
-        let plan = look.cleared.plan();
-        super::print(&plan::render(plan, &look.cleared.warnings, arguments.output)?)?;
-        super::complain_of(plan, &look.cleared.warnings);
+        let plan = look.clearance.plan();
+        super::print(&plan::render(plan, &look.clearance.warnings, arguments.output)?)?;
+        super::complain_of(plan, &look.clearance.warnings);
         return Ok(if plan.faults().next().is_some() {
             Exit::Partly
         } else {
@@ -56,7 +56,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         &settings,
         &lock,
         &request,
-        Attended::ByHand,
+        Trigger::Manual,
         look().map_err(NotNow::failure)?,
         look,
     );

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::status;
 use crate::backup::set;
 use crate::cycle::{self, NotNow};
-use crate::guard::Attended;
+use crate::guard::Trigger;
 use crate::host::Host;
 use crate::host::files::Resolved;
 use crate::host::write::parent;
@@ -33,13 +33,13 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let host = &context.host;
     let settings = context.settings()?;
-    let look = cycle::look(host, &settings, &Request::DUE, Attended::ByHand).map_err(NotNow::failure)?;
+    let look = cycle::look(host, &settings, &Request::DUE, Trigger::Manual).map_err(NotNow::failure)?;
     let status = status::known(host);
     let page = Page {
         node: &host.node_name(),
         inventory: &look.inventory,
-        plan: look.cleared.plan(),
-        warnings: &look.cleared.warnings,
+        plan: look.clearance.plan(),
+        warnings: &look.clearance.warnings,
         settings: &settings,
         status: status.as_ref(),
         pending: &pending::read(host),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backup::Backup;
 use crate::config::Settings;
 use crate::format::digest::sha256;
-use crate::guard::Cleared;
+use crate::guard::Clearance;
 use crate::host::Host;
 use crate::inventory::{self, Inventory, Location, Material, State};
 use crate::model::File;
@@ -21,9 +21,9 @@ pub(super) fn look(
     settings: &Settings,
     mut inventory: Inventory,
     backup: &Backup,
-    cleared: &mut Cleared,
+    clearance: &mut Clearance,
 ) -> Inventory {
-    let (wanted, mut held) = wanted(&inventory, cleared);
+    let (wanted, mut held) = wanted(&inventory, clearance);
     if !wanted.is_empty() {
         let again = inventory::build(&scan::look_again(host, settings, &wanted));
         let mut found: BTreeMap<String, State> = again
@@ -52,15 +52,15 @@ pub(super) fn look(
         }
     }
     if !held.is_empty() {
-        cleared.hold_back(held);
+        clearance.exclude(held);
     }
     inventory
 }
 
 /// What is renewed and has no bytes, as much of it as one cycle renews, that which ends first; and what is left out, with the reason.
-fn wanted(inventory: &Inventory, cleared: &Cleared) -> (Vec<String>, BTreeMap<String, String>) {
+fn wanted(inventory: &Inventory, clearance: &Clearance) -> (Vec<String>, BTreeMap<String, String>) {
     let (mut brief, mut kept) = (Vec::new(), 0);
-    for (credential, item) in inventory.credentials.iter().zip(&cleared.plan().items) {
+    for (credential, item) in inventory.credentials.iter().zip(&clearance.plan().items) {
         match &credential.state {
             State::Present(present) if item.is_renewed() => {
                 if present.files().iter().all(|file| file.bytes.are_kept()) {

@@ -22,7 +22,7 @@ use crate::config::settings::Scope;
 use crate::coordinate::{self, Turn};
 use crate::events;
 use crate::format::text;
-use crate::guard::{self, Attended, Cleared, Deferred};
+use crate::guard::{self, Clearance, Deferral, Trigger};
 use crate::host::lock::Lock;
 use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory, State};
@@ -49,31 +49,31 @@ pub struct Look {
     /// The credentials.
     pub inventory: Inventory,
     /// What is to be done, and that it may be done now.
-    pub cleared: Cleared,
+    pub clearance: Clearance,
 }
 
 /// Why nothing is done now.
 #[derive(Debug)]
 pub enum NotNow {
     /// Somebody else is at work, or the clock is doubted: the reason, and what was seen.
-    Deferred(Box<Deferred>, Box<Inventory>),
+    Deferred(Box<Deferral>, Box<Inventory>),
     /// The request does not make sense.
     Failed(Failure),
 }
 
 /// Looks at the node and decides.
-pub fn look(host: &Host, settings: &Settings, request: &Request, attended: Attended) -> Result<Look, NotNow> {
+pub fn look(host: &Host, settings: &Settings, request: &Request, trigger: Trigger) -> Result<Look, NotNow> {
     let scan = scan::look(host, settings);
     let inventory = inventory::build(&scan);
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
     let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
-    let signs = scan::signs(host, settings, &scan);
-    match guard::check(plan, &inventory, settings, &signs, attended) {
-        Ok(cleared) => Ok(Look {
+    let conditions = scan::conditions(host, settings, &scan);
+    match guard::check(plan, &inventory, settings, &conditions, trigger) {
+        Ok(clearance) => Ok(Look {
             scan,
             inventory,
-            cleared,
+            clearance,
         }),
         Err(deferred) => Err(NotNow::Deferred(Box::new(deferred), Box::new(inventory))),
     }
@@ -127,11 +127,11 @@ pub fn act(
     settings: &Settings,
     lock: &Lock,
     request: &Request,
-    attended: Attended,
+    trigger: Trigger,
     look: Look,
     again: impl FnOnce() -> Result<Look, NotNow>,
 ) -> Report {
-    let (turn, look) = match turn::take(host, settings, attended, look, again) {
+    let (turn, look) = match turn::take(host, settings, trigger, look, again) {
         Ok(taken) => taken,
         Err(it) => {
             let (blocked, look) = *it;
@@ -165,10 +165,10 @@ pub fn act(
 }
 
 fn report_on(look: &Look, request: &Request) -> Report {
-    let mut warnings = look.cleared.warnings.clone();
+    let mut warnings = look.clearance.warnings.clone();
     let bad = look.inventory.bad_manifests.iter();
     warnings.extend(bad.map(|bad| format!("manifests: {bad}")));
-    Report::new(request.clone(), look.cleared.plan().clone(), warnings)
+    Report::new(request.clone(), look.clearance.plan().clone(), warnings)
 }
 
 /// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
@@ -183,14 +183,14 @@ fn renew(
     let Look {
         scan,
         inventory,
-        mut cleared,
+        mut clearance,
     } = look;
-    if cleared.plan().renewals().next().is_none() {
+    if clearance.plan().renewals().next().is_none() {
         return Ok(());
     }
     report.step = Some(Step::Backup);
     notify::status("Backing up");
-    let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&cleared))?;
+    let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&clearance))?;
     drop(scan);
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
@@ -200,19 +200,19 @@ fn renew(
         report.block(blocked);
         return Err(failure);
     }
-    let inventory = again::look(host, settings, inventory, &backup, &mut cleared);
-    report.plan = cleared.plan().clone();
-    if cleared.plan().renewals().next().is_none() {
+    let inventory = again::look(host, settings, inventory, &backup, &mut clearance);
+    report.plan = clearance.plan().clone();
+    if clearance.plan().renewals().next().is_none() {
         return Ok(());
     }
     report.step = Some(Step::Renew);
     let (transaction, change) = loop {
-        match carry_out(host, settings, (lock, turn), &inventory, &cleared, &backup, report) {
+        match carry_out(host, settings, (lock, turn), &inventory, &clearance, &backup, report) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
-                Some(name) if failure.exit == Exit::Failed && cleared.hold_back(one(name, &failure)) => {
-                    report.plan = cleared.plan().clone();
-                    if cleared.plan().renewals().next().is_none() {
+                Some(name) if failure.exit == Exit::Failed && clearance.exclude(one(name, &failure)) => {
+                    report.plan = clearance.plan().clone();
+                    if clearance.plan().renewals().next().is_none() {
                         return Ok(());
                     }
                 }
@@ -246,20 +246,24 @@ fn carry_out<'a>(
     settings: &Settings,
     (lock, turn): (&'a Lock, &Turn),
     inventory: &Inventory,
-    cleared: &Cleared,
+    clearance: &Clearance,
     backup: &Backup,
     report: &mut Report,
 ) -> Result<(Transaction<'a>, Change), Failure> {
     host.go_on()?;
-    let due: Vec<_> = cleared.plan().renewals().map(|(item, _)| item.name.as_str()).collect();
+    let due: Vec<_> = clearance
+        .plan()
+        .renewals()
+        .map(|(item, _)| item.name.as_str())
+        .collect();
     notify::status(&format!("Renewing {}", text::list(&due)));
-    let issued = issue(inventory, cleared)?;
+    let issued = issue(inventory, clearance)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", text::list(&names));
     host.go_on()?;
 
-    let change = Change::of(host, settings, inventory, cleared.plan());
-    let replacements = replacements(inventory, cleared, &issued)?;
+    let change = Change::of(host, settings, inventory, clearance.plan());
+    let replacements = replacements(inventory, clearance, &issued)?;
     let transaction = transaction::install(host, lock, turn, backup, replacements, change.to_be_restarted(host))?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();

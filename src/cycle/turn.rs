@@ -9,7 +9,7 @@ use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::coordinate::{self, Blocked, Cause, Seen, Turn, Wanted};
-use crate::guard::Attended;
+use crate::guard::Trigger;
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
@@ -51,12 +51,12 @@ pub(super) fn may_restart(
 pub(super) fn take(
     host: &Host,
     settings: &Settings,
-    attended: Attended,
+    trigger: Trigger,
     mut look: Look,
     again: impl FnOnce() -> Result<Look, NotNow>,
 ) -> Result<(Turn, Look), Box<(Blocked, Look)>> {
     let earlier = crate::restart::pending::read(host);
-    let wanted = wanted(settings, attended, &look, &earlier);
+    let wanted = wanted(settings, trigger, &look, &earlier);
     let mut turn = match coordinate::take(host, settings, &look.inventory, wanted.as_ref()) {
         Ok(turn) => turn,
         Err(blocked) => return Err(Box::new((blocked, look))),
@@ -79,8 +79,8 @@ pub(super) fn take(
         }
     }
     if let Some(reason) = turn.urgent_only.take() {
-        look.cleared
-            .put_off(settings.urgent_before, &format!("it waits: {reason}"));
+        look.clearance
+            .defer(settings.urgent_before, &format!("it waits: {reason}"));
         let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
         turn.warnings.push(warning);
     }
@@ -88,8 +88,8 @@ pub(super) fn take(
 }
 
 /// None where nothing is replaced and nobody is restarted.
-fn wanted(settings: &Settings, attended: Attended, look: &Look, earlier: &[PendingRestart]) -> Option<Wanted> {
-    let plan = look.cleared.plan();
+fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[PendingRestart]) -> Option<Wanted> {
+    let plan = look.clearance.plan();
     let earlier = if settings.restart.scope == Scope::Never {
         &[]
     } else {
@@ -100,11 +100,11 @@ fn wanted(settings: &Settings, attended: Attended, look: &Look, earlier: &[Pendi
     }
     let late = |pending: &PendingRestart| pending.until.is_some_and(|until| until <= plan.at.unix_timestamp());
     Some(Wanted {
-        purpose: match attended {
-            Attended::ByHand => "renew".into(),
-            Attended::Unattended { .. } => "scheduled cycle".into(),
+        purpose: match trigger {
+            Trigger::Manual => "renew".into(),
+            Trigger::Scheduled { .. } => "scheduled cycle".into(),
         },
-        attended: attended == Attended::ByHand,
+        attended: trigger == Trigger::Manual,
         urgent: plan.is_urgent(settings.urgent_before) || earlier.iter().any(late),
         touches_etcd_or_api_server: touches(plan, &look.inventory)
             || earlier.iter().any(|pending| BOTH.contains(&pending.reader.as_str())),

@@ -103,7 +103,7 @@ fn of_authority(seen: &Seen<'_>, authority: &Authority) -> Option<Finding> {
         );
     }
     if ends < now + seen.settings.renew_before {
-        let message = format!("ends {}, and what it signs ends with it", date(ends));
+        let message = format!("ends {}, and what it conditions ends with it", date(ends));
         return Some(Finding::fault(name, message).hint(REPLACE_CA));
     }
     // What is renewed from now on cannot have its whole life.

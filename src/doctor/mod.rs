@@ -12,8 +12,8 @@ use crate::config::{Problem, Settings};
 use crate::inventory::Inventory;
 use crate::model::Exit;
 use crate::plan::Plan;
-use crate::scan::around::Around;
-use crate::scan::{Running, Scan, Signs};
+use crate::scan::surroundings::Surroundings;
+use crate::scan::{Conditions, RunningReader, Scan};
 
 /// Everything that the checks look at.
 #[derive(Debug)]
@@ -29,11 +29,11 @@ pub struct Seen<'a> {
     /// What would be done now.
     pub plan: &'a Plan,
     /// Who else is at work, and the clock.
-    pub signs: &'a Signs,
+    pub conditions: &'a Conditions,
     /// The processes of the readers.
-    pub running: &'a [Running],
+    pub running: &'a [RunningReader],
     /// The service and what is around it.
-    pub around: &'a Around,
+    pub surroundings: &'a Surroundings,
     /// The readers whose restart is recorded as still to be done.
     pub pending: &'a [String],
     /// The daemon runs.

@@ -101,11 +101,11 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
 /// A clock that is not synchronised, or that cannot be right.
 pub(super) fn clock(seen: &Seen<'_>) -> Vec<Finding> {
     let now = seen.plan.at;
-    let floor = guard::floor(seen.inventory, seen.signs);
-    if let Some(doubt) = guard::clock_doubt(now, floor, seen.signs, Duration::ZERO) {
+    let earliest_plausible = guard::earliest_plausible(seen.inventory, seen.conditions);
+    if let Some(doubt) = guard::clock_doubt(now, earliest_plausible, seen.conditions, Duration::ZERO) {
         return vec![Finding::fault("clock", format!("cannot be right: {doubt}")).hint("timedatectl set-ntp true")];
     }
-    let is_free = seen.signs.synchronised == Some(false);
+    let is_free = seen.conditions.synchronised == Some(false);
     let finding = || {
         Finding::warning(
             "clock",
@@ -119,8 +119,8 @@ pub(super) fn clock(seen: &Seen<'_>) -> Vec<Finding> {
 /// No room for the next backup, without which nothing is renewed.
 pub(super) fn space(seen: &Seen<'_>) -> Vec<Finding> {
     let directory = seen.settings.backup.directory.display();
-    let needed = seen.around.database + FILES;
-    let short = seen.around.free.filter(|free| *free < needed);
+    let needed = seen.surroundings.database + FILES;
+    let short = seen.surroundings.free.filter(|free| *free < needed);
     let finding = |free| {
         Finding::fault(
             &directory,
@@ -133,7 +133,7 @@ pub(super) fn space(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// Folders that a cycle writes to and cannot.
 pub(super) fn writable(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.around.refused.iter().map(|refused| {
+    let found = seen.surroundings.refused.iter().map(|refused| {
         let folder = refused.folder.display();
         if !refused.by_sandbox {
             return Finding::fault(folder, format!("cannot be written to: {}", refused.reason))

@@ -29,10 +29,10 @@ pub(super) fn configuration(seen: &Seen<'_>) -> Vec<Finding> {
 
 /// The unit is not there, masked, not enabled, or does not run.
 pub(super) fn unit(seen: &Seen<'_>) -> Vec<Finding> {
-    let around = seen.around;
-    let is_installed = around.units.iter().any(|(path, _)| is_named(path, UNIT));
+    let surroundings = seen.surroundings;
+    let is_installed = surroundings.units.iter().any(|(path, _)| is_named(path, UNIT));
     let mut found = Vec::new();
-    if around.masked.contains(UNIT) {
+    if surroundings.masked.contains(UNIT) {
         found.push(
             Finding::warning(UNIT, "is masked: nothing is renewed by itself")
                 .hint("systemctl unmask kubecertd && systemctl enable --now kubecertd"),
@@ -43,7 +43,7 @@ pub(super) fn unit(seen: &Seen<'_>) -> Vec<Finding> {
             "is not installed on this node: nothing is renewed by itself",
         ));
     } else if is_installed {
-        if !around.enabled.contains(UNIT) {
+        if !surroundings.enabled.contains(UNIT) {
             found.push(
                 Finding::warning(UNIT, "is not enabled: it does not start with the node")
                     .hint("systemctl enable --now kubecertd"),
@@ -65,7 +65,7 @@ fn is_named(path: &Path, name: &str) -> bool {
 
 /// Timers, enabled, whose service renews certificates.
 pub(super) fn timers(seen: &Seen<'_>) -> Vec<Finding> {
-    let units = &seen.around.units;
+    let units = &seen.surroundings.units;
     let services = units
         .iter()
         .filter(|(path, text)| is_named_service(path) && (is_known(path) || text.lines().any(is_renewal)));
@@ -86,7 +86,7 @@ pub(super) fn timers(seen: &Seen<'_>) -> Vec<Finding> {
             .filter(|(path, text)| !is_named_service(path) && starts_it(path, text))
         {
             let timer = timer.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if seen.around.enabled.contains(timer) {
+            if seen.surroundings.enabled.contains(timer) {
                 found.push(other(
                     timer,
                     &format!("starts {}", service.display()),
@@ -109,7 +109,7 @@ fn is_known(path: &Path) -> bool {
 
 /// Entries and scripts of cron that call kubeadm.
 pub(super) fn cron(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.around.cron.iter().filter_map(|(path, text)| {
+    let found = seen.surroundings.cron.iter().filter_map(|(path, text)| {
         let (at, _) = text.lines().enumerate().find(|(_, line)| is_renewal(line))?;
         let place = path.display();
         Some(other(
@@ -142,8 +142,8 @@ fn other(about: &str, does: &str, hint: &str) -> Finding {
 
 /// Somebody is renewing at this moment.
 pub(super) fn others_at_work(seen: &Seen<'_>) -> Vec<Finding> {
-    let signs = guard::others_at_work(seen.signs);
-    signs
+    let conditions = guard::others_at_work(seen.conditions);
+    conditions
         .into_iter()
         .map(|reason| Finding::note("kubeadm", reason))
         .collect()

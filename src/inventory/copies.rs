@@ -10,7 +10,7 @@ use crate::format::kubeconfig;
 use crate::format::pair::{find_key, leaf};
 use crate::format::text::printable;
 use crate::model::File;
-use crate::scan::{CopySeen, Scan};
+use crate::scan::{Scan, ScannedCopy};
 
 /// A copy of a kubeconfig.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) fn all(scan: &Scan, credentials: &[Credential]) -> Vec<Copy> {
     all
 }
 
-fn held(seen: &CopySeen, credentials: &[Credential]) -> Result<EmbeddedCredential, String> {
+fn held(seen: &ScannedCopy, credentials: &[Credential]) -> Result<EmbeddedCredential, String> {
     let of = &seen.spec.of;
     let file = seen.read.as_ref().map_err(|unread| format!("it {}", why(unread)))?;
     let present = |credential: &Credential| matches!(credential.state, State::Present(_));

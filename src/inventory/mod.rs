@@ -15,7 +15,7 @@ use crate::catalog::{self, AuthoritySpec, RenewedBy, Spec};
 use crate::format::manifest::Manifest;
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, ReadError, ReadResult, Timestamp};
-use crate::scan::{Scan, Shared};
+use crate::scan::{Scan, SharedFile};
 use copies::Copy;
 use readers::{BadManifest, Reader};
 
@@ -275,7 +275,7 @@ fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
     runs("kube-apiserver") && !runs("etcd") && !serves
 }
 
-fn is_missing(read: &Shared) -> bool {
+fn is_missing(read: &SharedFile) -> bool {
     matches!(read, Err(ReadError::Missing))
 }
 

@@ -16,7 +16,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Credential, Inventory, Material, Signer, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
-use crate::scan::Running;
+use crate::scan::RunningReader;
 use copies::CopyItem;
 pub use decision::{Decision, Obstacle};
 use readers::ReaderStep;
@@ -143,7 +143,7 @@ impl Plan {
 pub fn make(
     inventory: &Inventory,
     settings: &Settings,
-    running: &[Running],
+    running: &[RunningReader],
     request: &Request,
 ) -> Result<Plan, Failure> {
     check_names(inventory, &request.which)?;

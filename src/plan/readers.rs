@@ -8,7 +8,7 @@ use crate::format::text;
 use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::Timestamp;
-use crate::scan::Running;
+use crate::scan::RunningReader;
 
 /// A reader of renewed credentials, and what is done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,12 @@ impl ReaderStep {
 }
 
 /// The steps for a plan, in the order in which they are taken.
-pub(super) fn steps(inventory: &Inventory, settings: &Settings, running: &[Running], plan: &Plan) -> Vec<ReaderStep> {
+pub(super) fn steps(
+    inventory: &Inventory,
+    settings: &Settings,
+    running: &[RunningReader],
+    plan: &Plan,
+) -> Vec<ReaderStep> {
     let steps = inventory.readers.iter().map(|reader| {
         let mut step = step(inventory, settings, plan, reader);
         if settings.restart.scope != Scope::Never {
@@ -83,7 +88,13 @@ fn holds(inventory: &Inventory, settings: &Settings, reader: &Reader, credential
 }
 
 /// A process that has run for so long that a certificate which it made at its start ends soon.
-fn remember_memory(settings: &Settings, running: &[Running], now: Timestamp, reader: &Reader, step: &mut ReaderStep) {
+fn remember_memory(
+    settings: &Settings,
+    running: &[RunningReader],
+    now: Timestamp,
+    reader: &Reader,
+    step: &mut ReaderStep,
+) {
     let Some(manifest) = &reader.manifest else { return };
     let has_flag = manifest.flag(SERVING_FLAG).is_some();
     let known = readers::in_memory(&reader.name, manifest.version, has_flag);
@@ -133,7 +144,7 @@ mod tests {
             holds: Vec::new(),
             until: None,
         };
-        let running = Running {
+        let running = RunningReader {
             reader: component.into(),
             started: NOW - time::Duration::days(days),
         };

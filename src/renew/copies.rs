@@ -5,7 +5,7 @@ use std::path::Path;
 use super::install::{Replacement, edited, replacement};
 use super::issue::Issued;
 use crate::format::kubeconfig;
-use crate::guard::Cleared;
+use crate::guard::Clearance;
 use crate::inventory::Inventory;
 use crate::inventory::copies::EmbeddedCredential;
 use crate::model::Failure;
@@ -14,11 +14,11 @@ use crate::model::Failure;
 /// renewed.
 pub(super) fn replacements(
     inventory: &Inventory,
-    cleared: &Cleared,
+    clearance: &Clearance,
     issued: &[Issued],
 ) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
-    for (item, pair) in cleared.plan().copies_to_update() {
+    for (item, pair) in clearance.plan().copies_to_update() {
         let copy = inventory.copies.iter().find(|copy| copy.spec.path == item.path);
         let held = copy.and_then(|copy| copy.held.as_ref().ok());
         if let (Some(held), Some(new)) = (held, issued.iter().find(|new| new.name == pair)) {

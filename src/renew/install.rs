@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::copies;
 use super::issue::Issued;
 use crate::format::{kubeconfig, pem};
-use crate::guard::Cleared;
+use crate::guard::Clearance;
 use crate::inventory::{Inventory, Location, Material, State};
 use crate::model::{Attributes, Bytes, Failure, File};
 
@@ -38,7 +38,11 @@ impl Replacement {
 }
 
 /// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate, the copies of kubeconfigs last.
-pub fn replacements(inventory: &Inventory, cleared: &Cleared, issued: &[Issued]) -> Result<Vec<Replacement>, Failure> {
+pub fn replacements(
+    inventory: &Inventory,
+    clearance: &Clearance,
+    issued: &[Issued],
+) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
     for new in issued {
         let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
@@ -53,7 +57,7 @@ pub fn replacements(inventory: &Inventory, cleared: &Cleared, issued: &[Issued])
         };
         all.extend(of_pair(present, new).map_err(fail)?);
     }
-    all.extend(copies::replacements(inventory, cleared, issued)?);
+    all.extend(copies::replacements(inventory, clearance, issued)?);
     Ok(all)
 }
 

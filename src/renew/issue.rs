@@ -11,7 +11,7 @@ use rcgen::{
 use zeroize::Zeroizing;
 
 use crate::format::{key, pem, x509};
-use crate::guard::Cleared;
+use crate::guard::Clearance;
 use crate::inventory::{Inventory, Location, Material, Signer, State};
 use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Validity};
 use crate::parallel;
@@ -41,8 +41,8 @@ const TRANSPARENCY: [&[u8]; 2] = [
 ];
 
 /// Issues every renewal of a cleared plan, on all cores. One failure fails all: nothing is on disk yet.
-pub fn issue(inventory: &Inventory, cleared: &Cleared) -> Result<Vec<Issued>, Failure> {
-    let plan = cleared.plan();
+pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<Issued>, Failure> {
+    let plan = clearance.plan();
     let mut orders = Vec::new();
     for (item, validity) in plan.renewals() {
         orders.push(order(inventory, &item.name, validity).map_err(|e| e.of_one_file().about(&item.name))?);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{LARGEST_PEM, Scan, Shared, names, place, too_many};
+use super::{LARGEST_PEM, Scan, SharedFile, names, place, too_many};
 use crate::catalog::{self, Extra};
 use crate::format::pair::{self, Pair};
 use crate::host::Host;
@@ -49,7 +49,7 @@ pub(super) fn expand(
     host: &Host,
     extra: &Extra,
     left: &mut usize,
-    files: &mut BTreeMap<PathBuf, Shared>,
+    files: &mut BTreeMap<PathBuf, SharedFile>,
 ) -> Vec<Extra> {
     let path = extra.storage.path();
     let found = names(host, write::parent(path)).map(|names| catalog::expand(extra, &names));

@@ -1,9 +1,9 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
-pub mod around;
+mod conditions;
 mod further;
 mod kubelet;
-mod signs;
+pub mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::format::pair::Pair;
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::model::{File, ReadError, ReadResult, Timestamp};
-pub use signs::{Running, Signs, running, signs};
+pub use conditions::{Conditions, RunningReader, conditions, running};
 
 /// Bytes of a file with certificates or keys. Real ones are a hundred times smaller.
 const LARGEST_PEM: u64 = 1 << 20;
@@ -39,7 +39,7 @@ const MOST_MANIFESTS: usize = 1000;
 const MOST_NAMES: usize = 8;
 
 /// What became of the attempt to read one path; held once, however many credentials it is part of.
-pub type Shared = Result<Arc<File>, ReadError>;
+pub type SharedFile = Result<Arc<File>, ReadError>;
 
 /// What was on the node at one instant: bytes and names, nothing decided.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ pub struct Scan {
     /// The readers that the configuration names.
     pub readers: Vec<ReaderSpec>,
     /// The copies of kubeconfigs that the configuration names.
-    pub copies: Vec<CopySeen>,
-    files: BTreeMap<PathBuf, Shared>,
+    pub copies: Vec<ScannedCopy>,
+    files: BTreeMap<PathBuf, SharedFile>,
     /// What the pairs say whose bytes were not kept, by the name of the credential.
     pairs: BTreeMap<String, Result<Pair, String>>,
     /// Where a file that is missing would be; or why none can be made there.
@@ -73,7 +73,7 @@ pub struct Scan {
 
 /// A copy of a kubeconfig.
 #[derive(Debug)]
-pub struct CopySeen {
+pub struct ScannedCopy {
     /// Where it is, and of what.
     pub spec: CopySpec,
     /// What was read there.
@@ -96,7 +96,7 @@ impl Scan {
     }
 
     /// What was read at `path`.
-    pub fn file(&self, path: &Path) -> &Shared {
+    pub fn file(&self, path: &Path) -> &SharedFile {
         self.files.get(path).unwrap_or(&Err(ReadError::Missing))
     }
 
@@ -302,7 +302,7 @@ impl Reader<'_> {
     }
 
     /// It is no file of the look's own: nothing that it refers to is read, and it is backed up only where it is brought along.
-    fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> CopySeen {
+    fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> ScannedCopy {
         let path = &spec.path;
         let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
         let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
@@ -310,7 +310,7 @@ impl Reader<'_> {
             true => Err(ReadError::Because("is a file that is looked at for itself".into())),
             false => self.host.read_at_most(path, LARGEST_YAML),
         };
-        CopySeen {
+        ScannedCopy {
             spec: spec.clone(),
             read: read.and_then(|file| self.hold(file)),
             is_symlink: itself.is_some_and(|itself| self.host.is_symlink(&itself)),

@@ -74,7 +74,7 @@ fn a_ca_that_ends_before_the_next_renewals_or_cannot_sign_is_found() {
     let node = healthy(ECDSA);
     for (days, severity, message) in [
         (200, "warning", "is good for less than 365d"),
-        (20, "fault", "what it signs ends with it"),
+        (20, "fault", "what it conditions ends with it"),
     ] {
         renew_authority(&node, "front-proxy-ca", days);
         let found = of_check(&node, FRESH, "authorities");

@@ -9,7 +9,7 @@ use super::work::{BLOCKED, Daemon, Extent, Task};
 use crate::config::settings::CoordinationMode;
 use crate::coordinate::Seen;
 use crate::cycle::{self, Look, NotNow};
-use crate::guard::Attended;
+use crate::guard::Trigger;
 use crate::host::{STATE, notify};
 use crate::inventory::Inventory;
 use crate::model::Failure;
@@ -23,7 +23,7 @@ impl Daemon {
         notify::status("Looking at the certificates");
         match self.see() {
             Ok(look) => {
-                if look.cleared.plan().is_urgent(self.settings.urgent_before) {
+                if look.clearance.plan().is_urgent(self.settings.urgent_before) {
                     self.at_once = Some(Task::Cycle(Extent::Urgent));
                 }
             }
@@ -31,19 +31,19 @@ impl Daemon {
                 if matches!(&not_now, NotNow::Deferred(deferred, _) if deferred.doubtful_clock) {
                     self.agenda.look_again(self.host.now(), self.wait(&not_now));
                 }
-                self.put_off("nothing is done yet", not_now);
+                self.defer("nothing is done yet", not_now);
             }
         }
     }
 
     /// Says why nothing is done now, and keeps it as the first of the problems.
-    pub(super) fn put_off(&mut self, what: &str, not_now: NotNow) {
+    pub(super) fn defer(&mut self, what: &str, not_now: NotNow) {
         let line = tell::deferred(what, not_now);
         self.problems.insert(0, line);
     }
 
-    pub(super) fn attended(&self) -> Attended {
-        Attended::Unattended {
+    pub(super) fn attended(&self) -> Trigger {
+        Trigger::Scheduled {
             running_for: self.started.elapsed(),
         }
     }
@@ -53,7 +53,7 @@ impl Daemon {
         let attended = self.attended();
         let look = cycle::look(&self.host, &self.settings, &Request::DUE, attended);
         let (inventory, plan, doubtful) = match &look {
-            Ok(look) => (&look.inventory, look.cleared.plan(), look.cleared.doubtful_clock),
+            Ok(look) => (&look.inventory, look.clearance.plan(), look.clearance.doubtful_clock),
             Err(NotNow::Deferred(deferred, inventory)) => (&**inventory, &deferred.plan, deferred.doubtful_clock),
             Err(NotNow::Failed(_)) => return look,
         };

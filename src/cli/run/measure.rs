@@ -44,7 +44,7 @@ impl Daemon {
             return;
         }
         match look {
-            Ok(look) => self.measured.facts = Facts::of(&look.inventory, look.cleared.plan()),
+            Ok(look) => self.measured.facts = Facts::of(&look.inventory, look.clearance.plan()),
             Err(NotNow::Deferred(deferred, inventory)) => self.measured.facts = Facts::of(inventory, &deferred.plan),
             Err(NotNow::Failed(_)) => {}
         }

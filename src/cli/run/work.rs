@@ -186,7 +186,7 @@ impl Daemon {
             Ok(look) => look,
             Err(not_now) => {
                 self.again(extent, self.wait(&not_now));
-                return self.put_off("no cycle now", not_now);
+                return self.defer("no cycle now", not_now);
             }
         };
         let opens = agenda::waits_until(&settings.windows, host.now());
@@ -195,12 +195,12 @@ impl Daemon {
             (Extent::All, Some(opens)) => Some(format!("it waits for the maintenance window of {}", text::date(opens))),
             (Extent::Urgent, _) => Some("it is not urgent, and waits for the next cycle of the schedule".into()),
         };
-        let put_off = reason
+        let defer = reason
             .clone()
-            .filter(|reason| look.cleared.put_off(settings.urgent_before, reason));
-        if let Some(reason) = &put_off {
+            .filter(|reason| look.clearance.defer(settings.urgent_before, reason));
+        if let Some(reason) = &defer {
             info!("what is not urgent is left: {reason}");
-            self.status.looked(look.cleared.plan());
+            self.status.looked(look.clearance.plan());
         }
         let report = self.act(&lock, look, reason.as_ref());
         drop(lock);
@@ -212,12 +212,12 @@ impl Daemon {
         self.done(&report, &id);
         if !report.renewed.is_empty() {
             // What is known is what is there now.
-            if let (Ok(mut look), Some(reason)) = (self.see(), &put_off) {
-                look.cleared.put_off(settings.urgent_before, reason);
-                self.status.looked(look.cleared.plan());
+            if let (Ok(mut look), Some(reason)) = (self.see(), &defer) {
+                look.clearance.defer(settings.urgent_before, reason);
+                self.status.looked(look.clearance.plan());
             }
         }
-        if let (Extent::All, Some(_), Some(opens)) = (extent, &put_off, opens) {
+        if let (Extent::All, Some(_), Some(opens)) = (extent, &defer, opens) {
             // One reading: a moment too early the window would be closed.
             let now = host.now();
             self.agenda.retry(now, opens - now);
@@ -226,13 +226,13 @@ impl Daemon {
         }
     }
 
-    /// Carries a look out; `put_off` is why what is not urgent waits.
-    fn act(&mut self, lock: &Lock, look: Look, put_off: Option<&String>) -> Report {
+    /// Carries a look out; `defer` is why what is not urgent waits.
+    fn act(&mut self, lock: &Lock, look: Look, defer: Option<&String>) -> Report {
         let (host, settings, attended) = (self.host.clone(), self.settings.clone(), self.attended());
         cycle::act(&host, &settings, lock, &Request::DUE, attended, look, || {
             let mut look = self.see()?;
-            if let Some(reason) = put_off {
-                look.cleared.put_off(settings.urgent_before, reason);
+            if let Some(reason) = defer {
+                look.clearance.defer(settings.urgent_before, reason);
             }
             Ok(look)
         })

@@ -38,7 +38,7 @@ const CRONTAB: &str = "/etc/crontab";
 
 /// What was found around the certificates.
 #[derive(Debug, Default)]
-pub struct Around {
+pub struct Surroundings {
     /// Units of systemd that are services or timers, by their files.
     pub units: Vec<(PathBuf, String)>,
     /// Names of units that are enabled.
@@ -48,7 +48,7 @@ pub struct Around {
     /// Tables and scripts of cron.
     pub cron: Vec<(PathBuf, String)>,
     /// Folders that a cycle writes to and could not, and why.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<UnwritableDirectory>,
     /// Bytes that are free for backups; none where nobody can tell.
     pub free: Option<u64>,
     /// Bytes of etcd's database on this node.
@@ -57,7 +57,7 @@ pub struct Around {
 
 /// A folder that cannot be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct UnwritableDirectory {
     /// Which.
     pub folder: PathBuf,
     /// Why.
@@ -67,30 +67,30 @@ pub struct Refused {
 }
 
 /// Looks around. `folders` are those that a cycle writes to, `daemon` is the process of the service, `data` the folder of etcd's data.
-pub fn around(
+pub fn observe(
     host: &Host,
     folders: BTreeSet<PathBuf>,
     backups: &Path,
     daemon: Option<u32>,
     data: Option<&Path>,
-) -> Around {
+) -> Surroundings {
     let refused = folders.into_iter().filter_map(|folder| {
         let own = host.cannot_write(&folder);
         let by_sandbox = own.is_none();
         let reason = own.or_else(|| host.cannot_write_as(daemon?, &folder))?;
-        Some(Refused {
+        Some(UnwritableDirectory {
             folder,
             reason,
             by_sandbox,
         })
     });
-    let mut around = Around {
+    let mut around = Surroundings {
         refused: refused.collect(),
         free: host.free_space(backups),
         database: data
             .and_then(|data| host.size(&data.join("member/snap/db")))
             .unwrap_or(0),
-        ..Around::default()
+        ..Surroundings::default()
     };
     units(host, &mut around);
     let tables = CRON.iter().flat_map(|folder| files(host, Path::new(folder)));
@@ -100,7 +100,7 @@ pub fn around(
     around
 }
 
-fn units(host: &Host, around: &mut Around) {
+fn units(host: &Host, around: &mut Surroundings) {
     let mut seen = BTreeSet::new();
     for folder in UNITS {
         for path in files(host, Path::new(folder)) {

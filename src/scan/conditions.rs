@@ -10,7 +10,7 @@ use crate::state::{self, LastAssessment};
 
 /// Signs that somebody else is at work, and what is known of the clock.
 #[derive(Debug, Clone, Default)]
-pub struct Signs {
+pub struct Conditions {
     /// The process id of a running kubeadm.
     pub kubeadm: Option<u32>,
     /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
@@ -29,7 +29,7 @@ pub struct Signs {
 
 /// A reader's process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningReader {
     /// The reader.
     pub reader: String,
     /// When it started, by the wall clock of now.
@@ -37,10 +37,10 @@ pub struct Running {
 }
 
 /// Which of these programs run.
-pub fn running(host: &Host, programs: &[&str]) -> Vec<Running> {
+pub fn running(host: &Host, programs: &[&str]) -> Vec<RunningReader> {
     let processes = host.processes(programs).into_iter();
     let started = |process: Process| {
-        Some(Running {
+        Some(RunningReader {
             started: host.started(&process)?,
             reader: process.program,
         })
@@ -49,7 +49,7 @@ pub fn running(host: &Host, programs: &[&str]) -> Vec<Running> {
 }
 
 /// Gathers what the guard wants to know, after a look.
-pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
+pub fn conditions(host: &Host, settings: &Settings, scan: &Scan) -> Conditions {
     let staging = settings.paths.kubernetes.join("tmp");
     let hour_ago = scan.at - time::Duration::HOUR;
     let staged = host
@@ -62,7 +62,7 @@ pub fn signs(host: &Host, settings: &Settings, scan: &Scan) -> Signs {
         let age = scan.at - file.identity.modified;
         age.abs() < time::Duration::MINUTE && !ours(file)
     };
-    Signs {
+    Conditions {
         kubeadm: host.running("kubeadm"),
         staged: staged.filter(|path| host.changed_since(path, hour_ago)).collect(),
         fresh: scan
