@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod plan;
 
 pub mod doctor;
+pub mod etcd;
 pub mod guard;
 
 pub mod backup;

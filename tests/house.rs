@@ -18,8 +18,9 @@ scan: catalog config parallel format host state model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
-backup: config format guard host inventory model plan scan
-coordinate: backup catalog config format host inventory state model
+etcd: config format host inventory model
+backup: config etcd format guard host inventory model plan scan
+coordinate: catalog config etcd format host inventory state model
 renew: parallel format guard inventory model
 verify: catalog format host inventory model
 restart: catalog config events format host inventory model plan verify
@@ -28,8 +29,8 @@ restore: backup config format host inventory model renew scan transaction
 doctor: catalog config format guard inventory model plan scan
 report: backup catalog config coordinate doctor format inventory model plan restart restore verify
 agenda: config format model
-cycle: backup catalog config coordinate events format guard host inventory state model plan renew report restart restore scan transaction verify
-cli: agenda backup config coordinate cycle doctor events format guard host inventory state model plan report restart restore scan verify
+cycle: backup catalog config coordinate etcd events format guard host inventory state model plan renew report restart restore scan transaction verify
+cli: agenda backup config coordinate cycle doctor etcd events format guard host inventory state model plan report restart restore scan verify
 lib:
 main:
 ";

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use tracing::info;
 
-use super::member::{Known, known};
 use super::places::apart;
-use super::reach::reach;
 use super::set::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
 use super::{places, seal};
 use crate::config::Settings;
+use crate::etcd::connect;
+use crate::etcd::member::{MemberConfig, known};
 use crate::format::snapshot::Trailer;
 use crate::format::text::bytes;
 use crate::host::Host;
@@ -44,7 +44,7 @@ pub(super) fn take(
     copied: &mut Vec<Copied>,
 ) -> Result<Taken, Failure> {
     let known = known(inventory, settings);
-    let because = match reach(host, &known) {
+    let because = match connect(host, &known) {
         Ok((member, status)) => return snapshot(host, settings, folder, member, &status),
         Err(because) => because,
     };
@@ -124,7 +124,7 @@ pub fn members_of(status: &Status) -> Vec<MemberOf> {
 /// The data folder, with its size known before.
 fn copy(
     host: &Host,
-    known: &Known,
+    known: &MemberConfig,
     folder: &Path,
     files: &Path,
     copied: &mut Vec<Copied>,

@@ -2,8 +2,8 @@
 
 use super::context::Context;
 use super::status;
-use crate::backup::member;
 use crate::doctor::{Seen, examine};
+use crate::etcd::member;
 use crate::host::STATE;
 use crate::model::{Exit, Failure};
 use crate::plan::{self, Request, folders};

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::decide::Etcd;
 use super::keys::{LOCK, Written};
 use super::quorum::{self, Unwell, View};
-use crate::backup::member::{Known, is_loopback, known};
-use crate::backup::{Reached, reach_any};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
+use crate::etcd::member::{MemberConfig, is_loopback, known};
+use crate::etcd::{Connection, connect_any};
 use crate::host::Host;
 use crate::host::etcd::store::{Kind, Trouble};
 use crate::host::etcd::{Access, Member, PATIENCE};
@@ -24,11 +24,11 @@ pub(super) struct Contact {
     pub(super) peers: Vec<Peer>,
     /// The id of the member on this node.
     pub(super) own: Option<u64>,
-    known: Known,
+    known: MemberConfig,
 }
 
 /// What this node is called among the others: as its etcd member, which the list of members knows.
-pub(super) fn name(host: &Host, known: &Known) -> String {
+pub(super) fn name(host: &Host, known: &MemberConfig) -> String {
     known.name.clone().unwrap_or_else(|| host.node_name())
 }
 
@@ -40,7 +40,7 @@ pub(super) fn contact(host: &Host, settings: &Settings, inventory: &Inventory) -
     let endpoints = distinct(known.endpoints.iter().chain(stored).chain(&known.others));
     let (mut silent, mut refusal) = (Vec::new(), None);
     for endpoint in &endpoints {
-        match reach_any(host, &known, std::slice::from_ref(endpoint)) {
+        match connect_any(host, &known, std::slice::from_ref(endpoint)) {
             // A member without a majority may not know them.
             Ok(mut reached) => match reached.member.peers() {
                 Ok(peers) => return Ok(Contact::new(known, reached, peers)),
@@ -70,8 +70,8 @@ pub(super) fn refused(trouble: &Trouble) -> Etcd {
 }
 
 impl Contact {
-    fn new(known: Known, reached: Reached, peers: Vec<Peer>) -> Self {
-        let Reached { member, access, status } = reached;
+    fn new(known: MemberConfig, reached: Connection, peers: Vec<Peer>) -> Self {
+        let Connection { member, access, status } = reached;
         let named = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
         // A member that is no static pod is known by where it was reached.
         let near = (known.name.is_none() && is_loopback(&access.endpoint)).then_some(status.member);
@@ -142,7 +142,7 @@ impl Contact {
         if peer.client_urls.is_empty() {
             return Err(unwell("it has not started yet".into()));
         }
-        let reached = reach_any(host, &self.known, &peer.client_urls).map_err(unwell)?;
+        let reached = connect_any(host, &self.known, &peer.client_urls).map_err(unwell)?;
         if reached.status.has_leader {
             Ok(reached.status.version)
         } else {

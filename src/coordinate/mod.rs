@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use crate::backup::member::known;
 use crate::config::Settings;
 use crate::config::settings::CoordinationMode;
 use crate::config::window;
+use crate::etcd::member::known;
 use crate::format::text;
 use crate::host::etcd::store::{If, Then};
 use crate::host::{Host, notify};

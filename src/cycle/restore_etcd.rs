@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::backup;
 use crate::backup::set::{self, Set};
-use crate::backup::{self, member};
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 use crate::config::Settings;
+use crate::etcd::{connect, member};
 use crate::format::text;
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -42,7 +43,7 @@ pub fn look(host: &Host, settings: &Settings, set: &Set) -> Result<Way, Failure>
 }
 
 fn way(host: &Host, settings: &Settings, inventory: &Inventory, set: &Set) -> Result<Way, Failure> {
-    let asked = backup::reach(host, &member::known(inventory, settings));
+    let asked = connect(host, &member::known(inventory, settings));
     let asked = asked.map(|(_, status)| backup::members_of(&status)).unwrap_or_default();
     let others = set::all(host, &settings.backup.directory);
     etcd::way(host, settings, inventory, set, &asked, &others)
@@ -259,7 +260,7 @@ impl<'a> Work<'a> {
     }
 
     fn answers(&self) -> Result<(), String> {
-        backup::reach(self.host, &member::known(self.inventory, self.settings)).map(drop)
+        connect(self.host, &member::known(self.inventory, self.settings)).map(drop)
     }
 
     fn start_etcd(&self) -> Result<(), Failure> {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::member::Known;
+use super::member::MemberConfig;
 use crate::host::Host;
 use crate::host::etcd::{Access, Member, Status, Tls};
 
 /// A member that answers, and how it was reached.
-pub struct Reached {
+pub struct Connection {
     /// The connection.
     pub member: Member,
     /// What it said of itself.
@@ -17,16 +17,16 @@ pub struct Reached {
 }
 
 /// The first member that answers to one of the client certificates; or why none does.
-pub fn reach(host: &Host, known: &Known) -> Result<(Member, Status), String> {
-    let found = reach_any(host, known, &known.endpoints)?;
+pub fn connect(host: &Host, known: &MemberConfig) -> Result<(Member, Status), String> {
+    let found = connect_any(host, known, &known.endpoints)?;
     Ok((found.member, found.status))
 }
 
 /// The first of these endpoints that answers to one of the client certificates; or why none does.
-pub fn reach_any(host: &Host, known: &Known, endpoints: &[String]) -> Result<Reached, String> {
+pub fn connect_any(host: &Host, known: &MemberConfig, endpoints: &[String]) -> Result<Connection, String> {
     let mut reasons = Vec::new();
     for endpoint in endpoints {
-        match reach_one(host, known, endpoint) {
+        match connect_one(host, known, endpoint) {
             Ok(found) => return Ok(found),
             Err(tried) => reasons.extend(tried),
         }
@@ -39,10 +39,10 @@ pub fn reach_any(host: &Host, known: &Known, endpoints: &[String]) -> Result<Rea
 }
 
 /// One endpoint; or what came of each certificate.
-fn reach_one(host: &Host, known: &Known, endpoint: &str) -> Result<Reached, Vec<String>> {
+fn connect_one(host: &Host, known: &MemberConfig, endpoint: &str) -> Result<Connection, Vec<String>> {
     let mut reasons = Vec::new();
     if endpoint.starts_with("http://") {
-        return connect(endpoint, None).map_err(|reason| vec![format!("{endpoint}: {reason}")]);
+        return connect_with(endpoint, None).map_err(|reason| vec![format!("{endpoint}: {reason}")]);
     }
     for (certificate, key) in &known.clients {
         let read = |path: &Path| host.read(path).ok().map(|file| file.bytes);
@@ -54,7 +54,7 @@ fn reach_one(host: &Host, known: &Known, endpoint: &str) -> Result<Reached, Vec<
             certificate: pem,
             key,
         };
-        match connect(endpoint, Some(tls)) {
+        match connect_with(endpoint, Some(tls)) {
             Ok(found) => return Ok(found),
             Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
         }
@@ -67,11 +67,11 @@ fn reach_one(host: &Host, known: &Known, endpoint: &str) -> Result<Reached, Vec<
     Err(reasons)
 }
 
-fn connect(endpoint: &str, tls: Option<Tls>) -> Result<Reached, String> {
+fn connect_with(endpoint: &str, tls: Option<Tls>) -> Result<Connection, String> {
     let access = Access {
         endpoint: endpoint.to_owned(),
         tls,
     };
     let (member, status) = Member::connect(&access)?;
-    Ok(Reached { member, status, access })
+    Ok(Connection { member, status, access })
 }

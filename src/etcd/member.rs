@@ -8,7 +8,7 @@ use crate::inventory::Inventory;
 
 /// What is known of etcd before it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct MemberConfig {
     /// Where to ask, in this order.
     pub endpoints: Vec<String>,
     /// Where the other members may be: those at the time when this one joined, asked at its own port.
@@ -26,7 +26,7 @@ pub struct Known {
 }
 
 /// Reads it out of the inventory and the settings; the configuration wins.
-pub fn known(inventory: &Inventory, settings: &Settings) -> Known {
+pub fn known(inventory: &Inventory, settings: &Settings) -> MemberConfig {
     let etcd = inventory.etcd();
     let server = inventory
         .pods
@@ -63,7 +63,7 @@ pub fn known(inventory: &Inventory, settings: &Settings) -> Known {
     let ca = ca
         .or_else(|| path(server, "etcd-cafile"))
         .or_else(|| path(etcd, "trusted-ca-file"));
-    Known {
+    MemberConfig {
         endpoints: endpoints(&set.endpoints, etcd, server),
         others: etcd.map(others).unwrap_or_default(),
         name: etcd.and_then(|etcd| Some(etcd.flag("name")?.to_owned())),
