@@ -35,9 +35,9 @@ pub const BLOCKED: &str = "587da8327d3943808affa3c253e7ec9e";
 pub const RECOVERED: &str = "32b824590d394a86ab1afa95d64cd19e";
 /// What an interrupted cycle left could neither be finished nor undone.
 pub const NOT_RECOVERED: &str = "cc67b85178974ae79d27734598128bd3";
-/// A set was taken.
+/// A backup was taken.
 pub const BACKED_UP: &str = "2d3c297d20a9498b82830eca7c97e2db";
-/// A set could not be taken.
+/// A backup could not be taken.
 pub const NOT_BACKED_UP: &str = "70e55c7df5c9456b843e99aef3da8022";
 /// A credential was renewed and is in place.
 pub const RENEWED: &str = "f96b10582c4b4116a72cb91deeb4801e";

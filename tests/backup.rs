@@ -110,7 +110,7 @@ fn entry_is_right(path: &str, wanted: &Entry, entry: &Value) {
     assert_eq!(time(&entry["mtime"]), wanted.modified.0, "{path}: {entry:#}");
 }
 
-/// Compares a set on disk with the tree as it was.
+/// Compares a backup on disk with the tree as it was.
 #[track_caller]
 fn set_holds(node: &Node, set: &str, before: &Snapshot) {
     let manifest = manifest_of(node, set);

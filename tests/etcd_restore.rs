@@ -31,7 +31,7 @@ fn node() -> Node {
 }
 
 fn set(node: &Node) -> String {
-    names(&node.path(SETS)).pop().expect("a set")
+    names(&node.path(SETS)).pop().expect("a backup")
 }
 
 fn write_keys(etcd: &Etcd, node: &Node) -> String {

@@ -23,10 +23,13 @@ fn list(node: &Node) -> Vec<Value> {
     rows.as_array().expect("a list").clone()
 }
 
-/// The newest set's folder, without the node's root.
+/// The newest backup's folder, without the node's root.
 fn newest(node: &Node) -> String {
     let rows = list(node);
-    format!("{SETS}/{}", rows.last().expect("a set")["id"].as_str().expect("a name"))
+    format!(
+        "{SETS}/{}",
+        rows.last().expect("a backup")["id"].as_str().expect("a name")
+    )
 }
 
 fn manifest(node: &Node, set: &str) -> Value {
@@ -88,10 +91,13 @@ fn a_snapshot_taken_under_load_holds_every_key_that_was_written_before_it() {
 
 fn list_of_etcd(node: &Node) -> String {
     let rows = list(node);
-    rows.last().expect("a set")["etcd"].as_str().unwrap_or("-").to_owned()
+    rows.last().expect("a backup")["etcd"]
+        .as_str()
+        .unwrap_or("-")
+        .to_owned()
 }
 
-/// What etcdctl, which is not ours, restores from the set's snapshot, and an etcd of its own serves.
+/// What etcdctl, which is not ours, restores from the backup's snapshot, and an etcd of its own serves.
 fn restored(node: &Node, set: &str, etcd: &Etcd, prefix: &str) -> String {
     let data = node.scratch("restored");
     let done = Command::new("etcdctl")
@@ -223,13 +229,13 @@ fn a_snapshot_that_is_cut_or_whose_member_is_killed_half_way_makes_no_set_and_th
         .complains("cannot read the snapshot from https://127.0.0.1:");
     assert_eq!(names(&node.path(SETS)), before, "cut");
 
-    // Where the files are enough there is a set, and it says what it lacks.
+    // Where the files are enough there is a backup, and it says what it lacks.
     through(cut(port, 2 << 20, || {}), "before_renewal = \"files\"");
     let ran = create(&node)
         .exits(0)
         .complains("the backup has no copy of etcd's data");
     assert!(ran.stderr.contains("cannot read the snapshot"), "{ran}");
-    let row = list(&node).pop().expect("a set");
+    let row = list(&node).pop().expect("a backup");
     assert_eq!(
         (&row["etcd"], &row["good"]),
         (&Value::from("missing"), &Value::from(false)),
@@ -289,7 +295,7 @@ fn a_damaged_snapshot_is_found_is_not_listed_as_good_and_does_not_push_out_the_o
         let file = node.path(&format!("{SETS}/{bad}/etcd-snapshot.db"));
         fs::write(&file, damage(fs::read(&file).expect("the snapshot"))).expect("a write");
         node.run(&now(), &["backup", "verify", &bad]).exits(1).complains(what);
-        let row = list(&node).pop().expect("a set");
+        let row = list(&node).pop().expect("a backup");
         assert_eq!(
             (&row["id"], &row["good"]),
             (&Value::from(bad.as_str()), &Value::from(false)),
@@ -312,7 +318,7 @@ fn one_expired_or_foreign_client_certificate_does_not_keep_the_others_from_being
     support::credential::named("apiserver-etcd-client").set_validity(&node, "2020-01-01 00:00:00", 30);
     create(&node).exits(0);
     assert_eq!(list_of_etcd(&node), "snapshot");
-    // None is left: the API is there and refuses all. That is no snapshot, and the set says so.
+    // None is left: the API is there and refuses all. That is no snapshot, and the backup says so.
     for name in ["etcd-healthcheck-client", "etcd-server"] {
         support::credential::named(name).set_validity(&node, "2020-01-01 00:00:00", 30);
     }
@@ -380,7 +386,7 @@ fn the_daemon_takes_sets_on_their_own_schedule_and_keeps_the_watchdog_fed_meanwh
     daemon.says("WATCHDOG=1");
     daemon.terminate();
     assert_eq!(daemon.ends(), 0, "{}", daemon.log());
-    let row = list(&node).pop().expect("a set");
+    let row = list(&node).pop().expect("a backup");
     assert_eq!(
         (&row["reason"], &row["etcd"]),
         (&Value::from("scheduled"), &Value::from("snapshot")),

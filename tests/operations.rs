@@ -59,7 +59,7 @@ impl Place {
         let etcd = Etcd::start(&node);
         etcd.put(&node, "/registry/a", "b");
         node.run(&now(), &["backup", "create"]).exits(0);
-        let set = names(&node.path(SETS)).pop().expect("a set");
+        let set = names(&node.path(SETS)).pop().expect("a backup");
         let place = Place { node, etcd: Some(etcd) };
         (place, set)
     }
@@ -198,7 +198,7 @@ fn files_are_gone_or_wrong_and_the_restore_was_the_wrong_one() {
 
 fn second(mut place: Place, renewed: &str) {
     const SECTION: &str = "The restore was the wrong one";
-    let last = names(&place.node.path(SETS)).pop().expect("a set");
+    let last = names(&place.node.path(SETS)).pop().expect("a backup");
     place.run(SECTION, &[("LAST", &last)], &[]);
     assert_eq!(place.node.read("etc/kubernetes/admin.conf"), renewed);
 }
@@ -229,7 +229,7 @@ fn the_data_of_several_members_is_gone() {
 
 #[test]
 fn the_node_is_lost() {
-    const SECTION: &str = "The node is lost, and a set was copied away";
+    const SECTION: &str = "The node is lost, and a backup was copied away";
     let (mut place, set) = Place::with_etcd();
     place.etcd.as_mut().expect("an etcd").stop();
     let away = place.node.path("mnt");

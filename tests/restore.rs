@@ -1,4 +1,4 @@
-//! `restore`: a set is put back, as a transaction.
+//! `restore`: a backup is put back, as a transaction.
 
 mod support;
 
@@ -21,7 +21,7 @@ fn later() -> String {
     clock::later(FRESH, 10 * MINUTE)
 }
 
-/// A node with everything that a set holds, and a set of it.
+/// A node with everything that a backup holds, and a set of it.
 fn node() -> Node {
     let node = Node::of(ECDSA);
     let kubelet = "var/lib/kubelet";
@@ -95,7 +95,7 @@ fn a_dry_run_shows_every_change_takes_no_lock_and_writes_nothing() {
     node.remove("etc/kubernetes/pki/apiserver.key");
     node.rewrite("etc/kubernetes/scheduler.conf", b"damaged");
     support::set_mode(&node.path("etc/kubernetes/pki/sa.key"), 0o644);
-    node.write("etc/kubernetes/pki/new.crt", b"not in the set", 0o644);
+    node.write("etc/kubernetes/pki/new.crt", b"not in the backup", 0o644);
     let before = node.snapshot();
     let report = node
         .run(&later(), &["restore", "--dry-run", "-o", "json"])
@@ -165,7 +165,7 @@ fn what_was_there_before_a_restore_is_in_a_backup_and_comes_back_from_it() {
     let old = node.snapshot();
     assert!(renewed.changes(&old).contains_key("etc/kubernetes/pki/apiserver.crt"));
     let rows = node.run(&later(), &["backup", "list", "-o", "json"]).exits(0).json();
-    let last = rows.as_array().expect("a list").last().expect("a set").clone();
+    let last = rows.as_array().expect("a list").last().expect("a backup").clone();
     assert_eq!(last["reason"], format!("before restoring {FIRST}"));
     let id = last["id"].as_str().expect("a name");
     node.run(
@@ -263,7 +263,7 @@ fn what_stands_in_the_way_is_named_and_keeps_all_of_it_from_being_restored() {
     fs::create_dir(node.path("etc/kubernetes/pki/sa.key")).expect("a folder");
     let before = node.snapshot();
     let ran = node.run(&later(), &["restore"]).exits(1);
-    let ran = ran.complains("/etc/kubernetes/pki/sa.pub is a file in the set and a symlink now");
+    let ran = ran.complains("/etc/kubernetes/pki/sa.pub is a file in the backup and a symlink now");
     ran.complains("/etc/kubernetes/pki/sa.key is a folder")
         .says("hint: move what is in the way aside");
     assert_eq!(before.changes(&node.snapshot()), BTreeMap::new());

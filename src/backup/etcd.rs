@@ -1,28 +1,28 @@
-//! etcd's part of a set: a snapshot over its API; where that does not answer, a copy of its data folder, which says that it is one.
+//! etcd's part of a backup: a snapshot over its API; where that does not answer, a copy of its data folder, which says that it is one.
 
 use std::path::Path;
 
 use tracing::info;
 
 use super::places::apart;
-use super::set::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
-use super::{places, seal};
+use super::stored::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
+use super::{archive, places};
 use crate::config::Settings;
 use crate::etcd::connect;
 use crate::etcd::member::{MemberConfig, known};
 use crate::format::snapshot::Trailer;
 use crate::format::text::bytes;
 use crate::host::Host;
-use crate::host::copy::Copied;
+use crate::host::copy::CopySummary;
 use crate::host::etcd::{Member, Status};
 use crate::host::progress::Progress;
 use crate::host::stream::NewFile;
 use crate::inventory::Inventory;
 use crate::model::Failure;
 
-/// What a set got of etcd's data.
+/// What a backup got of etcd's data.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct EtcdCapture {
     /// For its list; none where no etcd belongs to the node.
     pub(super) etcd: Option<Etcd>,
     /// The snapshot's file.
@@ -31,7 +31,7 @@ pub(super) struct Taken {
     pub(super) warning: Option<String>,
 }
 
-/// Takes etcd's part into the set `folder`, whose plain files are in `files`.
+/// Takes etcd's part into the backup `folder`, whose plain files are in `files`.
 ///
 /// A copy of the data folder is made only where the API does not answer. A snapshot that fails is a failure: a copy in its place
 /// would hide it.
@@ -41,8 +41,8 @@ pub(super) fn take(
     inventory: &Inventory,
     folder: &Path,
     files: &Path,
-    copied: &mut Vec<Copied>,
-) -> Result<Taken, Failure> {
+    copied: &mut Vec<CopySummary>,
+) -> Result<EtcdCapture, Failure> {
     let known = known(inventory, settings);
     let because = match connect(host, &known) {
         Ok((member, status)) => return snapshot(host, settings, folder, member, &status),
@@ -52,7 +52,7 @@ pub(super) fn take(
         let is_elsewhere = inventory.etcd_is_external || !settings.etcd.endpoints.is_empty();
         let etcd = is_elsewhere.then(|| Etcd::none(EtcdKind::Missing, Some(because.clone())));
         let warning = is_elsewhere.then(|| format!("the backup has nothing of etcd, which runs elsewhere: {because}"));
-        return Ok(Taken {
+        return Ok(EtcdCapture {
             etcd,
             payload: None,
             warning,
@@ -67,12 +67,12 @@ fn snapshot(
     folder: &Path,
     mut member: Member,
     status: &Status,
-) -> Result<Taken, Failure> {
+) -> Result<EtcdCapture, Failure> {
     enough_space(host, folder, status.db_size)?;
     let endpoint = member.endpoint.clone();
     let mut trailer = Trailer::default();
     let mut progress = Progress::of("snapshot of etcd", status.db_size);
-    let ((), payload) = seal::write(host, settings, folder, SNAPSHOT, |out, path| {
+    let ((), payload) = archive::write(host, settings, folder, SNAPSHOT, |out, path| {
         member.snapshot(|piece| {
             host.go_on()?;
             trailer.update(piece);
@@ -102,7 +102,7 @@ fn snapshot(
         bytes(size),
         snapshot.revision
     );
-    Ok(Taken {
+    Ok(EtcdCapture {
         etcd: Some(Etcd {
             snapshot: Some(snapshot),
             ..Etcd::none(EtcdKind::Snapshot, None)
@@ -127,14 +127,14 @@ fn copy(
     known: &MemberConfig,
     folder: &Path,
     files: &Path,
-    copied: &mut Vec<Copied>,
+    copied: &mut Vec<CopySummary>,
     because: String,
-) -> Result<Taken, Failure> {
+) -> Result<EtcdCapture, Failure> {
     let data = known.data.clone().unwrap_or_default();
     let real = match host.resolve(&data) {
         Ok(found) if host.exists(&found.real) => found.real,
         _ if !known.is_meant => {
-            return Ok(Taken::default());
+            return Ok(EtcdCapture::default());
         }
         _ => {
             return Err(Failure::new(format!(
@@ -161,7 +161,7 @@ fn copy(
     info!("etcd's data folder was copied ({}): {because}", kind.words());
     let warning = (kind == EtcdKind::ColdCopyOfARunningMember)
         .then(|| format!("the backup has no snapshot of etcd but a {}: {because}", kind.words()));
-    Ok(Taken {
+    Ok(EtcdCapture {
         etcd: Some(Etcd {
             data: Some(real),
             ..Etcd::none(kind, Some(because))
@@ -182,7 +182,7 @@ fn enough_space(host: &Host, folder: &Path, size: u64) -> Result<(), Failure> {
             bytes(needed),
             bytes(free)
         ))
-        .hint("free space there, keep fewer sets ([backup] keep), or set [backup] directory")),
+        .hint("free space there, keep fewer backups ([backup] keep), or set [backup] directory")),
         _ => Ok(()),
     }
 }

@@ -1,13 +1,13 @@
-//! Backups: a set is a folder named by its UTC time that holds copies of everything a cycle could damage, and their digests.
+//! Backups: a backup is a folder named by its UTC time that holds copies of everything a cycle could damage, and their digests.
 
+mod archive;
+mod create;
 mod etcd;
 mod places;
 pub mod retention;
-mod seal;
-pub mod set;
-mod take;
+pub mod stored;
 pub mod verify;
 
+pub use archive::{archive_all, contents, extract_folder, extract_payload};
+pub use create::{Backup, Purpose, create};
 pub use etcd::members_of;
-pub use seal::{contents, extract_folder, extract_payload, seal};
-pub use take::{Backup, Purpose, take};

@@ -1,4 +1,4 @@
-//! What belongs into a set, and where sets may be.
+//! What belongs into a backup, and where sets may be.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,8 +73,8 @@ pub(super) fn size(host: &Host, folder: &Path) -> u64 {
 }
 
 /// The backup folder must not lie in what is copied.
-pub(super) fn apart(set: &Path, place: &Path) -> Result<(), Failure> {
-    if set.starts_with(place) {
+pub(super) fn apart(backup: &Path, place: &Path) -> Result<(), Failure> {
+    if backup.starts_with(place) {
         let message = format!("cannot back up {}: the backup folder lies inside it", place.display());
         return Err(Failure::new(message).hint("set [backup] directory to a folder outside of it"));
     }

@@ -1,25 +1,25 @@
-//! Which sets stay. The newest good one, and the newest that was taken before a change, always do.
+//! Which backups stay. The newest good one, and the newest that was taken before a change, always do.
 
 use std::path::{Path, PathBuf};
 
-use super::set::{self, Set, UNFINISHED};
+use super::stored::{self, StoredBackup, UNFINISHED};
 use crate::config::Settings;
 use crate::config::settings;
 use crate::host::Host;
 use crate::host::write::parent;
 use crate::model::{Failure, Timestamp};
 
-/// Removes what the rules do not keep, oldest first, but never `spared`: the set that was just made (its name may say that it is
+/// Removes what the rules do not keep, oldest first, but never `spared`: the backup that was just made (its name may say that it is
 /// old, where a clock ran ahead before), and the one that is being restored. Gives what was removed.
 pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
-    let mut doomed = doomed(&set::all(host, &settings.backup.directory), &settings.backup, now);
-    doomed.retain(|set| spared.iter().all(|spared| spared.file_name() != set.file_name()));
-    // Under the names of unfinished ones, durably, before anything in them is removed: half a set is never taken for a whole one.
+    let mut doomed = doomed(&stored::all(host, &settings.backup.directory), &settings.backup, now);
+    doomed.retain(|backup| spared.iter().all(|spared| spared.file_name() != backup.file_name()));
+    // Under the names of unfinished ones, durably, before anything in them is removed: half a backup is never taken for a whole one.
     let mut going = Vec::new();
-    for set in &doomed {
-        let id = set.file_name().unwrap_or_default().to_string_lossy();
-        let unfinished = set.with_file_name(format!("{UNFINISHED}{id}"));
-        host.rename(set, &unfinished)?;
+    for backup in &doomed {
+        let id = backup.file_name().unwrap_or_default().to_string_lossy();
+        let unfinished = backup.with_file_name(format!("{UNFINISHED}{id}"));
+        host.rename(backup, &unfinished)?;
         going.push(unfinished);
     }
     if let Some(first) = going.first() {
@@ -30,38 +30,38 @@ pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path])
 }
 
 /// What [`prune`] would remove now.
-pub fn doomed(sets: &[Set], rules: &settings::Backup, now: Timestamp) -> Vec<PathBuf> {
+pub fn doomed(backups: &[StoredBackup], rules: &settings::Backup, now: Timestamp) -> Vec<PathBuf> {
     let protected = [
-        sets.iter().rfind(|set| set.is_good()),
-        sets.iter().rfind(|set| set.is_before_a_change()),
+        backups.iter().rfind(|backup| backup.is_good()),
+        backups.iter().rfind(|backup| backup.is_before_a_change()),
     ];
-    let protected: Vec<_> = protected.into_iter().flatten().map(|set| &set.id).collect();
+    let protected: Vec<_> = protected.into_iter().flatten().map(|backup| &backup.id).collect();
 
-    let newest = sets.len().saturating_sub(rules.keep);
-    let is_young = |set: &Set| created(set).is_some_and(|created| now - created < rules.keep_within);
-    let (mut kept, mut doomed): (Vec<&Set>, Vec<&Set>) = (Vec::new(), Vec::new());
-    for (at, set) in sets.iter().enumerate() {
-        let stays = at >= newest || is_young(set) || protected.contains(&&set.id);
-        if stays { kept.push(set) } else { doomed.push(set) }
+    let newest = backups.len().saturating_sub(rules.keep);
+    let is_young = |backup: &StoredBackup| created(backup).is_some_and(|created| now - created < rules.keep_within);
+    let (mut kept, mut doomed): (Vec<&StoredBackup>, Vec<&StoredBackup>) = (Vec::new(), Vec::new());
+    for (at, backup) in backups.iter().enumerate() {
+        let stays = at >= newest || is_young(backup) || protected.contains(&&backup.id);
+        if stays { kept.push(backup) } else { doomed.push(backup) }
     }
-    let mut total: u64 = kept.iter().map(|set| set.size()).sum();
-    for set in kept {
+    let mut total: u64 = kept.iter().map(|backup| backup.size()).sum();
+    for backup in kept {
         if total <= rules.max_size.unwrap_or(u64::MAX) {
             break;
         }
-        if !protected.contains(&&set.id) {
-            total -= set.size();
-            doomed.push(set);
+        if !protected.contains(&&backup.id) {
+            total -= backup.size();
+            doomed.push(backup);
         }
     }
-    doomed.into_iter().map(|set| set.folder.clone()).collect()
+    doomed.into_iter().map(|backup| backup.folder.clone()).collect()
 }
 
-fn created(set: &Set) -> Option<Timestamp> {
-    crate::format::text::parse_rfc3339(&set.manifest.as_ref().ok()?.created)
+fn created(backup: &StoredBackup) -> Option<Timestamp> {
+    crate::format::text::parse_rfc3339(&backup.manifest.as_ref().ok()?.created)
 }
 
-/// Removes what an interrupted run left of a set.
+/// Removes what an interrupted run left of a backup.
 pub fn remove_unfinished(host: &Host, directory: &Path) -> Result<(), Failure> {
     for name in host.names(directory).unwrap_or_default() {
         if name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
@@ -74,13 +74,13 @@ pub fn remove_unfinished(host: &Host, directory: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backup::set::{Entry, Kind, Manifest};
+    use crate::backup::stored::{Entry, Kind, Manifest};
     use time::macros::datetime;
 
     const NOW: Timestamp = datetime!(2027-01-31 0:00 UTC);
 
-    /// A set taken on a day of January 2027, of 10 bytes.
-    fn taken(day: u8, reason: &str) -> Set {
+    /// A backup taken on a day of January 2027, of 10 bytes.
+    fn taken(day: u8, reason: &str) -> StoredBackup {
         let entry = Entry {
             path: "/a".into(),
             kind: Kind::File,
@@ -104,7 +104,7 @@ mod tests {
             payloads: Vec::new(),
             entries: vec![entry],
         };
-        Set {
+        StoredBackup {
             id: format!("{day}"),
             folder: format!("/{day}").into(),
             manifest: Ok(manifest),
@@ -126,8 +126,8 @@ mod tests {
         }
     }
 
-    fn removed(sets: &[Set], rules: &settings::Backup) -> Vec<String> {
-        doomed(sets, rules, NOW)
+    fn removed(backups: &[StoredBackup], rules: &settings::Backup) -> Vec<String> {
+        doomed(backups, rules, NOW)
             .iter()
             .map(|path| path.display().to_string())
             .collect()
@@ -135,17 +135,17 @@ mod tests {
 
     #[test]
     fn the_newest_by_number_and_all_young_ones_stay() {
-        let sets: Vec<_> = [1, 10, 20, 28, 29, 30].map(|day| taken(day, "by hand")).to_vec();
-        assert_eq!(removed(&sets, &rules(2, 0, None)), ["/1", "/10", "/20", "/28"]);
-        assert_eq!(removed(&sets, &rules(2, 12, None)), ["/1", "/10"]);
+        let backups: Vec<_> = [1, 10, 20, 28, 29, 30].map(|day| taken(day, "by hand")).to_vec();
+        assert_eq!(removed(&backups, &rules(2, 0, None)), ["/1", "/10", "/20", "/28"]);
+        assert_eq!(removed(&backups, &rules(2, 12, None)), ["/1", "/10"]);
     }
 
     #[test]
     fn bytes_are_bounded_by_removing_the_oldest() {
-        let sets: Vec<_> = [1, 10, 20, 28].map(|day| taken(day, "by hand")).to_vec();
-        assert_eq!(removed(&sets, &rules(9, 0, Some(25))), ["/1", "/10"]);
+        let backups: Vec<_> = [1, 10, 20, 28].map(|day| taken(day, "by hand")).to_vec();
+        assert_eq!(removed(&backups, &rules(9, 0, Some(25))), ["/1", "/10"]);
         assert_eq!(
-            removed(&sets, &rules(9, 0, Some(0))),
+            removed(&backups, &rules(9, 0, Some(0))),
             ["/1", "/10", "/20"],
             "the newest good one stays"
         );
@@ -153,31 +153,31 @@ mod tests {
 
     #[test]
     fn the_last_one_before_a_change_and_the_newest_good_one_are_never_removed() {
-        let mut sets = vec![taken(1, "before renewing a"), taken(2, "before renewing b")];
-        sets.extend([10, 20].map(|day| taken(day, "by hand")));
-        sets.push(Set {
+        let mut backups = vec![taken(1, "before renewing a"), taken(2, "before renewing b")];
+        backups.extend([10, 20].map(|day| taken(day, "by hand")));
+        backups.push(StoredBackup {
             manifest: Err("cut".into()),
             ..taken(30, "")
         });
-        assert_eq!(removed(&sets, &rules(1, 0, Some(0))), ["/1", "/10", "/30"]);
+        assert_eq!(removed(&backups, &rules(1, 0, Some(0))), ["/1", "/10", "/30"]);
     }
 
     #[test]
     fn one_that_is_damaged_or_lacks_etcds_data_does_not_count_as_the_newest_good_one() {
-        let damaged = Set {
+        let damaged = StoredBackup {
             fault: Some("etcd-snapshot.db is missing".into()),
             ..taken(20, "by hand")
         };
         let mut without = taken(30, "by hand");
         if let Ok(manifest) = &mut without.manifest {
-            manifest.etcd = Some(set::Etcd {
-                kind: set::EtcdKind::Missing,
+            manifest.etcd = Some(stored::Etcd {
+                kind: stored::EtcdKind::Missing,
                 because: None,
                 data: None,
                 snapshot: None,
             });
         }
-        let sets = vec![taken(1, "by hand"), taken(10, "by hand"), damaged, without];
-        assert_eq!(removed(&sets, &rules(1, 0, Some(0))), ["/1", "/20", "/30"]);
+        let backups = vec![taken(1, "by hand"), taken(10, "by hand"), damaged, without];
+        assert_eq!(removed(&backups, &rules(1, 0, Some(0))), ["/1", "/20", "/30"]);
     }
 }

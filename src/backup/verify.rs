@@ -1,9 +1,9 @@
-//! Verify: every file of a set is read and compared with its list, and etcd's snapshot with its own checksum.
+//! Verify: every file of a backup is read and compared with its list, and etcd's snapshot with its own checksum.
 
 use std::io::Read;
 
-use super::seal::{self, each_file};
-use super::set::{BAD, Entry, FILES, Kind, MANIFEST, Manifest, Payload, SNAPSHOT, Set};
+use super::archive::{self, each_file};
+use super::stored::{BAD, Entry, FILES, Kind, MANIFEST, Manifest, Payload, SNAPSHOT, StoredBackup};
 use crate::config::Settings;
 use crate::format::digest::Sha256;
 use crate::format::snapshot::Trailer;
@@ -13,9 +13,9 @@ use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::model::Failure;
 
-/// Everything that is wrong with a set, one sentence each; none for a good one.
-pub fn verify(host: &Host, settings: &Settings, set: &Set) -> Vec<String> {
-    let manifest = match &set.manifest {
+/// Everything that is wrong with a backup, one sentence each; none for a good one.
+pub fn verify(host: &Host, settings: &Settings, backup: &StoredBackup) -> Vec<String> {
+    let manifest = match &backup.manifest {
         Ok(manifest) => manifest,
         Err(reason) => return vec![reason.clone()],
     };
@@ -25,13 +25,13 @@ pub fn verify(host: &Host, settings: &Settings, set: &Set) -> Vec<String> {
     let mut check = Check {
         host,
         settings,
-        set,
+        backup,
         manifest,
-        progress: Progress::of("verifying the backup", set.size()),
+        progress: Progress::of("verifying the backup", backup.size()),
         wrong: Vec::new(),
     };
     check.payloads();
-    if manifest.is_sealed() {
+    if manifest.is_archived() {
         check.sealed();
     } else {
         check.plain();
@@ -42,15 +42,16 @@ pub fn verify(host: &Host, settings: &Settings, set: &Set) -> Vec<String> {
 }
 
 /// Whether a good answer of [`verify`] speaks of what is inside the archives too, and not only of their bytes.
-pub fn reads_inside(settings: &Settings, set: &Set) -> bool {
-    set.manifest
+pub fn reads_inside(settings: &Settings, backup: &StoredBackup) -> bool {
+    backup
+        .manifest
         .as_ref()
-        .is_ok_and(|manifest| seal::is_readable(settings, manifest))
+        .is_ok_and(|manifest| archive::is_readable(settings, manifest))
 }
 
-/// Remembers in the set what was found, so that no list calls it good and no rotation counts on it.
-pub fn remember(host: &Host, set: &Set, wrong: &[String]) -> Result<(), Failure> {
-    let mark = set.folder.join(BAD);
+/// Remembers in the backup what was found, so that no list calls it good and no rotation counts on it.
+pub fn remember(host: &Host, backup: &StoredBackup, wrong: &[String]) -> Result<(), Failure> {
+    let mark = backup.folder.join(BAD);
     match wrong.first() {
         Some(first) => host.replace(&mark, printable(first).as_bytes(), &Attributes::plain(0o600)),
         None => host.unlink(&mark),
@@ -60,7 +61,7 @@ pub fn remember(host: &Host, set: &Set, wrong: &[String]) -> Result<(), Failure>
 struct Check<'a> {
     host: &'a Host,
     settings: &'a Settings,
-    set: &'a Set,
+    backup: &'a StoredBackup,
     manifest: &'a Manifest,
     progress: Progress,
     wrong: Vec<String>,
@@ -70,7 +71,7 @@ impl Check<'_> {
     fn payloads(&mut self) {
         for payload in &self.manifest.payloads {
             let file = &payload.file;
-            match self.host.digest_of(&self.set.folder.join(file), &mut self.progress) {
+            match self.host.digest_of(&self.backup.folder.join(file), &mut self.progress) {
                 Ok(digest) if digest == payload.sha256 => self.trailer(payload),
                 Ok(_) => self
                     .wrong
@@ -82,11 +83,11 @@ impl Check<'_> {
 
     /// The digest says that it is what was written; the trailer, that it is what etcd sent.
     fn trailer(&mut self, payload: &Payload) {
-        if !payload.file.starts_with(SNAPSHOT) || !seal::is_readable(self.settings, self.manifest) {
+        if !payload.file.starts_with(SNAPSHOT) || !archive::is_readable(self.settings, self.manifest) {
             return;
         }
         let mut trailer = Trailer::default();
-        let read = seal::read(self.host, self.settings, &self.set.folder, payload, |plain| {
+        let read = archive::read(self.host, self.settings, &self.backup.folder, payload, |plain| {
             drain(plain, |piece| trailer.update(piece))
         });
         let checked = read
@@ -100,7 +101,7 @@ impl Check<'_> {
     fn plain(&mut self) {
         for entry in &self.manifest.entries {
             let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
-            let copy = self.set.folder.join(FILES).join(inside);
+            let copy = self.backup.folder.join(FILES).join(inside);
             let path = entry.path.display();
             match entry.kind {
                 Kind::File => match self.host.digest_of(&copy, &mut self.progress) {
@@ -115,11 +116,11 @@ impl Check<'_> {
     }
 
     fn sealed(&mut self) {
-        if !seal::is_readable(self.settings, self.manifest) {
+        if !archive::is_readable(self.settings, self.manifest) {
             return;
         }
         let (mut seen, mut damage) = (0, Vec::new());
-        let read = each_file(self.host, self.settings, self.set, self.manifest, |entry, plain| {
+        let read = each_file(self.host, self.settings, self.backup, self.manifest, |entry, plain| {
             let mut digest = Sha256::default();
             drain(plain, |piece| digest.update(piece))?;
             seen += 1;
@@ -141,9 +142,9 @@ impl Check<'_> {
         }
     }
 
-    /// Open to root alone: the set's folder, its list, and what lies beside it (below `files/` the folder is what closes it).
+    /// Open to root alone: the backup's folder, its list, and what lies beside it (below `files/` the folder is what closes it).
     fn modes(&mut self) {
-        let folder = &self.set.folder;
+        let folder = &self.backup.folder;
         let own = self
             .manifest
             .payloads

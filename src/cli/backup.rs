@@ -3,7 +3,7 @@
 use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
-use crate::backup::set::{self, Set};
+use crate::backup::stored::{self, StoredBackup};
 use crate::backup::{Purpose, retention, verify};
 use crate::config::Settings;
 use crate::cycle;
@@ -14,17 +14,17 @@ use crate::report::{Format, backups};
 /// Its verbs.
 #[derive(Debug, clap::Subcommand)]
 pub enum Arguments {
-    /// Take a set now
+    /// Take a backup now
     Create,
-    /// List the sets, oldest first
+    /// List the backups, oldest first
     List {
         /// How to print it
         #[arg(short, long, value_enum, default_value = "text")]
         output: Format,
     },
-    /// Read every file of a set and compare it with the list
+    /// Read every file of a backup and compare it with the list
     Verify {
-        /// The set, as `list` names it; the newest without one
+        /// The backup, as `list` names it; the newest without one
         id: Option<String>,
     },
     /// Remove what keep, keep_within and max_size of the configuration do not keep
@@ -41,9 +41,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     match arguments {
         Arguments::Create => create(context, &settings),
         Arguments::List { output } => {
-            let sets = set::all(&context.host, &settings.backup.directory);
-            super::print(&backups::render(&sets, *output)?)?;
-            if let Some(warning) = set::open_to_others(&context.host, &settings.backup.directory) {
+            let backups = stored::all(&context.host, &settings.backup.directory);
+            super::print(&backups::render(&backups, *output)?)?;
+            if let Some(warning) = stored::open_to_others(&context.host, &settings.backup.directory) {
                 super::say(format_args!("kubecertd: {warning}"));
             }
             Ok(Exit::Done)
@@ -59,9 +59,9 @@ fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
     for warning in &backup.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
-    backup.unsealed.iter().for_each(super::complain);
+    backup.unarchived.iter().for_each(super::complain);
     super::print(&format!("{}\n", backup.folder.display()))?;
-    Ok(if backup.unsealed.is_empty() {
+    Ok(if backup.unarchived.is_empty() {
         Exit::Done
     } else {
         Exit::Partly
@@ -69,40 +69,40 @@ fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
 }
 
 fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exit, Failure> {
-    let set = find(context, settings, id, |_| true)?;
+    let backup = find(context, settings, id, |_| true)?;
     log::start(LevelFilter::INFO);
-    let wrong = verify::verify(&context.host, settings, &set);
-    if let Err(failure) = verify::remember(&context.host, &set, &wrong) {
+    let wrong = verify::verify(&context.host, settings, &backup);
+    if let Err(failure) = verify::remember(&context.host, &backup, &wrong) {
         super::complain(&failure);
     }
     for reason in &wrong {
-        super::say(format_args!("kubecertd: {}: {reason}", set.id));
+        super::say(format_args!("kubecertd: {}: {reason}", backup.id));
     }
     if wrong.is_empty() {
-        let sealed = if verify::reads_inside(settings, &set) {
+        let sealed = if verify::reads_inside(settings, &backup) {
             ""
         } else {
             " as far as can be seen without [backup] decrypt_with"
         };
-        super::print(&format!("{}: good{sealed}\n", set.id))?;
+        super::print(&format!("{}: good{sealed}\n", backup.id))?;
         return Ok(Exit::Done);
     }
-    super::print(&format!("{}: bad\n", set.id))?;
+    super::print(&format!("{}: bad\n", backup.id))?;
     Ok(Exit::Failed)
 }
 
-/// The set with this name, or the newest that is `fit`.
+/// The backup with this name, or the newest that is `fit`.
 pub(super) fn find(
     context: &Context,
     settings: &Settings,
     id: Option<&str>,
-    fit: impl Fn(&Set) -> bool,
-) -> Result<Set, Failure> {
-    let sets = set::all(&context.host, &settings.backup.directory);
+    fit: impl Fn(&StoredBackup) -> bool,
+) -> Result<StoredBackup, Failure> {
+    let backups = stored::all(&context.host, &settings.backup.directory);
     let directory = settings.backup.directory.display();
     let found = match id {
-        Some(id) => sets.into_iter().find(|set| set.id == id),
-        None => sets.into_iter().rfind(fit),
+        Some(id) => backups.into_iter().find(|backup| backup.id == id),
+        None => backups.into_iter().rfind(fit),
     };
     found.ok_or_else(|| match id {
         Some(id) => Failure::new(format!("cannot find the backup {id} in {directory}"))
@@ -115,16 +115,16 @@ pub(super) fn find(
 fn prune(context: &Context, settings: &Settings, dry_run: bool) -> Result<Exit, Failure> {
     let host = &context.host;
     let gone = if dry_run {
-        let sets = set::all(host, &settings.backup.directory);
-        retention::doomed(&sets, &settings.backup, host.now())
+        let backups = stored::all(host, &settings.backup.directory);
+        retention::doomed(&backups, &settings.backup, host.now())
     } else {
         let lock = host.lock("backup prune", cycle::PATIENCE)?;
-        // An interrupted renewal may still need the set that it made.
+        // An interrupted renewal may still need the backup that it made.
         cycle::recover(host, &lock)?;
         retention::remove_unfinished(host, &settings.backup.directory)?;
         retention::prune(host, settings, host.now(), &[])?
     };
-    let lines: Vec<_> = gone.iter().map(|set| format!("{}\n", set.display())).collect();
+    let lines: Vec<_> = gone.iter().map(|backup| format!("{}\n", backup.display())).collect();
     super::print(&lines.concat())?;
     Ok(Exit::Done)
 }

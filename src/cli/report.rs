@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::context::Context;
 use super::status;
-use crate::backup::set;
+use crate::backup::stored;
 use crate::cycle::{self, NotNow};
 use crate::guard::Trigger;
 use crate::host::Host;
@@ -43,7 +43,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         settings: &settings,
         status: status.as_ref(),
         pending: &pending::read(host),
-        sets: &set::all(host, &settings.backup.directory),
+        backups: &stored::all(host, &settings.backup.directory),
     };
     let html = page.render();
     if arguments.html == Path::new("-") {

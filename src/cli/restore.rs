@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::backup::find;
 use super::context::Context;
-use crate::backup::set::Set;
+use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
 use crate::cycle::{self, restore, restore_etcd};
 use crate::host::log;
@@ -17,7 +17,7 @@ use crate::restore::etcd::Way;
 /// Its options.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The set, as `backup list` names it; the newest good one without it
+    /// The backup, as `backup list` names it; the newest good one without it
     id: Option<String>,
 
     /// Restore these parts alone
@@ -46,22 +46,23 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         return run_etcd(context, &settings, arguments);
     }
     if arguments.dry_run {
-        let set = chosen(context, &settings, arguments)?;
-        let report = restore::look(host, &settings, &set, &arguments.only)?;
+        let backup = chosen(context, &settings, arguments)?;
+        let report = restore::look(host, &settings, &backup, &arguments.only)?;
         say(&report, arguments.output);
         return Ok(Exit::Done);
     }
     let lock = host.lock("restore", cycle::PATIENCE)?;
     cycle::recover(host, &lock)?;
-    let set = chosen(context, &settings, arguments)?;
-    let report = restore::act(host, &settings, &lock, &set, &arguments.only)?;
+    let backup = chosen(context, &settings, arguments)?;
+    let report = restore::act(host, &settings, &lock, &backup, &arguments.only)?;
     say(&report, arguments.output);
     Ok(Exit::Done)
 }
 
 fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<Exit, Failure> {
     let host = &context.host;
-    let has_data = |set: &Set| set.is_good() && set.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
+    let has_data =
+        |backup: &StoredBackup| backup.is_good() && backup.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
     let chosen = || find(context, settings, arguments.id.as_deref(), has_data);
     let (report, by_hand) = if arguments.dry_run {
         match restore_etcd::look(host, settings, &chosen()?)? {
@@ -98,8 +99,8 @@ fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Re
     Ok(report.exit())
 }
 
-fn chosen(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<Set, Failure> {
-    find(context, settings, arguments.id.as_deref(), Set::is_good)
+fn chosen(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<StoredBackup, Failure> {
+    find(context, settings, arguments.id.as_deref(), StoredBackup::is_good)
 }
 
 /// The exit code speaks of the node: an output that is full must not turn it into another one.

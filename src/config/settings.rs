@@ -116,11 +116,11 @@ pub struct Paths {
 pub struct Backup {
     /// Default `/var/lib/kubecertd/backups`.
     pub directory: PathBuf,
-    /// How many sets stay. Default 5.
+    /// How many backups stay. Default 5.
     pub keep: usize,
     /// Sets younger than this stay whatever their number. Default none.
     pub keep_within: Duration,
-    /// Bytes of all sets together, beyond which the oldest go. Default: no bound.
+    /// Bytes of all backups together, beyond which the oldest go. Default: no bound.
     pub max_size: Option<u64>,
     /// What must have worked before files are replaced.
     pub before_renewal: BeforeRenewal,
@@ -135,8 +135,8 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Whether a set is put into archives once nothing needs its plain files any more.
-    pub fn seals(&self) -> bool {
+    /// Whether a backup is put into archives once nothing needs its plain files any more.
+    pub fn archives(&self) -> bool {
         self.compress != Compress::None || !self.encrypt_with.is_empty()
     }
 }

@@ -110,14 +110,14 @@ pub fn is_unfinished(host: &Host) -> bool {
     transaction::is_unfinished(host) || swap::is_unfinished(host)
 }
 
-/// Takes a set that no renewal asked for, and seals it.
+/// Takes a backup that no renewal asked for, and seals it.
 pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
     let lock = host.lock("backup", PATIENCE)?;
     recover(host, &lock)?;
     let scan = scan::look(host, settings);
     let inventory = inventory::build(&scan);
-    let mut taken = backup::take(host, settings, &scan, &inventory, purpose)?;
-    taken.unsealed = backup::seal(host, settings);
+    let mut taken = backup::create(host, settings, &scan, &inventory, purpose)?;
+    taken.unarchived = backup::archive_all(host, settings);
     Ok(taken)
 }
 
@@ -158,8 +158,8 @@ pub fn act(
     let needs_a_person = report.exit() == Exit::NotPutBack;
     report.warnings.extend(turn::end(host, turn, needs_a_person));
     if !transaction::is_unfinished(host) {
-        let unsealed = backup::seal(host, settings);
-        report.warnings.extend(unsealed.iter().map(Failure::to_string));
+        let unarchived = backup::archive_all(host, settings);
+        report.warnings.extend(unarchived.iter().map(Failure::to_string));
     }
     report
 }
@@ -190,7 +190,7 @@ fn renew(
     }
     report.step = Some(Step::Backup);
     notify::status("Backing up");
-    let backup = backup::take(host, settings, &scan, &inventory, Purpose::Renewal(&clearance))?;
+    let backup = backup::create(host, settings, &scan, &inventory, Purpose::Renewal(&clearance))?;
     drop(scan);
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());

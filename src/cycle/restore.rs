@@ -1,4 +1,4 @@
-//! Putting a set back:
+//! Putting a backup back:
 //!
 //! set -> verify -> compare -> backup of what is there -> transaction -> restart -> report
 //!
@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::settle::{Change, settle};
 use super::turn;
-use crate::backup::set::Set;
+use crate::backup::stored::StoredBackup;
 use crate::backup::{self, Purpose};
 use crate::catalog::Storage;
 use crate::catalog::readers::{KUBELET, RestartMethod};
@@ -40,18 +40,24 @@ const HOLDS: [(&str, &[&str]); 4] = [
 ];
 
 /// What a restore would change. Nothing is written.
-pub fn look(host: &Host, settings: &Settings, set: &Set, parts: &[Part]) -> Result<Report, Failure> {
+pub fn look(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Part]) -> Result<Report, Failure> {
     let scan = scan::look(host, settings);
-    let restoration = plan(host, settings, &scan, set, parts)?;
+    let restoration = plan(host, settings, &scan, source, parts)?;
     let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
     Ok(Report::of(&restoration, &steps))
 }
 
-/// Restores these parts of a set (all of them where none is named). A failure leaves the node as it was.
-pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Part]) -> Result<Report, Failure> {
+/// Restores these parts of a backup (all of them where none is named). A failure leaves the node as it was.
+pub fn act(
+    host: &Host,
+    settings: &Settings,
+    lock: &Lock,
+    source: &StoredBackup,
+    parts: &[Part],
+) -> Result<Report, Failure> {
     let scan = scan::look(host, settings);
-    let restoration = plan(host, settings, &scan, set, parts)?;
+    let restoration = plan(host, settings, &scan, source, parts)?;
     let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
     let mut report = Report::of(&restoration, &steps);
@@ -64,7 +70,7 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Pa
         host,
         settings,
         (lock, &turn),
-        set,
+        source,
         (scan, inventory, restoration, steps),
         &mut report,
     );
@@ -79,7 +85,7 @@ pub fn act(host: &Host, settings: &Settings, lock: &Lock, set: &Set, parts: &[Pa
     report.done = true;
     report
         .warnings
-        .extend(backup::seal(host, settings).iter().map(Failure::to_string));
+        .extend(backup::archive_all(host, settings).iter().map(Failure::to_string));
     Ok(report)
 }
 
@@ -89,16 +95,16 @@ fn carry_out(
     host: &Host,
     settings: &Settings,
     (lock, turn): (&Lock, &Turn),
-    set: &Set,
+    source: &StoredBackup,
     (scan, inventory, restoration, steps): Seen,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let replaced = restoration.replaced();
     let purpose = Purpose::Restore {
-        id: &set.id,
+        id: &source.id,
         replaced: &replaced,
     };
-    let backup = backup::take(host, settings, &scan, &inventory, purpose)?;
+    let backup = backup::create(host, settings, &scan, &inventory, purpose)?;
     info!(backup = %backup.folder.display(), "backed up what is there now");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
@@ -106,7 +112,7 @@ fn carry_out(
     let Restoration { files, tree, .. } = restoration;
     let transaction =
         transaction::install_tree(host, (lock, turn), &backup, tree, files, change.to_be_restarted(host))?;
-    info!("restored {} paths from {}", report.changes.len(), set.id);
+    info!("restored {} paths from {}", report.changes.len(), source.id);
     let (outcome, failure) = settle(host, settings, turn, transaction, &change);
     report.add(outcome);
     failure.map_or(Ok(()), Err)

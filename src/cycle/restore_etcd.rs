@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::backup;
-use crate::backup::set::{self, Set};
+use crate::backup::stored::{self, StoredBackup};
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 use crate::config::Settings;
 use crate::etcd::{connect, member};
@@ -37,22 +37,27 @@ const EVERY: Duration = Duration::from_millis(200);
 const SLOWEST: u64 = 5 << 20;
 
 /// How it would be done.
-pub fn look(host: &Host, settings: &Settings, set: &Set) -> Result<Way, Failure> {
+pub fn look(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<Way, Failure> {
     let inventory = inventory::build(&scan::look(host, settings));
-    way(host, settings, &inventory, set)
+    way(host, settings, &inventory, backup)
 }
 
-fn way(host: &Host, settings: &Settings, inventory: &Inventory, set: &Set) -> Result<Way, Failure> {
+fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredBackup) -> Result<Way, Failure> {
     let asked = connect(host, &member::known(inventory, settings));
     let asked = asked.map(|(_, status)| backup::members_of(&status)).unwrap_or_default();
-    let others = set::all(host, &settings.backup.directory);
-    etcd::way(host, settings, inventory, set, &asked, &others)
+    let others = stored::all(host, &settings.backup.directory);
+    etcd::way(host, settings, inventory, backup, &asked, &others)
 }
 
 /// Does it. The error says that the old data is in place (exit code 1), or that it is not (3).
-pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<Result<EtcdReport, Way>, Failure> {
+pub fn act(
+    host: &Host,
+    settings: &Settings,
+    _lock: &Lock,
+    backup: &StoredBackup,
+) -> Result<Result<EtcdReport, Way>, Failure> {
     let inventory = inventory::build(&scan::look(host, settings));
-    let plan = match way(host, settings, &inventory, set)? {
+    let plan = match way(host, settings, &inventory, backup)? {
         Way::Here(plan) => *plan,
         by_hand @ Way::ByHand { .. } => return Ok(Err(by_hand)),
     };
@@ -65,7 +70,7 @@ pub fn act(host: &Host, settings: &Settings, _lock: &Lock, set: &Set) -> Result<
     let work = Work::new(host, settings, &inventory, &plan);
     let before = restart::baseline(host, &inventory, &work.steps);
     let swap = Swap::begin(host, &plan.data, &stamp(host))?;
-    let made = work.make_data(set, &swap);
+    let made = work.make_data(backup, &swap);
     if let Err(failure) = made {
         swap.end(host)?;
         return Err(failure);
@@ -148,12 +153,12 @@ impl<'a> Work<'a> {
     }
 
     /// Makes the new folder beside the old one. Nothing is stopped for it.
-    fn make_data(&self, set: &Set, swap: &Swap) -> Result<(), Failure> {
+    fn make_data(&self, backup: &StoredBackup, swap: &Swap) -> Result<(), Failure> {
         let host = self.host;
         let size = match &self.plan.source {
             // Once for the folder, once more where it lies sealed.
             Source::Snapshot { size, .. } => size * 2,
-            Source::Copy(_) => set.size(),
+            Source::Copy(_) => backup.size(),
         };
         let folder = swap.data.parent().unwrap_or(Path::new("/"));
         if let Some(free) = host.free_space(folder).filter(|free| *free < size) {
@@ -166,14 +171,14 @@ impl<'a> Work<'a> {
         }
         match &self.plan.source {
             Source::Copy(from) => {
-                let Ok(list) = &set.manifest else {
-                    return Err(Failure::new(format!("cannot read the list of {}", set.id)));
+                let Ok(list) = &backup.manifest else {
+                    return Err(Failure::new(format!("cannot read the list of {}", backup.id)));
                 };
-                backup::extract_folder(host, self.settings, set, list, from, &swap.new)
+                backup::extract_folder(host, self.settings, backup, list, from, &swap.new)
             }
             Source::Snapshot { payload, size, tool } => {
                 host.make_folder(folder)?;
-                backup::extract_payload(host, self.settings, set, payload, &swap.plain)?;
+                backup::extract_payload(host, self.settings, backup, payload, &swap.plain)?;
                 let [name, cluster, urls] = &self.plan.member;
                 let outside = |path: &PathBuf| host.outside(path).display().to_string();
                 let (plain, new) = (outside(&swap.plain), outside(&swap.new));

@@ -22,7 +22,7 @@ pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
         match &item.decision {
             Decision::Unreadable(reason) => Some(
                 Finding::fault(name, format!("cannot be read: {reason}"))
-                    .hint("`kubecertd backup list`, then `kubecertd restore ID --dry-run`: a set may have it"),
+                    .hint("`kubecertd backup list`, then `kubecertd restore ID --dry-run`: a backup may have it"),
             ),
             Decision::Blocked { because, obstacle } if obstacle.is_fault() => Some(Finding::fault(
                 name,

@@ -18,7 +18,7 @@ use crate::model::Failure;
 
 /// What one copied path was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copied {
+pub struct CopySummary {
     /// Where it was, seen from the root.
     pub path: PathBuf,
     /// Permission bits.
@@ -55,7 +55,13 @@ impl Host {
     /// Copies `path` (a file, or a folder with all that is in it) to the same place below `to`, and lists what was copied.
     ///
     /// The copies are durable only after [`Host::sync_copies`].
-    pub fn copy(&self, path: &Path, to: &Path, done: &mut Vec<Copied>, progress: &mut Progress) -> Result<(), Failure> {
+    pub fn copy(
+        &self,
+        path: &Path,
+        to: &Path,
+        done: &mut Vec<CopySummary>,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
         let fail = |e: &io::Error| failed("copy", path, e);
         let source = self.at(path);
         let found = source.symlink_metadata().map_err(|e| fail(&e))?;
@@ -93,7 +99,7 @@ impl Host {
             dress(&fs::File::open(&at).map_err(|e| failed("write", &target, &e))?, &found)
                 .map_err(|e| failed("write", &target, &e))?;
         }
-        done.push(Copied {
+        done.push(CopySummary {
             path: path.to_owned(),
             mode: found.mode() & 0o7777,
             uid: found.uid(),
@@ -110,13 +116,13 @@ impl Host {
     }
 
     /// Copies a folder without what is in it, to where [`Host::copy`] has made its place.
-    pub fn copy_folder(&self, path: &Path, to: &Path) -> Result<Copied, Failure> {
+    pub fn copy_folder(&self, path: &Path, to: &Path) -> Result<CopySummary, Failure> {
         let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
         fs::File::open(self.at(&target))
             .and_then(|folder| dress(&folder, &found))
             .map_err(|e| failed("write", &target, &e))?;
-        Ok(Copied {
+        Ok(CopySummary {
             path: path.to_owned(),
             mode: found.mode() & 0o7777,
             uid: found.uid(),
@@ -143,7 +149,7 @@ impl Host {
     }
 
     /// Makes all copies below `to` durable: files first, then every folder that holds one.
-    pub fn sync_copies(&self, to: &Path, copies: &[Copied]) -> Result<(), Failure> {
+    pub fn sync_copies(&self, to: &Path, copies: &[CopySummary]) -> Result<(), Failure> {
         let mut folders = BTreeSet::new();
         for copied in copies {
             let target = to.join(copied.path.strip_prefix("/").unwrap_or(&copied.path));

@@ -1,4 +1,4 @@
-//! Installed programs that a set is piped through: no shell, a clean environment, root's alone, and never waited for without end.
+//! Installed programs that a backup is piped through: no shell, a clean environment, root's alone, and never waited for without end.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

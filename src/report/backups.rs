@@ -1,13 +1,13 @@
-//! `backup list`: the sets and what is in them.
+//! `backup list`: the backups and what is in them.
 
 use serde::Serialize;
 
 use super::{Format, json, yaml};
-use crate::backup::set::{Manifest, Set};
+use crate::backup::stored::{Manifest, StoredBackup};
 use crate::format::text;
 use crate::model::Failure;
 
-/// One set. A stable interface.
+/// One backup. A stable interface.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     id: &'a str,
@@ -28,28 +28,33 @@ struct Row<'a> {
     error: Option<&'a str>,
 }
 
-impl<'a> From<&'a Set> for Row<'a> {
-    fn from(set: &'a Set) -> Self {
-        let manifest = set.manifest.as_ref().ok();
+impl<'a> From<&'a StoredBackup> for Row<'a> {
+    fn from(backup: &'a StoredBackup) -> Self {
+        let manifest = backup.manifest.as_ref().ok();
         Self {
-            id: &set.id,
+            id: &backup.id,
             created: manifest.map(|m| m.created.as_str()),
             reason: manifest.map(|m| m.reason.as_str()),
             node: manifest.map(|m| m.node.as_str()),
             files: manifest.map_or(0, |m| m.entries.iter().filter(|entry| entry.size.is_some()).count()),
-            bytes: set.size(),
+            bytes: backup.size(),
             etcd: manifest.and_then(|m| Some(m.etcd.as_ref()?.kind.words())),
             revision: manifest.and_then(|m| Some(m.etcd.as_ref()?.snapshot.as_ref()?.revision)),
-            sealed: manifest.is_some_and(Manifest::is_sealed),
-            good: set.is_good(),
-            error: set.manifest.as_ref().err().or(set.fault.as_ref()).map(String::as_str),
+            sealed: manifest.is_some_and(Manifest::is_archived),
+            good: backup.is_good(),
+            error: backup
+                .manifest
+                .as_ref()
+                .err()
+                .or(backup.fault.as_ref())
+                .map(String::as_str),
         }
     }
 }
 
-/// Renders the sets.
-pub fn render(sets: &[Set], format: Format) -> Result<String, Failure> {
-    let rows: Vec<_> = sets.iter().map(Row::from).collect();
+/// Renders the backups.
+pub fn render(backups: &[StoredBackup], format: Format) -> Result<String, Failure> {
+    let rows: Vec<_> = backups.iter().map(Row::from).collect();
     match format {
         Format::Json => json(&rows),
         Format::Yaml => yaml(&rows),

@@ -20,7 +20,7 @@ pub struct Report {
     pub request: Request,
     /// The plan that it carried out.
     pub plan: Plan,
-    /// The set that was taken before it.
+    /// The backup that was taken before it.
     pub backup: Option<PathBuf>,
     /// The new pairs that are in place.
     pub renewed: Vec<Renewed>,
@@ -45,7 +45,7 @@ pub struct Report {
 pub enum Step {
     /// The turn among the nodes of a cluster is taken.
     Coordinate,
-    /// A set is taken.
+    /// A backup is taken.
     Backup,
     /// New pairs are issued and put in place.
     Renew,

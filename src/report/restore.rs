@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Format, json, yaml};
-use crate::backup::set::Kind;
+use crate::backup::stored::Kind;
 use crate::format::text;
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
@@ -18,13 +18,13 @@ use crate::verify::ProofResult;
 /// A restore. A stable interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The set.
+    /// The backup.
     pub id: String,
     /// It was carried out, and not only looked at.
     pub done: bool,
     /// What changes.
     pub changes: Vec<Row>,
-    /// Files beside the restored ones that the set does not have.
+    /// Files beside the restored ones that the backup does not have.
     pub left_alone: Vec<PathBuf>,
     /// The readers that hold what is restored in memory, and are restarted.
     pub restarts: Vec<Restart>,
@@ -34,7 +34,7 @@ pub struct Report {
     pub proofs: Vec<ProofResult>,
     /// Those that still have to be restarted.
     pub pending_restarts: Vec<PendingRestart>,
-    /// The set that was taken before.
+    /// The backup that was taken before.
     pub backup: Option<PathBuf>,
     /// What a person should know or do.
     pub warnings: Vec<String>,
@@ -141,7 +141,7 @@ impl Report {
 /// A restore of etcd's data. A stable interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct EtcdReport {
-    /// The set.
+    /// The backup.
     pub id: String,
     /// It was carried out, and not only looked at.
     pub done: bool,

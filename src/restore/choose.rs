@@ -1,12 +1,12 @@
-//! Which paths of a set are meant.
+//! Which paths of a backup are meant.
 
 use std::path::{Path, PathBuf};
 
-use crate::backup::set::{Entry, Kind, Manifest};
+use crate::backup::stored::{Entry, Kind, Manifest};
 use crate::config::Settings;
 use crate::scan::Scan;
 
-/// A part of a set that can be restored by itself.
+/// A part of a backup that can be restored by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     /// Certificates and keys, wherever they are.
@@ -58,7 +58,7 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
     }
 }
 
-/// Where a folder led when the set was taken, by a symlink that is in it.
+/// Where a folder led when the backup was taken, by a symlink that is in it.
 fn ways<'a>(manifest: &'a Manifest, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'a> {
     let folder = folder.to_owned();
     let links = manifest.entries.iter().filter(move |entry| entry.path == folder);

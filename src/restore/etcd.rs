@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::trusted;
 use super::tool::{self, Tool};
-use crate::backup::set::{EtcdKind, Manifest, MemberOf, Payload, Set};
+use crate::backup::stored::{EtcdKind, Manifest, MemberOf, Payload, StoredBackup};
 use crate::config::Settings;
 use crate::format::manifest;
 use crate::host::Host;
@@ -17,21 +17,21 @@ use crate::model::Failure;
 pub enum Source {
     /// A snapshot, and the tool that makes a data folder of it.
     Snapshot {
-        /// Its file in the set.
+        /// Its file in the backup.
         payload: Payload,
         /// Its bytes when it is plain.
         size: u64,
         /// etcd's own program.
         tool: Tool,
     },
-    /// A copy of the data folder, at this path in the set.
+    /// A copy of the data folder, at this path in the backup.
     Copy(PathBuf),
 }
 
 /// How it is done on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdPlan {
-    /// The set.
+    /// The backup.
     pub id: String,
     /// What comes.
     pub source: Source,
@@ -62,15 +62,18 @@ pub fn way(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
-    set: &Set,
+    backup: &StoredBackup,
     asked: &[MemberOf],
-    others: &[Set],
+    others: &[StoredBackup],
 ) -> Result<Way, Failure> {
-    let refuse = |reason: &str| Failure::new(format!("cannot restore etcd from {}: {reason}", set.id));
-    let list = trusted(host, settings, set)?;
+    let refuse = |reason: &str| Failure::new(format!("cannot restore etcd from {}: {reason}", backup.id));
+    let list = trusted(host, settings, backup)?;
     let pod = |component: &str| inventory.pods.iter().find(|pod| pod.manifest.component == component);
     let Some(etcd) = pod("etcd") else {
-        let hint = format!("if its manifest is lost: kubecertd restore {} --only manifests", set.id);
+        let hint = format!(
+            "if its manifest is lost: kubecertd restore {} --only manifests",
+            backup.id
+        );
         return Err(refuse("no etcd runs on this node by its manifests").hint(hint));
     };
     let flag = |name: &str| {
@@ -90,7 +93,7 @@ pub fn way(
         .ok_or_else(|| "the version of the server is not known".to_owned())
         .and_then(|server| tool::find(host, server));
     let by_hand = |because: String| Way::ByHand {
-        procedure: procedure(set, list, etcd, &data, &members, tool.as_ref().ok()),
+        procedure: procedure(backup, list, etcd, &data, &members, tool.as_ref().ok()),
         because,
     };
     if members.len() > 1 {
@@ -99,13 +102,13 @@ pub fn way(
             members.len()
         )));
     }
-    let source = match source(set, list, tool.as_ref())? {
+    let source = match source(backup, list, tool.as_ref())? {
         Ok(source) => source,
         Err(because) => return Ok(by_hand(because)),
     };
     let manifests = [pod("kube-apiserver"), Some(etcd)];
     Ok(Way::Here(Box::new(EtcdPlan {
-        id: set.id.clone(),
+        id: backup.id.clone(),
         source,
         data,
         member,
@@ -117,11 +120,15 @@ pub fn way(
     })))
 }
 
-/// What the set has of etcd; or why people have to make a data folder of it.
-fn source(set: &Set, list: &Manifest, tool: Result<&Tool, &String>) -> Result<Result<Source, String>, Failure> {
+/// What the backup has of etcd; or why people have to make a data folder of it.
+fn source(
+    backup: &StoredBackup,
+    list: &Manifest,
+    tool: Result<&Tool, &String>,
+) -> Result<Result<Source, String>, Failure> {
     let refuse = |reason: &str| {
-        Failure::new(format!("cannot restore etcd from {}: {reason}", set.id))
-            .hint("`kubecertd backup list` shows which sets have something of etcd")
+        Failure::new(format!("cannot restore etcd from {}: {reason}", backup.id))
+            .hint("`kubecertd backup list` shows which backups have something of etcd")
     };
     let part = list.etcd.as_ref().ok_or_else(|| refuse("it has nothing of etcd"))?;
     match (part.kind, &part.snapshot, &part.data) {
@@ -146,9 +153,9 @@ fn taken_from(list: &Manifest) -> Option<(u32, u32)> {
     manifest::version_of(&format!("etcd:{version}"))
 }
 
-/// The members of the cluster by whoever knows of the most: etcd itself, the set, the newest other set that has a snapshot, the manifest.
+/// The members of the cluster by whoever knows of the most: etcd itself, the backup, the newest other set that has a snapshot, the manifest.
 /// kubeadm's manifest of the first node names that one alone for ever.
-fn members(list: &Manifest, member: &[String; 3], asked: &[MemberOf], others: &[Set]) -> Vec<MemberOf> {
+fn members(list: &Manifest, member: &[String; 3], asked: &[MemberOf], others: &[StoredBackup]) -> Vec<MemberOf> {
     let of = |list: &Manifest| Some(list.etcd.as_ref()?.snapshot.as_ref()?.members.clone());
     let newest = others.iter().rev().find_map(|other| of(other.manifest.as_ref().ok()?));
     let by_flag = member[1].split(',').filter_map(|one| {
@@ -169,11 +176,18 @@ fn members(list: &Manifest, member: &[String; 3], asked: &[MemberOf], others: &[
 }
 
 /// The commands for this cluster, to be run by people, with every name filled in.
-fn procedure(set: &Set, list: &Manifest, etcd: &Pod, data: &Path, members: &[MemberOf], tool: Option<&Tool>) -> String {
+fn procedure(
+    backup: &StoredBackup,
+    list: &Manifest,
+    etcd: &Pod,
+    data: &Path,
+    members: &[MemberOf],
+    tool: Option<&Tool>,
+) -> String {
     let snapshot = list.etcd.as_ref().and_then(|etcd| etcd.snapshot.as_ref());
     let file = snapshot.map_or_else(
         || "SNAPSHOT".into(),
-        |snapshot| set.folder.join(&snapshot.file).display().to_string(),
+        |snapshot| backup.folder.join(&snapshot.file).display().to_string(),
     );
     let folder = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
     let cluster: Vec<_> = members

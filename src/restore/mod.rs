@@ -1,4 +1,4 @@
-//! Restore: what of a set differs from the node becomes the changes of one transaction; and etcd's data, which has a way of its own.
+//! Restore: what of a backup differs from the node becomes the changes of one transaction; and etcd's data, which has a way of its own.
 
 mod choose;
 pub mod etcd;

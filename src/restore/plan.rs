@@ -1,10 +1,10 @@
-//! What would change: every chosen path of a set against what is at its place now.
+//! What would change: every chosen path of a backup against what is at its place now.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::choose::{Part, choose};
-use crate::backup::set::{Entry, Kind, Manifest, Set};
+use crate::backup::stored::{Entry, Kind, Manifest, StoredBackup};
 use crate::backup::{contents, verify};
 use crate::config::Settings;
 use crate::format::manifest;
@@ -17,11 +17,11 @@ use crate::transaction::{Folder, Link, Tree};
 /// What a restore does. Nothing of it is done yet.
 #[derive(Debug)]
 pub struct Restoration {
-    /// The set.
+    /// The backup.
     pub id: String,
     /// Every path that changes, in words.
     pub changes: Vec<Change>,
-    /// Files beside restored ones that the set does not have: they are left alone.
+    /// Files beside restored ones that the backup does not have: they are left alone.
     pub left_alone: Vec<PathBuf>,
     /// Files, keys directly before their certificates.
     pub files: Vec<Replacement>,
@@ -52,17 +52,23 @@ impl Restoration {
     }
 }
 
-/// Verifies the set, then compares. Fails where anything of it cannot be put in its place: half of a PKI is none.
-pub fn plan(host: &Host, settings: &Settings, scan: &Scan, set: &Set, parts: &[Part]) -> Result<Restoration, Failure> {
-    let manifest = trusted(host, settings, set)?;
+/// Verifies the backup, then compares. Fails where anything of it cannot be put in its place: half of a PKI is none.
+pub fn plan(
+    host: &Host,
+    settings: &Settings,
+    scan: &Scan,
+    backup: &StoredBackup,
+    parts: &[Part],
+) -> Result<Restoration, Failure> {
+    let manifest = trusted(host, settings, backup)?;
     let chosen = choose(manifest, settings, scan, parts);
     let paths: Vec<&Path> = chosen.iter().map(|entry| entry.path.as_path()).collect();
-    let mut bytes = contents(host, settings, set, manifest, &|path| paths.contains(&path))?;
+    let mut bytes = contents(host, settings, backup, manifest, &|path| paths.contains(&path))?;
     let mut found = Found {
         host,
         entries: &chosen,
         restoration: Restoration {
-            id: set.id.clone(),
+            id: backup.id.clone(),
             changes: Vec::new(),
             left_alone: left_alone(host, &chosen),
             files: Vec::new(),
@@ -76,7 +82,7 @@ pub fn plan(host: &Host, settings: &Settings, scan: &Scan, set: &Set, parts: &[P
     found.make_way(manifest);
     if !found.blocked.is_empty() {
         return Err(
-            Failure::new(format!("cannot restore {}: {}", set.id, found.blocked.join("; ")))
+            Failure::new(format!("cannot restore {}: {}", backup.id, found.blocked.join("; ")))
                 .hint("move what is in the way aside, or name other parts with --only"),
         );
     }
@@ -86,18 +92,18 @@ pub fn plan(host: &Host, settings: &Settings, scan: &Scan, set: &Set, parts: &[P
     Ok(restoration)
 }
 
-/// A set that is root's alone and that has nothing wrong with it.
-pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, set: &'a Set) -> Result<&'a Manifest, Failure> {
-    let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", set.id));
-    let way = host.resolve(&set.folder).ok().and_then(|found| found.unsafe_way);
-    if let Some(reason) = way.or_else(|| host.wider_than_root(&set.folder)) {
+/// A backup that is root's alone and that has nothing wrong with it.
+pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, backup: &'a StoredBackup) -> Result<&'a Manifest, Failure> {
+    let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", backup.id));
+    let way = host.resolve(&backup.folder).ok().and_then(|found| found.unsafe_way);
+    if let Some(reason) = way.or_else(|| host.wider_than_root(&backup.folder)) {
         return Err(refuse(format!("others could have changed it: {reason}")));
     }
-    let wrong = verify::verify(host, settings, set);
+    let wrong = verify::verify(host, settings, backup);
     if !wrong.is_empty() {
         return Err(refuse(format!("it is bad: {}", wrong.join("; "))).hint("`kubecertd backup list` names the others"));
     }
-    set.manifest.as_ref().map_err(|reason| refuse(reason.clone()))
+    backup.manifest.as_ref().map_err(|reason| refuse(reason.clone()))
 }
 
 struct Found<'a> {
@@ -128,7 +134,7 @@ impl Found<'_> {
             return self.safe_way(&entry.path);
         }
         if self.host.exists(&entry.path) {
-            return Err("is a folder in the set and something else now".into());
+            return Err("is a folder in the backup and something else now".into());
         }
         self.restoration.tree.folders.push(Folder {
             path: entry.path.clone(),
@@ -142,7 +148,7 @@ impl Found<'_> {
         let new = entry.target.clone().ok_or("has no target in the list")?;
         let old = self.host.link_target(&entry.path);
         if old.is_none() && self.host.exists(&entry.path) {
-            return Err("is a symlink in the set and something else now".into());
+            return Err("is a symlink in the backup and something else now".into());
         }
         if old.as_ref() == Some(&new) {
             return Ok(());
@@ -160,7 +166,7 @@ impl Found<'_> {
     fn file(&mut self, entry: &Entry, new: Bytes) -> Result<(), String> {
         let path = &entry.path;
         if self.host.link_target(path).is_some() {
-            return Err("is a file in the set and a symlink now".into());
+            return Err("is a file in the backup and a symlink now".into());
         }
         self.safe_way(path)?;
         let like = entry.attributes();
@@ -235,7 +241,7 @@ impl Found<'_> {
         if names.len() as u64 == old.identity.links {
             return Ok(names);
         }
-        Err("has another name that is not in the set".into())
+        Err("has another name that is not in the backup".into())
     }
 
     fn safe_way(&self, path: &Path) -> Result<(), String> {
@@ -280,7 +286,7 @@ impl Found<'_> {
                         missing.insert(above.to_owned(), entry.attributes());
                         self.change(entry, vec!["missing"]);
                     }
-                    // A symlink of the set itself, which is made with the others.
+                    // A symlink of the backup itself, which is made with the others.
                     Some(_) => {}
                     None => {
                         missing.insert(above.to_owned(), Attributes::plain(0o755));

@@ -205,7 +205,7 @@ fn not_put_back(journal: &Journal, because: &Failure, failure: &Failure) -> Fail
     Failure::new(format!("{because}; and what was done cannot be put back: {failure}"))
         .hint(format!(
             "run `kubecertd recover` once the cause is gone; where it cannot, `cp -a {}/PATH /PATH` for each path before it",
-            journal.backup.join(crate::backup::set::FILES).display(),
+            journal.backup.join(crate::backup::stored::FILES).display(),
         ))
         .exit(Exit::NotPutBack)
 }

@@ -1,4 +1,4 @@
-//! What the integration tests share: nodes made from the fixture trees, the binary run on them at a set time, and judges that are not
+//! What the integration tests share: nodes made from the fixture trees, the binary run on them at a backup time, and judges that are not
 //! the program's own code (openssl, and a DER reader written for the tests).
 //!
 //! Needs root (owners, mounts), openssl and libfaketime, as CONTRIBUTING.md says.

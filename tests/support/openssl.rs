@@ -30,7 +30,7 @@ pub fn openssl(args: &[&str]) -> String {
     attempt(None, args).unwrap_or_else(|error| panic!("openssl {}: {error}", args.join(" ")))
 }
 
-/// As [`openssl`], at a set clock: `-days` counts from there.
+/// As [`openssl`], at a backup clock: `-days` counts from there.
 #[track_caller]
 pub fn openssl_at(moment: &str, args: &[&str]) -> String {
     attempt(Some(moment), args).unwrap_or_else(|error| panic!("openssl {} at {moment}: {error}", args.join(" ")))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 use super::work::Daemon;
-use crate::backup::set;
+use crate::backup::stored;
 use crate::cli::hooks;
 use crate::cycle::{Look, NotNow};
 use crate::events;
@@ -79,7 +79,7 @@ impl Daemon {
         }
     }
 
-    /// The same failure is told once a day. Long numbers in it do not count: times, process ids and the names of sets differ each time.
+    /// The same failure is told once a day. Long numbers in it do not count: times, process ids and the names of backups differ each time.
     fn queue(&mut self, what: &str, event: Event) {
         let now = self.host.now().unix_timestamp();
         let pieces = event.text.as_bytes();
@@ -125,8 +125,8 @@ impl Daemon {
         if self.status.daemon.running {
             facts.served = served::ask(&self.host, &facts.ports);
         }
-        let sets = set::all(&self.host, &self.settings.backup.directory);
-        let text = facts.render(&self.status, &self.settings, &sets);
+        let backups = stored::all(&self.host, &self.settings.backup.directory);
+        let text = facts.render(&self.status, &self.settings, &backups);
         match self.host.publish_into(&folder, metrics::FILE, text.as_bytes()) {
             Ok(()) => self.measured.file = file,
             Err(failure) => warn!(message_id = events::WARNING, "{failure}"),

@@ -286,7 +286,7 @@ impl Daemon {
         }
     }
 
-    /// Takes the set that `[backup] schedule` wants. One that fails is tried again at the next time of the schedule.
+    /// Takes the backup that `[backup] schedule` wants. One that fails is tried again at the next time of the schedule.
     fn back_up(&mut self) {
         notify::status("Taking a backup");
         let taken = cycle::back_up(&self.host, &self.settings, Purpose::Scheduled);
@@ -296,7 +296,7 @@ impl Daemon {
                 for warning in &taken.warnings {
                     warn!(message_id = events::WARNING, "{warning}");
                 }
-                for failure in &taken.unsealed {
+                for failure in &taken.unarchived {
                     error!(message_id = events::WARNING, "{failure}");
                 }
                 info!(message_id = events::BACKED_UP, backup = %taken.folder.display(), "backed up on schedule");

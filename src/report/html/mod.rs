@@ -6,7 +6,7 @@ mod sections;
 mod timeline;
 mod words;
 
-use crate::backup::set::Set;
+use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
 use crate::config::window;
 use crate::format::text;
@@ -38,7 +38,7 @@ pub struct Page<'a> {
     /// Readers that still have to be restarted.
     pub pending: &'a [PendingRestart],
     /// The backups, oldest first.
-    pub sets: &'a [Set],
+    pub backups: &'a [StoredBackup],
 }
 
 impl Page<'_> {

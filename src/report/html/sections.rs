@@ -6,7 +6,7 @@ use super::Page;
 use super::row::{Row, State};
 use super::timeline::Axis;
 use super::words::{Text, away, instant};
-use crate::backup::set::Set;
+use crate::backup::stored::StoredBackup;
 use crate::format::text;
 use crate::model::Timestamp;
 use crate::report::notices;
@@ -53,19 +53,19 @@ impl Page<'_> {
             }
             None => tile("Last cycle", "none", "no cycle has ended yet", "missing"),
         }
-        match self.sets.last() {
-            Some(set) => {
-                let (state, class) = if set.is_good() {
+        match self.backups.last() {
+            Some(backup) => {
+                let (state, class) = if backup.is_good() {
                     ("good", "")
                 } else {
                     ("bad", "blocked")
                 };
-                let when = taken(set).map_or_else(|| "undated".to_owned(), |at| away(at, now));
-                let size = text::bytes(set.size());
+                let when = taken(backup).map_or_else(|| "undated".to_owned(), |at| away(at, now));
+                let size = text::bytes(backup.size());
                 tile(
                     "Newest backup",
                     &when,
-                    &format!("{}<br>{size}, {state}", Text(&set.id)),
+                    &format!("{}<br>{size}, {state}", Text(&backup.id)),
                     class,
                 );
             }
@@ -209,14 +209,14 @@ impl Page<'_> {
 
     /// What can be put back, the newest first.
     pub(super) fn backups(&self) -> String {
-        if self.sets.is_empty() {
+        if self.backups.is_empty() {
             return String::new();
         }
-        let shown = self.sets.iter().rev().take(SETS);
-        let rows: String = shown.map(|set| backup(set, self.plan.at)).collect();
+        let shown = self.backups.iter().rev().take(SETS);
+        let rows: String = shown.map(|backup| backup_row(backup, self.plan.at)).collect();
         let head = "<thead><tr><th scope=\"col\">Backup</th><th scope=\"col\">Age</th><th scope=\"col\">Size</th><th scope=\"col\">etcd</th>\
                     <th scope=\"col\">State</th><th scope=\"col\">Reason</th></tr></thead>";
-        let more = match self.sets.len().saturating_sub(SETS) {
+        let more = match self.backups.len().saturating_sub(SETS) {
             0 => String::new(),
             more => format!(" {more} more are older."),
         };
@@ -234,26 +234,26 @@ fn handled(row: &Row) -> String {
     format!("<b>{word}</b>: {}", Text(&row.words))
 }
 
-fn taken(set: &Set) -> Option<Timestamp> {
-    text::parse_rfc3339(&set.manifest.as_ref().ok()?.created)
+fn taken(backup: &StoredBackup) -> Option<Timestamp> {
+    text::parse_rfc3339(&backup.manifest.as_ref().ok()?.created)
 }
 
-fn backup(set: &Set, now: Timestamp) -> String {
-    let (class, state) = if set.is_good() {
+fn backup_row(backup: &StoredBackup, now: Timestamp) -> String {
+    let (class, state) = if backup.is_good() {
         ("fine", "good")
     } else {
         ("blocked", "bad")
     };
-    let manifest = set.manifest.as_ref();
-    let wrong = manifest.err().or(set.fault.as_ref());
+    let manifest = backup.manifest.as_ref();
+    let wrong = manifest.err().or(backup.fault.as_ref());
     let reason = wrong.map_or_else(|| manifest.map_or("", |m| m.reason.as_str()), String::as_str);
     let etcd = manifest.ok().and_then(|m| Some(m.etcd.as_ref()?.kind.words()));
-    let age = taken(set).map_or_else(String::new, |at| away(at, now));
+    let age = taken(backup).map_or_else(String::new, |at| away(at, now));
     format!(
         "<tr class=\"{class}\"><th scope=\"row\">{}</th><td>{age}</td><td class=\"number\">{}</td><td>{}</td>\
          <td><span class=\"badge\">{state}</span></td><td>{}</td></tr>\n",
-        Text(&set.id),
-        text::bytes(set.size()),
+        Text(&backup.id),
+        text::bytes(backup.size()),
         etcd.unwrap_or("none"),
         Text(reason)
     )

@@ -8,7 +8,7 @@ mod certificates;
 mod cluster;
 mod text;
 
-use crate::backup::set::Set;
+use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
 use crate::format::text::parse_rfc3339;
 use crate::inventory::Inventory;
@@ -47,12 +47,12 @@ impl Facts {
     }
 
     /// The document.
-    pub fn render(&self, status: &Status, settings: &Settings, sets: &[Set]) -> String {
+    pub fn render(&self, status: &Status, settings: &Settings, backups: &[StoredBackup]) -> String {
         let mut out = Document::default();
         certificates::render(&self.rows, &mut out);
         self.served(&mut out);
         self.restarts(status, &mut out);
-        backups(sets, &mut out);
+        backup_metrics(backups, &mut out);
         daemon(status, settings, &mut out);
         steps(status, &mut out);
         cluster::render(status, &mut out);
@@ -97,8 +97,8 @@ impl Facts {
     }
 }
 
-fn backups(sets: &[Set], out: &mut Document) {
-    let good = sets.iter().filter(|set| set.is_good());
+fn backup_metrics(backups: &[StoredBackup], out: &mut Document) {
+    let good = backups.iter().filter(|backup| backup.is_good());
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let size = |size: u64| i64::try_from(size).unwrap_or(i64::MAX);
     let newest = good.clone().next_back();
@@ -107,15 +107,15 @@ fn backups(sets: &[Set], out: &mut Document) {
         "How many backups there are; one that is known to be damaged, or lacks etcd's data, is not good.",
         [
             (vec![("good", "true")], count(good.clone().count())),
-            (vec![("good", "false")], count(sets.len() - good.count())),
+            (vec![("good", "false")], count(backups.len() - good.count())),
         ],
     );
     out.one(
         "kubecertd_backups_size_bytes",
         "Bytes of all backups together.",
-        Some(size(sets.iter().map(Set::size).sum())),
+        Some(size(backups.iter().map(StoredBackup::size).sum())),
     );
-    let created = newest.and_then(|set| parse_rfc3339(&set.manifest.as_ref().ok()?.created));
+    let created = newest.and_then(|backup| parse_rfc3339(&backup.manifest.as_ref().ok()?.created));
     out.one(
         "kubecertd_backup_last_timestamp_seconds",
         "When the newest good backup was taken.",
@@ -124,7 +124,7 @@ fn backups(sets: &[Set], out: &mut Document) {
     out.one(
         "kubecertd_backup_last_size_bytes",
         "Bytes of the newest good backup.",
-        newest.map(|set| size(set.size())),
+        newest.map(|backup| size(backup.size())),
     );
 }
 

@@ -1,13 +1,14 @@
-//! Take a set: built under a temporary name, synced, checked, then renamed. Complete or not there at all.
+//! Take a backup: built under a temporary name, synced, checked, then renamed. Complete or not there at all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::places::{apart, places, trusted};
-use super::set::{
-    self, BEFORE_RENEWING, BEFORE_RESTORING, Entry, EtcdKind, FILES, MANIFEST, Manifest, SNAPSHOT, Seal, UNFINISHED,
+use super::stored::{
+    self, ArchiveInfo, BEFORE_RENEWING, BEFORE_RESTORING, Entry, EtcdKind, FILES, MANIFEST, Manifest, SNAPSHOT,
+    UNFINISHED,
 };
-use super::{etcd, retention, seal};
+use super::{archive, etcd, retention};
 use crate::config::Settings;
 use crate::config::settings::BeforeRenewal;
 use crate::format::digest::sha256;
@@ -15,7 +16,7 @@ use crate::format::text;
 use crate::format::text::rfc3339;
 use crate::guard::Clearance;
 use crate::host::Host;
-use crate::host::copy::Copied;
+use crate::host::copy::CopySummary;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::inventory::{Inventory, Material, State};
@@ -27,12 +28,12 @@ use crate::scan::Scan;
 /// renewed without it.
 #[derive(Debug)]
 pub struct Backup {
-    /// The set's folder.
+    /// The backup's folder.
     pub folder: PathBuf,
     /// What could not be kept though it should have been, and why that was no reason to stop.
     pub warnings: Vec<String>,
-    /// Why a set was not sealed although it should be: it holds plain files.
-    pub unsealed: Vec<Failure>,
+    /// Why a backup was not sealed although it should be: it holds plain files.
+    pub unarchived: Vec<Failure>,
     digests: BTreeMap<PathBuf, String>,
 }
 
@@ -44,12 +45,12 @@ impl Backup {
     }
 }
 
-/// What a set is taken for.
+/// What a backup is taken for.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
     /// A cleared plan is about to be carried out.
     Renewal(&'a Clearance),
-    /// A set is about to be restored.
+    /// A backup is about to be restored.
     Restore {
         /// Its name.
         id: &'a str,
@@ -124,8 +125,8 @@ impl<'a> Purpose<'a> {
     }
 }
 
-/// Takes a set, then rotates.
-pub fn take(
+/// Takes a backup, then rotates.
+pub fn create(
     host: &Host,
     settings: &Settings,
     scan: &Scan,
@@ -136,17 +137,17 @@ pub fn take(
     host.make_folder(&directory)?;
     retention::remove_unfinished(host, &directory)?;
     // What a crash left unsealed; no cycle is unfinished now.
-    let unsealed = seal::seal(host, settings);
+    let unarchived = archive::archive_all(host, settings);
     let name = free_name(host, &directory, scan);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let mut backup = Backup {
         folder: directory.join(&name),
-        warnings: unsealed
+        warnings: unarchived
             .iter()
             .map(Failure::to_string)
-            .chain(set::open_to_others(host, &directory))
+            .chain(stored::open_to_others(host, &directory))
             .collect(),
-        unsealed: Vec::new(),
+        unarchived: Vec::new(),
         digests: BTreeMap::new(),
     };
     let built = build(host, settings, scan, inventory, purpose, &unfinished, &mut backup);
@@ -199,7 +200,7 @@ fn build(
 ) -> Result<(), Failure> {
     let files = unfinished.join(FILES);
     host.make_folder(&files)?;
-    let mut copied: Vec<Copied> = Vec::new();
+    let mut copied: Vec<CopySummary> = Vec::new();
     let mut progress = Progress::of("copy of the files", 0);
     let replaced = purpose.replaced(inventory);
     for path in places(host, settings, scan, inventory, &replaced) {
@@ -216,7 +217,7 @@ fn build(
         finished: rfc3339(host.now()),
         reason: purpose.reason(),
         etcd: taken.etcd,
-        seal: settings.backup.seals().then(|| Seal {
+        seal: settings.backup.archives().then(|| ArchiveInfo {
             compress: settings.backup.compress.word().into(),
             encrypted: !settings.backup.encrypt_with.is_empty(),
         }),
@@ -224,7 +225,7 @@ fn build(
         entries: copied.iter().map(Entry::from).collect(),
     };
     host.sync_copies(&files, &copied)?;
-    let json = seal::json(&list)?;
+    let json = archive::json(&list)?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
     host.sync_folder(&files)?;
     host.sync_folder(unfinished)?;
@@ -233,7 +234,7 @@ fn build(
 }
 
 /// The folders above what was copied: a restore to a disk where they are gone makes them as they were.
-fn folders_above(host: &Host, files: &Path, copied: &mut Vec<Copied>) -> Result<(), Failure> {
+fn folders_above(host: &Host, files: &Path, copied: &mut Vec<CopySummary>) -> Result<(), Failure> {
     let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
     let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
     above.remove(Path::new("/"));
@@ -244,17 +245,17 @@ fn folders_above(host: &Host, files: &Path, copied: &mut Vec<Copied>) -> Result<
     Ok(())
 }
 
-/// etcd's part, where it belongs to the set. One that failed is no reason to stop where the files are enough, but it is said.
+/// etcd's part, where it belongs to the backup. One that failed is no reason to stop where the files are enough, but it is said.
 fn take_etcd(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
     purpose: Purpose<'_>,
     unfinished: &Path,
-    copied: &mut Vec<Copied>,
-) -> Result<etcd::Taken, Failure> {
+    copied: &mut Vec<CopySummary>,
+) -> Result<etcd::EtcdCapture, Failure> {
     if !purpose.has_etcd(settings) {
-        return Ok(etcd::Taken::default());
+        return Ok(etcd::EtcdCapture::default());
     }
     let taken = etcd::take(host, settings, inventory, unfinished, &unfinished.join(FILES), copied);
     let Err(failure) = taken else { return taken };
@@ -269,10 +270,10 @@ fn take_etcd(
             None => failure.hint(format!("renewing {hint}")),
         });
     }
-    seal::clear(host, unfinished, SNAPSHOT)?;
-    Ok(etcd::Taken {
+    archive::clear(host, unfinished, SNAPSHOT)?;
+    Ok(etcd::EtcdCapture {
         warning: Some(format!("the backup has no copy of etcd's data: {failure}")),
-        etcd: Some(set::Etcd::none(EtcdKind::Missing, Some(failure.message))),
+        etcd: Some(stored::Etcd::none(EtcdKind::Missing, Some(failure.message))),
         payload: None,
     })
 }
@@ -281,7 +282,7 @@ fn take_etcd(
 /// and compared with the digests.
 fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
-    let listed = list.entries.iter().filter(|entry| entry.kind == set::Kind::File);
+    let listed = list.entries.iter().filter(|entry| entry.kind == stored::Kind::File);
     let listed: BTreeMap<&Path, &Entry> = listed.map(|entry| (entry.path.as_path(), entry)).collect();
     for file in replaced {
         let scanned = file.bytes.are_kept().then(|| sha256(&file.bytes));

@@ -1,6 +1,6 @@
-//! The format of a set on disk: `manifest.json` lists what is under `files/`, and what else is in the set. A stable interface.
+//! The format of a backup on disk: `manifest.json` lists what is under `files/`, and what else is in the backup. A stable interface.
 //!
-//! A set that is compressed or encrypted has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in the place of `files/`, with
+//! A backup that is compressed or encrypted has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in the place of `files/`, with
 //! the same paths in it, and etcd's snapshot with the same endings. Its list stays readable.
 
 use std::collections::BTreeMap;
@@ -13,30 +13,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::text::printable;
 use crate::host::Host;
-use crate::host::copy::{Copied, What};
+use crate::host::copy::{CopySummary, What};
 use crate::model::{Attributes, ReadError};
 
-/// The name of the list in a set.
+/// The name of the list in a backup.
 pub const MANIFEST: &str = "manifest.json";
-/// The folder in a set under which every file stands at its absolute path.
+/// The folder in a backup under which every file stands at its absolute path.
 pub const FILES: &str = "files";
 /// The archive that takes the place of [`FILES`], without the endings that say what was done to it.
 pub const ARCHIVE: &str = "files.tar";
 /// etcd's snapshot, likewise.
 pub const SNAPSHOT: &str = "etcd-snapshot.db";
-/// In a set that was found to be bad: what is wrong with it.
+/// In a backup that was found to be bad: what is wrong with it.
 pub const BAD: &str = "bad";
-/// A set that is being made, or whose making was interrupted, starts with this.
+/// A backup that is being made, or whose making was interrupted, starts with this.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// The reason of a set that was taken before a renewal starts with this.
+/// The reason of a backup that was taken before a renewal starts with this.
 pub const BEFORE_RENEWING: &str = "before renewing ";
-/// The reason of a set that was taken before a restore starts with this.
+/// The reason of a backup that was taken before a restore starts with this.
 pub const BEFORE_RESTORING: &str = "before restoring ";
 
-/// A set in the backup folder, as its list says.
+/// A backup in the backup folder, as its list says.
 #[derive(Debug, Clone)]
-pub struct Set {
+pub struct StoredBackup {
     /// Its folder's name.
     pub id: String,
     /// Its folder.
@@ -47,12 +47,12 @@ pub struct Set {
     pub fault: Option<String>,
 }
 
-impl Set {
+impl StoredBackup {
     /// Bytes of all files in it; 0 where the list cannot be read.
     pub fn size(&self) -> u64 {
         let Ok(manifest) = &self.manifest else { return 0 };
         let files = manifest.entries.iter().filter_map(|entry| entry.size);
-        let files = if manifest.is_sealed() { 0 } else { files.sum() };
+        let files = if manifest.is_archived() { 0 } else { files.sum() };
         files + manifest.payloads.iter().map(|payload| payload.size).sum::<u64>()
     }
 
@@ -73,8 +73,8 @@ impl Set {
     }
 }
 
-/// All sets of a folder, oldest first (their names are times). Interrupted ones are not among them.
-pub fn all(host: &Host, directory: &Path) -> Vec<Set> {
+/// All backups of a folder, oldest first (their names are times). Interrupted ones are not among them.
+pub fn all(host: &Host, directory: &Path) -> Vec<StoredBackup> {
     let names = host.names(directory).unwrap_or_default();
     let ids = names
         .into_iter()
@@ -86,8 +86,8 @@ pub fn all(host: &Host, directory: &Path) -> Vec<Set> {
 /// What others than root could look into of the backup folder and its sets, in one sentence; nothing that is in them is secret then.
 pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
     let names = host.names(directory).unwrap_or_default();
-    let sets = names.into_iter().filter(|name| name.to_str().is_some_and(is_set));
-    let all = std::iter::once(directory.to_owned()).chain(sets.map(|name| directory.join(name)));
+    let backups = names.into_iter().filter(|name| name.to_str().is_some_and(is_set));
+    let all = std::iter::once(directory.to_owned()).chain(backups.map(|name| directory.join(name)));
     let mut open = all.filter_map(|folder| host.wider_than_root(&folder));
     let first = open.next()?;
     let others = match open.count() {
@@ -100,7 +100,7 @@ pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
 }
 
 /// One set by its name.
-pub fn read(host: &Host, directory: &Path, id: String) -> Set {
+pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
     let folder = directory.join(&id);
     let path = folder.join(MANIFEST);
     let manifest = match host.read_own(&path) {
@@ -112,7 +112,7 @@ pub fn read(host: &Host, directory: &Path, id: String) -> Set {
         .as_ref()
         .ok()
         .and_then(|manifest| fault(host, &folder, manifest));
-    Set {
+    StoredBackup {
         id,
         folder,
         manifest,
@@ -120,7 +120,7 @@ pub fn read(host: &Host, directory: &Path, id: String) -> Set {
     }
 }
 
-/// What can be seen without reading the files: a thousand sets are listed within a second.
+/// What can be seen without reading the files: a thousand backups are listed within a second.
 fn fault(host: &Host, folder: &Path, manifest: &Manifest) -> Option<String> {
     if host.exists(&folder.join(BAD)) {
         let said = host.read(&folder.join(BAD)).ok();
@@ -143,7 +143,7 @@ pub fn is_set(name: &str) -> bool {
     shape == "00000000T000000Z" && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
 }
 
-/// What a set holds.
+/// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// 1.
@@ -161,8 +161,8 @@ pub struct Manifest {
     pub etcd: Option<Etcd>,
     /// How it is sealed, or will be when nothing needs its plain files any more; none for one that stays plain.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seal: Option<Seal>,
-    /// The files in the set's own folder besides this list.
+    pub seal: Option<ArchiveInfo>,
+    /// The files in the backup's own folder besides this list.
     pub payloads: Vec<Payload>,
     /// One entry a path, folders after what is in them.
     pub entries: Vec<Entry>,
@@ -170,7 +170,7 @@ pub struct Manifest {
 
 impl Manifest {
     /// Its files are in an archive.
-    pub fn is_sealed(&self) -> bool {
+    pub fn is_archived(&self) -> bool {
         self.archive().is_some()
     }
 
@@ -180,7 +180,7 @@ impl Manifest {
     }
 }
 
-/// What a set has of etcd's data.
+/// What a backup has of etcd's data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etcd {
     /// Where it comes from.
@@ -208,7 +208,7 @@ impl Etcd {
     }
 }
 
-/// Where etcd's data in a set comes from.
+/// Where etcd's data in a backup comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EtcdKind {
     /// Read over etcd's API, its checksum compared.
@@ -240,7 +240,7 @@ impl EtcdKind {
 /// A snapshot and where it was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Its file in the set's folder.
+    /// Its file in the backup's folder.
     pub file: String,
     /// Bytes of the snapshot, with its checksum, before compression and encryption.
     pub size: u64,
@@ -267,16 +267,16 @@ pub struct MemberOf {
     pub peer_urls: Vec<String>,
 }
 
-/// What was done to the files of a set.
+/// What was done to the files of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
+pub struct ArchiveInfo {
     /// `none` or `zstd`.
     pub compress: String,
     /// Whether a program encrypted them.
     pub encrypted: bool,
 }
 
-/// A file in a set's own folder, as it lies there.
+/// A file in a backup's own folder, as it lies there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     /// Its name.
@@ -287,7 +287,7 @@ pub struct Payload {
     pub sha256: String,
 }
 
-/// One path of a set.
+/// One path of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Absolute path on the node.
@@ -342,8 +342,8 @@ pub enum Kind {
     Symlink,
 }
 
-impl From<&Copied> for Entry {
-    fn from(copied: &Copied) -> Self {
+impl From<&CopySummary> for Entry {
+    fn from(copied: &CopySummary) -> Self {
         let (kind, size, sha256, target) = match &copied.what {
             What::File { size, sha256 } => (Kind::File, Some(*size), Some(sha256.clone()), None),
             What::Folder => (Kind::Folder, None, None, None),

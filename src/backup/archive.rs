@@ -1,6 +1,6 @@
-//! Sealing: what a set holds becomes archives, compressed or encrypted; and how they are read again.
+//! Sealing: what a backup holds becomes archives, compressed or encrypted; and how they are read again.
 //!
-//! A cycle may have to put the plain files back, so they are sealed once it has ended. Whatever the moment of a crash, the set is
+//! A cycle may have to put the plain files back, so they are sealed once it has ended. Whatever the moment of a crash, the backup is
 //! whole: the archive is complete before the list names it, and the list names it before the files go.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zstd::stream::{read::Decoder, write::Encoder};
 
-use super::set::{self, ARCHIVE, Entry, FILES, Kind, MANIFEST, Manifest, Payload, Set};
+use super::stored::{self, ARCHIVE, Entry, FILES, Kind, MANIFEST, Manifest, Payload, StoredBackup};
 use crate::config::Settings;
 use crate::config::settings::Compress;
 use crate::format::digest::sha256;
@@ -97,50 +97,54 @@ pub(super) fn read<T>(
     host.pipe_from(&settings.backup.decrypt_with, &path, unpacked)
 }
 
-/// Whether what is in this set can be read on this node now.
+/// Whether what is in this backup can be read on this node now.
 pub(super) fn is_readable(settings: &Settings, manifest: &Manifest) -> bool {
     let is_encrypted = manifest.payloads.iter().any(|payload| payload.file.ends_with(".enc"));
     !is_encrypted || !settings.backup.decrypt_with.is_empty()
 }
 
-/// Seals every set that is to be sealed and is not: the one of the cycle that has just ended, and those that a crash left.
+/// Seals every backup that is to be sealed and is not: the one of the cycle that has just ended, and those that a crash left.
 /// Only for when no cycle is unfinished. What cannot be sealed stays plain, and is said.
-pub fn seal(host: &Host, settings: &Settings) -> Vec<Failure> {
+pub fn archive_all(host: &Host, settings: &Settings) -> Vec<Failure> {
     let directory = &settings.backup.directory;
     let names = host.names(directory).unwrap_or_default();
     let ids = names.into_iter().filter_map(|name| name.into_string().ok());
-    let plain = ids.filter(|id| set::is_set(id) && host.exists(&directory.join(id).join(FILES)));
+    let plain = ids.filter(|id| stored::is_set(id) && host.exists(&directory.join(id).join(FILES)));
     plain
-        .map(|id| set::read(host, directory, id))
-        .filter_map(|set| seal_one(host, settings, &set).err())
+        .map(|id| stored::read(host, directory, id))
+        .filter_map(|backup| seal_one(host, settings, &backup).err())
         .collect()
 }
 
-fn seal_one(host: &Host, settings: &Settings, set: &Set) -> Result<(), Failure> {
-    let Ok(manifest) = &set.manifest else { return Ok(()) };
-    let files = set.folder.join(FILES);
-    if manifest.is_sealed() {
+fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(), Failure> {
+    let Ok(manifest) = &backup.manifest else { return Ok(()) };
+    let files = backup.folder.join(FILES);
+    if manifest.is_archived() {
         // It ended between the two.
         return host.remove_tree(&files);
     }
-    if manifest.seal.is_none() || !settings.backup.seals() {
+    if manifest.seal.is_none() || !settings.backup.archives() {
         return Ok(());
     }
-    clear(host, &set.folder, GROWING)?;
+    clear(host, &backup.folder, GROWING)?;
     let growing = format!("{GROWING}{ARCHIVE}");
-    let written = write(host, settings, &set.folder, &growing, |out, path| {
+    let written = write(host, settings, &backup.folder, &growing, |out, path| {
         pack(host, &files, &manifest.entries, out).map_err(|e| NewFile::failed(path, &e))
     });
     let ((), grown) = written.inspect_err(|_| {
         // The failure that counts is the one before.
-        let _ = clear(host, &set.folder, GROWING);
+        let _ = clear(host, &backup.folder, GROWING);
     })?;
     let file = grown.file[GROWING.len()..].to_owned();
-    host.rename(&set.folder.join(&grown.file), &set.folder.join(&file))?;
-    host.sync_folder(&set.folder)?;
+    host.rename(&backup.folder.join(&grown.file), &backup.folder.join(&file))?;
+    host.sync_folder(&backup.folder)?;
     let mut sealed = manifest.clone();
     sealed.payloads.push(Payload { file, ..grown });
-    host.replace(&set.folder.join(MANIFEST), &json(&sealed)?, &Attributes::plain(0o600))?;
+    host.replace(
+        &backup.folder.join(MANIFEST),
+        &json(&sealed)?,
+        &Attributes::plain(0o600),
+    )?;
     host.remove_tree(&files)
 }
 
@@ -190,7 +194,7 @@ fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io
                 let file = host
                     .open(&files.join(inside))
                     .map_err(|e| io::Error::other(e.message))?;
-                archive.append_data(&mut header, inside, Exactly { file, left: size })?;
+                archive.append_data(&mut header, inside, SizedReader { file, left: size })?;
                 progress.add(size as usize);
             }
         }
@@ -201,17 +205,17 @@ fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io
 }
 
 /// So many bytes, or an error: a tar of another length would be no tar.
-struct Exactly<R> {
+struct SizedReader<R> {
     file: R,
     left: u64,
 }
 
-impl<R: Read> Read for Exactly<R> {
+impl<R: Read> Read for SizedReader<R> {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         let most = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.file.read(&mut piece[..most])?;
         if count == 0 && most > 0 {
-            return Err(io::Error::other("a file of the set is shorter than its list says"));
+            return Err(io::Error::other("a file of the backup is shorter than its list says"));
         }
         self.left -= count as u64;
         Ok(count)
@@ -222,18 +226,23 @@ impl<R: Read> Read for Exactly<R> {
 pub fn contents(
     host: &Host,
     settings: &Settings,
-    set: &Set,
+    backup: &StoredBackup,
     manifest: &Manifest,
     wanted: &dyn Fn(&Path) -> bool,
 ) -> Result<BTreeMap<PathBuf, Bytes>, Failure> {
     let mut found = BTreeMap::new();
-    each_file(host, settings, set, manifest, |entry, plain| {
+    each_file(host, settings, backup, manifest, |entry, plain| {
         if !wanted(&entry.path) || entry.size.is_none_or(|size| size > LARGEST) {
             return Ok(());
         }
         let mut bytes = Vec::new();
-        let fail =
-            |reason: String| Failure::new(format!("cannot read {} in {}: {reason}", entry.path.display(), set.id));
+        let fail = |reason: String| {
+            Failure::new(format!(
+                "cannot read {} in {}: {reason}",
+                entry.path.display(),
+                backup.id
+            ))
+        };
         let read = plain.take(LARGEST + 1).read_to_end(&mut bytes);
         let bytes = Bytes::new(bytes);
         read.map_err(|e| fail(printable(&e.to_string())))?;
@@ -250,11 +259,11 @@ pub fn contents(
 pub fn extract_payload(
     host: &Host,
     settings: &Settings,
-    set: &Set,
+    backup: &StoredBackup,
     payload: &Payload,
     to: &Path,
 ) -> Result<(), Failure> {
-    read(host, settings, &set.folder, payload, |plain| {
+    read(host, settings, &backup.folder, payload, |plain| {
         let mut new = host.new_file(to)?;
         let copied = io::copy(plain, &mut new);
         copied.map_err(|e| Failure::new(format!("cannot read {}: {}", payload.file, printable(&e.to_string()))))?;
@@ -262,11 +271,11 @@ pub fn extract_payload(
     })
 }
 
-/// Makes the folder `from` of a set anew as `to`, with what is in it, its owners and modes; compared with the list.
+/// Makes the folder `from` of a backup anew as `to`, with what is in it, its owners and modes; compared with the list.
 pub fn extract_folder(
     host: &Host,
     settings: &Settings,
-    set: &Set,
+    backup: &StoredBackup,
     manifest: &Manifest,
     from: &Path,
     to: &Path,
@@ -280,7 +289,7 @@ pub fn extract_folder(
     }
     let all = manifest.entries.iter().filter(|entry| entry.path.starts_with(from));
     let mut progress = Progress::of("restoring etcd's data", all.filter_map(|entry| entry.size).sum());
-    each_file(host, settings, set, manifest, |entry, plain| {
+    each_file(host, settings, backup, manifest, |entry, plain| {
         let Some(path) = place(entry) else { return Ok(()) };
         let mut new = host.new_file(&path)?;
         let mut piece = vec![0; 1 << 16];
@@ -312,7 +321,7 @@ pub fn extract_folder(
 pub(super) fn each_file(
     host: &Host,
     settings: &Settings,
-    set: &Set,
+    backup: &StoredBackup,
     manifest: &Manifest,
     mut each: impl FnMut(&Entry, &mut dyn Read) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -320,17 +329,17 @@ pub(super) fn each_file(
     let Some(archive) = manifest.archive() else {
         return manifest.entries.iter().filter(is_file).try_for_each(|entry| {
             let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
-            each(entry, &mut host.open(&set.folder.join(FILES).join(inside))?)
+            each(entry, &mut host.open(&backup.folder.join(FILES).join(inside))?)
         });
     };
     let fail = |e: io::Error| {
         Failure::new(format!(
             "cannot read {}: {}",
-            set.folder.join(&archive.file).display(),
+            backup.folder.join(&archive.file).display(),
             printable(&e.to_string())
         ))
     };
-    read(host, settings, &set.folder, archive, |plain| {
+    read(host, settings, &backup.folder, archive, |plain| {
         let mut tar = tar::Archive::new(plain);
         for packed in tar.entries().map_err(fail)? {
             let mut packed = packed.map_err(fail)?;
