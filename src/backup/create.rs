@@ -259,7 +259,7 @@ fn take_etcd(
     }
     let taken = etcd::take(host, settings, inventory, unfinished, &unfinished.join(FILES), copied);
     let Err(failure) = taken else { return taken };
-    host.go_on()?;
+    host.check_stop()?;
     if purpose.must_have_etcd(settings, inventory) {
         let hint = "without etcd's data: [backup] before_renewal = \"files\"";
         return Err(match &failure.hint {

@@ -74,7 +74,7 @@ fn snapshot(
     let mut progress = Progress::of("snapshot of etcd", status.db_size);
     let ((), payload) = archive::write(host, settings, folder, SNAPSHOT, |out, path| {
         member.snapshot(|piece| {
-            host.go_on()?;
+            host.check_stop()?;
             trailer.update(piece);
             progress.add(piece.len());
             out.write_all(piece).map_err(|e| NewFile::failed(path, &e))

@@ -32,7 +32,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let conditions = scan::conditions(host, &settings, &scan);
     let status = status::known(host);
     let daemon = status.as_ref().filter(|status| status.daemon.running);
-    let mut written = folders::written(&plan, &inventory, &settings);
+    let mut written = directories::written(&plan, &inventory, &settings);
     written.insert(STATE.into());
     let surroundings = scan::surroundings::observe(
         host,

@@ -8,7 +8,7 @@ use crate::backup::stored;
 use crate::cycle::{self, NotNow};
 use crate::guard::Trigger;
 use crate::host::Host;
-use crate::host::files::Resolved;
+use crate::host::files::ResolvedPath;
 use crate::host::write::parent;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
@@ -80,7 +80,7 @@ fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), F
     let folder = here.resolve(parent(&file)).ok().map(|folder| folder.real);
     let folder = folder.filter(|folder| here.is_folder(folder));
     let folder = folder.ok_or_else(|| cannot("its folder is not there"))?;
-    let is_manifests = |found: Resolved| host.outside(&found.real) == folder;
+    let is_manifests = |found: ResolvedPath| host.outside(&found.real) == folder;
     if host.resolve(manifests).is_ok_and(is_manifests) {
         return Err(cannot("the kubelet takes every file in this folder for a pod"));
     }

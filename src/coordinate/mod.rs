@@ -209,7 +209,7 @@ impl Taking<'_> {
                     "`kubecertd status` on that node says what it does; it is tried again",
                 ));
             }
-            if host.go_on().is_err() {
+            if host.check_stop().is_err() {
                 let reason = "the process was asked to end".into();
                 return Err(blocked(Cause::Node, reason, "it is tried again"));
             }

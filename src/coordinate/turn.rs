@@ -119,7 +119,7 @@ impl Held {
     /// Marks this node; false where the lock is no longer ours, or nobody answers for as long as it could be.
     fn mark(&mut self, host: &Host) -> bool {
         let (key, value) = (self.me.mark(), self.me.json());
-        while self.lease.is_good(host) && host.go_on().is_ok() {
+        while self.lease.is_good(host) && host.check_stop().is_ok() {
             let condition = If::Leased(HOLDER, self.lease.id);
             match change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
                 Ok(done) => {
@@ -140,7 +140,7 @@ impl Held {
         let (key, value) = (self.me.mark(), self.me.json());
         let mut why = String::from("it was lost");
         loop {
-            host.go_on()?;
+            host.check_stop()?;
             // The thread that renews it may have had an answer by now.
             if self.is_marked && self.lease.is_good(host) {
                 return Ok(());

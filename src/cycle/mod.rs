@@ -28,13 +28,13 @@ use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory, State};
 use crate::model::{Exit, Failure};
 use crate::plan::{self, Request};
-use crate::renew::install::replacements;
-use crate::renew::issue::{Issued, issue};
-use crate::report::cycle::{Renewed, Report, Step};
+use crate::renew::issue::{IssuedPair, issue};
+use crate::renew::render::replacements;
+use crate::report::cycle::{RenewedCredential, Report, Step};
 use crate::restart::pending;
 use crate::restore::swap;
 use crate::scan::{self, Scan};
-use crate::transaction::{self, Recovered, Transaction};
+use crate::transaction::{self, Recovery, Transaction};
 use settle::Change;
 pub use turn::{clear_mark, look_at_cluster};
 
@@ -80,23 +80,23 @@ pub fn look(host: &Host, settings: &Settings, request: &Request, trigger: Trigge
 }
 
 /// Finishes or undoes what an ended process left, before anything else is done under the lock.
-pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
+pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
     // Before etcd's manifest comes back: it must find its data.
     if let Some(said) = swap::recover(host)? {
         warn!(message_id = events::RECOVERED, "{said}");
     }
     let recovered = transaction::recover(host, lock)?;
     match &recovered {
-        Recovered::Nothing => {}
-        Recovered::Finished => warn!(
+        Recovery::Nothing => {}
+        Recovery::Finished => warn!(
             message_id = events::RECOVERED,
             "an interrupted cycle was finished: all its files were in place"
         ),
-        Recovered::Undone(left) if left.is_empty() => warn!(
+        Recovery::Undone(left) if left.is_empty() => warn!(
             message_id = events::RECOVERED,
             "an interrupted cycle was undone: the old files are back"
         ),
-        Recovered::Undone(left) => warn!(
+        Recovery::Undone(left) => warn!(
             message_id = events::RECOVERED,
             "an interrupted cycle was undone, but for files that somebody else changed: {}",
             left.join(", ")
@@ -250,7 +250,7 @@ fn carry_out<'a>(
     backup: &Backup,
     report: &mut Report,
 ) -> Result<(Transaction<'a>, Change), Failure> {
-    host.go_on()?;
+    host.check_stop()?;
     let due: Vec<_> = clearance
         .plan()
         .renewals()
@@ -260,7 +260,7 @@ fn carry_out<'a>(
     let issued = issue(inventory, clearance)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
     info!("issued {}", text::list(&names));
-    host.go_on()?;
+    host.check_stop()?;
 
     let change = Change::of(host, settings, inventory, clearance.plan());
     let replacements = replacements(inventory, clearance, &issued)?;
@@ -270,13 +270,13 @@ fn carry_out<'a>(
     Ok((transaction, change))
 }
 
-fn renewed(inventory: &Inventory, new: &Issued) -> Option<Renewed> {
+fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential> {
     let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name)?;
     let State::Present(present) = &credential.state else {
         return None;
     };
     let old = &present.certificate;
-    Some(Renewed::new(
+    Some(RenewedCredential::new(
         &new.name,
         credential.spec.storage.path().to_owned(),
         (&old.serial, old.validity.not_after),

@@ -213,7 +213,7 @@ fn go_back(
 ) -> Settled {
     notify::status("Putting everything back");
     let attempted = std::mem::take(&mut outcome.attempted);
-    let failure = transaction.undo(failure);
+    let failure = transaction.roll_back(failure);
     let mut back = Outcome {
         warnings: outcome.warnings,
         ..Outcome::default()

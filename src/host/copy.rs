@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{SeekFrom, ioctl_ficlone, seek};
 
 use super::progress::Progress;
-use super::stream::{Forgetful, forget, open_file};
+use super::stream::{UncachedReader, forget, open_file};
 use super::write::{extended, parent};
 use super::{Host, failed, reason};
 use crate::format::digest::Sha256;
@@ -67,7 +67,7 @@ impl Host {
         let found = source.symlink_metadata().map_err(|e| fail(&e))?;
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
         let at = self.at(&target);
-        self.go_on()?;
+        self.check_stop()?;
         self.make_folder(parent(&target))?;
         let what = if found.is_dir() {
             self.make_folder(&target)?;
@@ -136,7 +136,7 @@ impl Host {
     /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
     pub fn digest_of(&self, real: &Path, progress: &mut Progress) -> Result<String, String> {
         let mut read = || -> io::Result<String> {
-            let file = Forgetful::new(open_file(&self.at(real))?, self.stop.clone());
+            let file = UncachedReader::new(open_file(&self.at(real))?, self.stop.clone());
             let mut digest = Sha256::default();
             pieces(file, |piece| {
                 digest.update(piece);

@@ -22,7 +22,7 @@ const MOST_LINKS: usize = 40;
 
 /// A path after all symlinks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
+pub struct ResolvedPath {
     /// Without symlinks, seen from the root.
     pub real: PathBuf,
     /// The first folder on the way that others than root could change, and how.
@@ -33,7 +33,7 @@ impl Host {
     /// Follows all symlinks of `path` inside the root: an absolute link target starts at the root, `..` does not leave it.
     ///
     /// Works for a path whose last part is missing too.
-    pub fn resolve(&self, path: &Path) -> Result<Resolved, ReadError> {
+    pub fn resolve(&self, path: &Path) -> Result<ResolvedPath, ReadError> {
         let mut real = PathBuf::from("/");
         let mut left: Vec<OsString> = parts(path);
         left.reverse();
@@ -48,7 +48,7 @@ impl Host {
             let found = match self.at(&next).symlink_metadata() {
                 Ok(found) => found,
                 Err(e) if e.kind() == io::ErrorKind::NotFound && left.is_empty() => {
-                    return Ok(Resolved { real: next, unsafe_way });
+                    return Ok(ResolvedPath { real: next, unsafe_way });
                 }
                 Err(e) => return Err(unread(&e)),
             };
@@ -69,7 +69,7 @@ impl Host {
                 unsafe_way = unsafe_way.or_else(|| self.distrust_found(&real, &found));
             }
         }
-        Ok(Resolved { real, unsafe_way })
+        Ok(ResolvedPath { real, unsafe_way })
     }
 
     /// Why others than root could change what is in this folder.
@@ -101,7 +101,7 @@ impl Host {
     }
 
     /// The same, of a path that was resolved before.
-    pub fn read_resolved(&self, resolved: Resolved, most: u64) -> ReadResult {
+    pub fn read_resolved(&self, resolved: ResolvedPath, most: u64) -> ReadResult {
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())

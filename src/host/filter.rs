@@ -46,7 +46,7 @@ impl Host {
             .open(self.at(to))
             .map_err(|e| failed("write", to, &e))?;
         let synced = file.try_clone().map_err(|e| failed("write", to, &e))?;
-        let mut running = Running::start(words, Stdio::piped(), Stdio::from(file))?;
+        let mut running = FilterProcess::start(words, Stdio::piped(), Stdio::from(file))?;
         let filled = match running.child.stdin.take() {
             Some(pipe) => fill(&mut running.counted(pipe)),
             None => Err(Failure::new(format!("cannot write to {}", words[0]))),
@@ -67,7 +67,7 @@ impl Host {
         read: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let file = File::open(self.at(from)).map_err(|e| failed("read", from, &e))?;
-        let mut running = Running::start(words, Stdio::from(file), Stdio::piped())?;
+        let mut running = FilterProcess::start(words, Stdio::from(file), Stdio::piped())?;
         let got = match running.child.stdout.take() {
             Some(pipe) => {
                 let mut pipe = running.counted(pipe);
@@ -117,7 +117,7 @@ fn shown(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
-struct Running {
+struct FilterProcess {
     name: String,
     child: Child,
     moved: Arc<AtomicU64>,
@@ -125,7 +125,7 @@ struct Running {
     watch: JoinHandle<bool>,
 }
 
-impl Running {
+impl FilterProcess {
     fn start(words: &[String], input: Stdio, output: Stdio) -> Result<Self, Failure> {
         let (name, arguments) = words
             .split_first()
@@ -153,8 +153,8 @@ impl Running {
         })
     }
 
-    fn counted<P>(&self, pipe: P) -> Counted<P> {
-        Counted {
+    fn counted<P>(&self, pipe: P) -> ProgressPipe<P> {
+        ProgressPipe {
             pipe,
             moved: self.moved.clone(),
         }
@@ -210,12 +210,12 @@ fn watch(pid: Pid, moved: &AtomicU64, ended: &mpsc::Receiver<()>) -> bool {
     }
 }
 
-struct Counted<P> {
+struct ProgressPipe<P> {
     pipe: P,
     moved: Arc<AtomicU64>,
 }
 
-impl<P: Write> Write for Counted<P> {
+impl<P: Write> Write for ProgressPipe<P> {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
         let count = self.pipe.write(piece)?;
         self.moved.fetch_add(count as u64, Ordering::Relaxed);
@@ -227,7 +227,7 @@ impl<P: Write> Write for Counted<P> {
     }
 }
 
-impl<P: Read> Read for Counted<P> {
+impl<P: Read> Read for ProgressPipe<P> {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         let count = self.pipe.read(piece)?;
         self.moved.fetch_add(count as u64, Ordering::Relaxed);

@@ -60,7 +60,7 @@ impl Host {
     }
 
     /// Fails when the process was asked to end.
-    pub fn go_on(&self) -> Result<(), Failure> {
+    pub fn check_stop(&self) -> Result<(), Failure> {
         if self.stop.requested() {
             return Err(Failure::new("cannot go on: the process was asked to end"));
         }

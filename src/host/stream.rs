@@ -45,7 +45,7 @@ impl Host {
     /// Opens a file of any size for reading.
     pub fn open(&self, real: &Path) -> Result<impl Read + use<>, Failure> {
         open_file(&self.at(real))
-            .map(|file| Forgetful::new(file, self.stop.clone()))
+            .map(|file| UncachedReader::new(file, self.stop.clone()))
             .map_err(|e| failed("read", real, &e))
     }
 
@@ -97,19 +97,19 @@ impl Write for NewFile {
 }
 
 /// A file that is read once, from its begin to its end.
-pub(super) struct Forgetful {
+pub(super) struct UncachedReader {
     file: fs::File,
     read: u64,
     stop: Stop,
 }
 
-impl Forgetful {
+impl UncachedReader {
     pub(super) fn new(file: fs::File, stop: Stop) -> Self {
         Self { file, read: 0, stop }
     }
 }
 
-impl Read for Forgetful {
+impl Read for UncachedReader {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         self.stop.beat();
         let count = self.file.read(piece)?;

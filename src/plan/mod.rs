@@ -2,7 +2,7 @@
 
 pub mod copies;
 mod decision;
-pub mod folders;
+pub mod directories;
 pub mod readers;
 mod refusal;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::install::{Replacement, edited, replacement};
-use super::issue::Issued;
+use super::issue::IssuedPair;
+use super::render::{Replacement, edited, replacement};
 use crate::format::kubeconfig;
 use crate::guard::Clearance;
 use crate::inventory::Inventory;
@@ -15,7 +15,7 @@ use crate::model::Failure;
 pub(super) fn replacements(
     inventory: &Inventory,
     clearance: &Clearance,
-    issued: &[Issued],
+    issued: &[IssuedPair],
 ) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
     for (item, pair) in clearance.plan().copies_to_update() {
@@ -28,7 +28,7 @@ pub(super) fn replacements(
     Ok(all)
 }
 
-fn of_copy(path: &Path, held: &EmbeddedCredential, new: &Issued) -> Result<Replacement, Failure> {
+fn of_copy(path: &Path, held: &EmbeddedCredential, new: &IssuedPair) -> Result<Replacement, Failure> {
     let name = path.display().to_string();
     let fail = |reason| {
         Failure::new(format!("cannot update {name}: it {reason}"))

@@ -18,7 +18,7 @@ use crate::parallel;
 
 /// A new pair, not yet on disk.
 #[derive(Debug)]
-pub struct Issued {
+pub struct IssuedPair {
     /// The credential's name.
     pub name: String,
     /// The new leaf.
@@ -41,7 +41,7 @@ const TRANSPARENCY: [&[u8]; 2] = [
 ];
 
 /// Issues every renewal of a cleared plan, on all cores. One failure fails all: nothing is on disk yet.
-pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<Issued>, Failure> {
+pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<IssuedPair>, Failure> {
     let plan = clearance.plan();
     let mut orders = Vec::new();
     for (item, validity) in plan.renewals() {
@@ -122,7 +122,7 @@ fn line_end(present: &Material) -> &'static str {
 }
 
 impl Order<'_> {
-    fn fill(&self) -> Result<Issued, Failure> {
+    fn fill(&self) -> Result<IssuedPair, Failure> {
         let fail = |reason: String| Failure::new(format!("cannot issue {}: {reason}", self.name));
         let key = new_key(&self.old.key).map_err(&fail)?;
         let der = self.sign(&key).map_err(|e| fail(e.to_string()))?;
@@ -130,7 +130,7 @@ impl Order<'_> {
         self.check(&certificate, &key).map_err(&fail)?;
         let pkcs8 = Zeroizing::new(key.serialize_der());
         let key_der = key::from_pkcs8(&pkcs8, &self.old.key, self.style).map_err(&fail)?;
-        Ok(Issued {
+        Ok(IssuedPair {
             name: self.name.to_owned(),
             certificate_pem: pem::encode("CERTIFICATE", &certificate.der, self.line_end),
             key_pem: pem::encode(self.style.label(), &key_der, self.line_end),
@@ -149,7 +149,7 @@ impl Order<'_> {
             subject: &self.old.subject_der,
             extensions: self.extensions(&params, key),
         };
-        let signer = Spliced {
+        let signer = SplicingSigner {
             key: &self.authority_key,
             splice: &names,
         };
@@ -246,12 +246,12 @@ fn encode(like: &Extension, value: &[u8]) -> Vec<u8> {
 }
 
 /// The CA's key; what it signs gets the real names and extensions first.
-struct Spliced<'a> {
+struct SplicingSigner<'a> {
     key: &'a KeyPair,
     splice: &'a Splice<'a>,
 }
 
-impl PublicKeyData for Spliced<'_> {
+impl PublicKeyData for SplicingSigner<'_> {
     fn der_bytes(&self) -> &[u8] {
         self.key.der_bytes()
     }
@@ -261,7 +261,7 @@ impl PublicKeyData for Spliced<'_> {
     }
 }
 
-impl SigningKey for Spliced<'_> {
+impl SigningKey for SplicingSigner<'_> {
     fn sign(&self, tbs: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
         let tbs = self.splice.tbs(tbs).ok_or(rcgen::Error::CouldNotParseCertificate)?;
         self.key.sign(&tbs)

@@ -1,5 +1,5 @@
 //! Renew: issue new pairs in memory ([`issue`]), then put them in place ([`install`]).
 
 mod copies;
-pub mod install;
 pub mod issue;
+pub mod render;

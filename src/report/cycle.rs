@@ -23,7 +23,7 @@ pub struct Report {
     /// The backup that was taken before it.
     pub backup: Option<PathBuf>,
     /// The new pairs that are in place.
-    pub renewed: Vec<Renewed>,
+    pub renewed: Vec<RenewedCredential>,
     /// The readers that were restarted.
     pub restarted: Vec<RestartResult>,
     /// How each renewed credential was proven to be in use, reader by reader.
@@ -70,7 +70,7 @@ impl Step {
 
 /// One renewed credential.
 #[derive(Debug, Clone, Serialize)]
-pub struct Renewed {
+pub struct RenewedCredential {
     /// Its name.
     pub name: String,
     /// Its file.
@@ -85,7 +85,7 @@ pub struct Renewed {
     pub new_end: String,
 }
 
-impl Renewed {
+impl RenewedCredential {
     /// From the two certificates' serials and ends.
     pub fn new(name: &str, path: PathBuf, old: (&Serial, Timestamp), new: (&Serial, Timestamp)) -> Self {
         Self {
@@ -104,7 +104,7 @@ struct Document<'a> {
     outcome: &'static str,
     exit: u8,
     backup: Option<&'a PathBuf>,
-    renewed: &'a [Renewed],
+    renewed: &'a [RenewedCredential],
     restarted: &'a [RestartResult],
     proofs: &'a [ProofResult],
     pending_restarts: &'a [PendingRestart],

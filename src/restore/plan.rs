@@ -10,9 +10,9 @@ use crate::config::Settings;
 use crate::format::manifest;
 use crate::host::Host;
 use crate::model::{Attributes, Bytes, Failure, File, ReadError};
-use crate::renew::install::Replacement;
+use crate::renew::render::Replacement;
 use crate::scan::Scan;
-use crate::transaction::{Folder, Link, Tree};
+use crate::transaction::{DirectoryEntry, Link, Tree};
 
 /// What a restore does. Nothing of it is done yet.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub fn plan(
     let chosen = choose(manifest, settings, scan, parts);
     let paths: Vec<&Path> = chosen.iter().map(|entry| entry.path.as_path()).collect();
     let mut bytes = contents(host, settings, backup, manifest, &|path| paths.contains(&path))?;
-    let mut found = Found {
+    let mut found = Comparison {
         host,
         entries: &chosen,
         restoration: Restoration {
@@ -106,14 +106,14 @@ pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, backup: &'a StoredBa
     backup.manifest.as_ref().map_err(|reason| refuse(reason.clone()))
 }
 
-struct Found<'a> {
+struct Comparison<'a> {
     host: &'a Host,
     entries: &'a [&'a Entry],
     restoration: Restoration,
     blocked: Vec<String>,
 }
 
-impl Found<'_> {
+impl Comparison<'_> {
     fn compare(&mut self, entry: &Entry, bytes: &mut BTreeMap<PathBuf, Bytes>) {
         let compared = match entry.kind {
             Kind::Folder => self.folder(entry),
@@ -136,7 +136,7 @@ impl Found<'_> {
         if self.host.exists(&entry.path) {
             return Err("is a folder in the backup and something else now".into());
         }
-        self.restoration.tree.folders.push(Folder {
+        self.restoration.tree.folders.push(DirectoryEntry {
             path: entry.path.clone(),
             like: entry.attributes(),
         });
@@ -295,7 +295,10 @@ impl Found<'_> {
             }
         }
         // A path sorts before what is below it.
-        self.restoration.tree.folders = missing.into_iter().map(|(path, like)| Folder { path, like }).collect();
+        self.restoration.tree.folders = missing
+            .into_iter()
+            .map(|(path, like)| DirectoryEntry { path, like })
+            .collect();
     }
 }
 

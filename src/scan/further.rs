@@ -9,7 +9,7 @@ use super::{LARGEST_PEM, Scan, SharedFile, names, place, too_many};
 use crate::catalog::{self, Extra};
 use crate::format::pair::{self, Pair};
 use crate::host::Host;
-use crate::host::files::Resolved;
+use crate::host::files::ResolvedPath;
 use crate::host::write;
 use crate::model::{ReadError, ReadResult};
 use crate::parallel;
@@ -29,8 +29,8 @@ pub(super) type Wanted = (String, PathBuf, PathBuf);
 /// One of them before it is read: where its files are, and whether all up to this one are within [`MOST_READ`].
 struct Measured {
     wanted: Wanted,
-    certificate: Result<Resolved, ReadError>,
-    key: Result<Resolved, ReadError>,
+    certificate: Result<ResolvedPath, ReadError>,
+    key: Result<ResolvedPath, ReadError>,
     bytes: u64,
     fits: bool,
 }
@@ -115,7 +115,7 @@ fn measured(host: &Host, wanted: Vec<Wanted>) -> Vec<Measured> {
 }
 
 fn find(host: &Host, scan: &Scan, measured: Measured) -> Found {
-    let read = |path: &Path, resolved: Result<Resolved, ReadError>| match scan.files.get(path) {
+    let read = |path: &Path, resolved: Result<ResolvedPath, ReadError>| match scan.files.get(path) {
         Some(known) => known.clone().map(Arc::unwrap_or_clone),
         None if measured.fits => host.read_resolved(resolved?, LARGEST_PEM),
         None => Err(ReadError::Because(format!(

@@ -119,7 +119,7 @@ impl Journal {
 
     /// Brings every file that is ours back to the old bytes; one that fails does not keep the others. Gives the paths that are
     /// neither old nor ours any more.
-    pub(super) fn undo(&self, host: &Host) -> Result<Vec<String>, Failure> {
+    pub(super) fn roll_back(&self, host: &Host) -> Result<Vec<String>, Failure> {
         let mut foreign = Vec::new();
         let mut failed = Vec::new();
         for link in self.links.iter().rev() {

@@ -24,11 +24,11 @@ use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
 use crate::model::{Exit, Failure, Identity};
-use crate::renew::install::Replacement;
+use crate::renew::render::Replacement;
 use crate::restart::park;
 use crate::restart::pending::{self, PendingRestart};
 use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
-pub use tree::{Folder, Link, Tree};
+pub use tree::{DirectoryEntry, Link, Tree};
 
 /// A transaction under way. The lock is borrowed, so there is only one.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub fn install_tree<'a>(
         .and_then(|()| transaction.rename_all(&replacements));
     match done {
         Ok(()) => Ok(transaction),
-        Err(failure) => Err(transaction.undo(failure)),
+        Err(failure) => Err(transaction.roll_back(failure)),
     }
 }
 
@@ -114,7 +114,7 @@ fn entries(replacements: &[Replacement], backup: &Backup) -> Result<Vec<Entry>, 
 impl Transaction<'_> {
     fn stage(&self, replacements: &[Replacement]) -> Result<(), Failure> {
         for replacement in replacements {
-            self.host.go_on()?;
+            self.host.check_stop()?;
             self.stage_one(replacement)
                 .map_err(|failure| replacement.concerning(failure))?;
         }
@@ -152,7 +152,7 @@ impl Transaction<'_> {
         for replacement in replacements {
             if pair != replacement.credential {
                 pair = &replacement.credential;
-                self.host.go_on()?;
+                self.host.check_stop()?;
             }
             for name in &replacement.names {
                 let renamed =
@@ -164,7 +164,7 @@ impl Transaction<'_> {
             link.install(self.host)?;
         }
         self.journal.sync_folders(self.host)?;
-        self.host.go_on()?;
+        self.host.check_stop()?;
         for entry in self.journal.files.iter().filter(|entry| !entry.alone) {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {
                 return Err(changed(&entry.path));
@@ -186,8 +186,8 @@ impl Transaction<'_> {
     }
 
     /// Puts everything back, then gives the failure that made it necessary: exit 1, or 3 with instructions when it could not be put back.
-    pub fn undo(self, because: Failure) -> Failure {
-        match self.journal.undo(self.host) {
+    pub fn roll_back(self, because: Failure) -> Failure {
+        match self.journal.roll_back(self.host) {
             Ok(left) if left.is_empty() => because,
             Ok(left) => Failure {
                 message: format!(
@@ -239,7 +239,7 @@ pub fn is_unfinished(host: &Host) -> bool {
 
 /// What [`recover`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recovered {
+pub enum Recovery {
     /// No unfinished cycle.
     Nothing,
     /// A cycle was undone; paths that somebody else changed meanwhile were left alone.
@@ -251,7 +251,7 @@ pub enum Recovered {
 /// Finishes or undoes what an ended process left. Idempotent, may be killed at any point and run again.
 ///
 /// It restores files only and waits for no process.
-pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
+pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
     // A manifest comes back also where the files cannot be brought back, and the other way round.
     let files = recover_files(host, lock);
     park::clean(host)?;
@@ -261,19 +261,19 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovered, Failure> {
     files
 }
 
-fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovered, Failure> {
+fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovery, Failure> {
     host.unlink(&beside(&host.state(JOURNAL), "new"))?;
     pending::clean(host)?;
     let Some(journal) = Journal::read(host)? else {
-        return Ok(Recovered::Nothing);
+        return Ok(Recovery::Nothing);
     };
     for restart in &journal.restarts {
         restart.clean(host)?;
     }
     match journal.phase {
         // One that was installed and is no longer whole was on its way back.
-        Phase::Installed if journal.is_whole(host) => journal.finish(host).map(|()| Recovered::Finished),
-        Phase::Installed | Phase::Installing => journal.undo(host).map(Recovered::Undone).map_err(|failure| {
+        Phase::Installed if journal.is_whole(host) => journal.finish(host).map(|()| Recovery::Finished),
+        Phase::Installed | Phase::Installing => journal.roll_back(host).map(Recovery::Undone).map_err(|failure| {
             not_put_back(
                 &journal,
                 &Failure::new(format!("the cycle of {} was interrupted", journal.cycle)),

@@ -12,14 +12,14 @@ use crate::model::Failure;
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
     /// Folders that are not there, those above first.
-    pub folders: Vec<Folder>,
+    pub folders: Vec<DirectoryEntry>,
     /// Symlinks.
     pub links: Vec<Link>,
 }
 
 /// A folder that is made.
 #[derive(Debug, Clone)]
-pub struct Folder {
+pub struct DirectoryEntry {
     /// Where, without symlinks on the way.
     pub path: PathBuf,
     /// Its owner, mode and attributes.
@@ -37,7 +37,7 @@ pub struct Link {
     pub new: PathBuf,
 }
 
-pub(super) fn make_folders(host: &Host, folders: &[Folder]) -> Result<(), Failure> {
+pub(super) fn make_folders(host: &Host, folders: &[DirectoryEntry]) -> Result<(), Failure> {
     folders
         .iter()
         .try_for_each(|folder| host.make_folder_like(&folder.path, &folder.like))

@@ -97,7 +97,7 @@ impl Daemon {
     /// Folders that a cycle would write to and cannot: asked at every look, since a folder that is made anew is read-only to a service whose
     /// sandbox was made before it.
     fn not_writable(&self, inventory: &Inventory, plan: &Plan) -> Vec<(PathBuf, String)> {
-        let mut folders = folders::written(plan, inventory, &self.settings);
+        let mut folders = directories::written(plan, inventory, &self.settings);
         folders.insert(STATE.into());
         folders.extend(self.settings.metrics.textfile_directory.clone());
         let refused = folders.into_iter();

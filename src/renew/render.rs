@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::copies;
-use super::issue::Issued;
+use super::issue::IssuedPair;
 use crate::format::{kubeconfig, pem};
 use crate::guard::Clearance;
 use crate::inventory::{Inventory, Location, Material, State};
@@ -41,7 +41,7 @@ impl Replacement {
 pub fn replacements(
     inventory: &Inventory,
     clearance: &Clearance,
-    issued: &[Issued],
+    issued: &[IssuedPair],
 ) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
     for new in issued {
@@ -61,7 +61,7 @@ pub fn replacements(
     Ok(all)
 }
 
-fn of_pair(present: &Material, new: &Issued) -> Result<Vec<Replacement>, (PathBuf, String)> {
+fn of_pair(present: &Material, new: &IssuedPair) -> Result<Vec<Replacement>, (PathBuf, String)> {
     match &present.location {
         Location::Embedded {
             file, certificate, key, ..
@@ -117,7 +117,7 @@ fn of_pair(present: &Material, new: &Issued) -> Result<Vec<Replacement>, (PathBu
 pub(super) fn edited(
     (text, leaf): &(String, Range<usize>),
     key: Option<&(Zeroizing<String>, Range<usize>)>,
-    new: &Issued,
+    new: &IssuedPair,
 ) -> (Zeroizing<String>, Zeroizing<String>) {
     let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
     let key = match key {
@@ -128,7 +128,7 @@ pub(super) fn edited(
 }
 
 /// A file that was not there.
-fn made(new: &Issued, place: PathBuf, text: &str) -> Replacement {
+fn made(new: &IssuedPair, place: PathBuf, text: &str) -> Replacement {
     Replacement {
         credential: new.name.clone(),
         names: vec![place],
