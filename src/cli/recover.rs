@@ -24,7 +24,7 @@ pub fn run(context: &Context) -> Result<Exit, Failure> {
     cycle::recover(&context.host, &lock)?;
     if let Ok(settings) = context.settings() {
         retention::remove_unfinished(&context.host, &settings.backup.directory)?;
-        cycle::clear_mark(&context.host, &settings, &lock);
+        cycle::clear_marker(&context.host, &settings, &lock);
     }
     Ok(Exit::Done)
 }

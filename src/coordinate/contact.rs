@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::decide::Etcd;
-use super::keys::{LOCK, Written};
-use super::quorum::{self, Unwell, View};
+use super::keys::{LOCK, LockRecords};
+use super::quorum::{self, UnhealthyMember, View};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::etcd::member::{MemberConfig, is_loopback, known};
@@ -116,8 +116,8 @@ impl Contact {
     }
 
     /// What is written of the lock.
-    pub(super) fn written(&mut self) -> Result<Written, Trouble> {
-        Ok(Written::read(&self.ask(|member| member.get(LOCK))?))
+    pub(super) fn written(&mut self) -> Result<LockRecords, Trouble> {
+        Ok(LockRecords::read(&self.ask(|member| member.get(LOCK))?))
     }
 
     /// How all members are now.
@@ -134,8 +134,8 @@ impl Contact {
         })
     }
 
-    fn state(&self, host: &Host, peer: &Peer) -> Result<String, Unwell> {
-        let unwell = |reason: String| Unwell {
+    fn state(&self, host: &Host, peer: &Peer) -> Result<String, UnhealthyMember> {
+        let unwell = |reason: String| UnhealthyMember {
             expired: is_about_expiry(&reason),
             reason,
         };

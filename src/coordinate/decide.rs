@@ -70,7 +70,7 @@ pub enum Decision {
     /// It goes on without the lock; what a person should know.
     Alone(String),
     /// It waits.
-    Wait(Blocked),
+    Wait(LockRefusal),
 }
 
 /// The kinds of reasons for which it is not a node's turn.
@@ -112,7 +112,7 @@ impl Cause {
 
 /// Why nothing is done now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocked {
+pub struct LockRefusal {
     /// What kind of reason it is.
     pub cause: Cause,
     /// For people.
@@ -123,7 +123,7 @@ pub struct Blocked {
     pub until: Option<Timestamp>,
 }
 
-impl Blocked {
+impl LockRefusal {
     /// The same as a failure.
     pub fn failure(&self) -> Failure {
         Failure::new(format!("not now: {}", self.reason)).hint(&self.hint)
@@ -190,7 +190,7 @@ const PERMISSION: &str = "give the user of its client certificate (its common na
      /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
 
 fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
-    Decision::Wait(Blocked {
+    Decision::Wait(LockRefusal {
         cause,
         reason,
         hint: hint.to_owned(),
@@ -213,7 +213,7 @@ fn alone(facts: &Facts, why: String) -> Decision {
         return Decision::Alone(format!("{why}: it goes on without it, in this node's own time"));
     }
     let opens = facts.slot.next(facts.now);
-    Decision::Wait(Blocked {
+    Decision::Wait(LockRefusal {
         cause: Cause::OwnTime,
         reason: format!("{why}: this node waits for its own time, {}", text::date(opens)),
         hint: "`kubecertd renew` acts at once; see before that no other node is at work".into(),

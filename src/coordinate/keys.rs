@@ -29,7 +29,7 @@ pub struct Entry {
 
 impl Entry {
     /// The key of its mark.
-    pub fn mark(&self) -> String {
+    pub fn marker(&self) -> String {
         format!("{UNFINISHED}{}", self.node)
     }
 
@@ -44,14 +44,14 @@ impl Entry {
 
 /// What is written now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct LockRecords {
     /// Who has the turn.
     pub holder: Option<Entry>,
     /// Who has begun and not ended; the holder may be among them.
     pub unfinished: Vec<Entry>,
 }
 
-impl Written {
+impl LockRecords {
     /// From keys and values. A value that somebody else wrote counts as well: it was put there for some reason.
     pub fn read(pairs: &[(String, String)]) -> Self {
         let mut written = Self::default();
@@ -79,10 +79,10 @@ impl Written {
     /// The marks of other nodes: those that count, and those of members that the cluster no longer lists.
     pub fn others(&self, node: &str, members: &[Peer]) -> (Vec<&Entry>, Vec<&Entry>) {
         let ids: Vec<_> = members.iter().map(|peer| format!("{:x}", peer.id)).collect();
-        let counts = |mark: &&Entry| mark.member.as_ref().is_none_or(|id| ids.contains(id));
+        let counts = |marker: &&Entry| marker.member.as_ref().is_none_or(|id| ids.contains(id));
         self.unfinished
             .iter()
-            .filter(|mark| mark.node != node)
+            .filter(|marker| marker.node != node)
             .partition(counts)
     }
 }
@@ -105,10 +105,10 @@ mod tests {
         let (a, b) = (entry("node-1", Some("1f")), entry("node-2", None));
         let pairs = [
             (HOLDER.to_owned(), a.json()),
-            (b.mark(), b.json()),
+            (b.marker(), b.json()),
             (format!("{UNFINISHED}node-3"), "by hand".to_owned()),
         ];
-        let written = Written::read(&pairs);
+        let written = LockRecords::read(&pairs);
         assert_eq!(written.holder, Some(a));
         assert_eq!(written.unfinished[0], b);
         assert_eq!(written.unfinished[1].node, "node-3");
@@ -124,13 +124,13 @@ mod tests {
             client_urls: Vec::new(),
             is_learner: false,
         };
-        let written = Written {
+        let written = LockRecords {
             holder: None,
             unfinished: vec![entry("node-2", Some("1f")), entry("node-3", Some("2f"))],
         };
         let peers = [peer(0x1f), peer(0x3f)];
         let (count, gone) = written.others("node-1", &peers);
-        let nodes = |marks: &[&Entry]| marks.iter().map(|mark| mark.node.clone()).collect::<Vec<_>>();
+        let nodes = |marks: &[&Entry]| marks.iter().map(|marker| marker.node.clone()).collect::<Vec<_>>();
         assert_eq!(
             (nodes(&count), nodes(&gone)),
             (vec!["node-2".into()], vec!["node-3".into()])

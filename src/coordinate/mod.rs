@@ -8,9 +8,9 @@ mod contact;
 pub mod decide;
 pub mod keys;
 mod lease;
+mod lock;
 pub mod quorum;
 pub mod slots;
-mod turn;
 
 use std::time::{Duration, Instant};
 
@@ -27,14 +27,14 @@ use crate::inventory::Inventory;
 use crate::model::Peer;
 use crate::state;
 use contact::{Contact, contact, refused};
-pub use decide::{Blocked, Cause};
+pub use decide::{Cause, LockRefusal};
 use decide::{Decision, Etcd, Facts, decide};
-use keys::{Entry, Written};
+use keys::{Entry, LockRecords};
 use lease::Lease;
+pub use lock::ClusterLock;
+use lock::{Attempt, attempt};
 use quorum::Window;
 use slots::Slot;
-pub use turn::Turn;
-use turn::{Attempt, attempt};
 
 /// How often etcd is asked again.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ const TRIES: u32 = 3;
 
 /// What a turn is wanted for.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct LockRequest {
     /// In words, for the others.
     pub purpose: String,
     /// A person asked for it, and looks on.
@@ -57,12 +57,19 @@ pub struct Wanted {
 /// Takes the turn, waiting for another node's within `[coordination] wait`; or says why nothing may be done now.
 ///
 /// Nothing that is `wanted` needs none.
-pub fn take(host: &Host, settings: &Settings, inventory: &Inventory, wanted: Option<&Wanted>) -> Result<Turn, Blocked> {
-    let Some(wanted) = wanted else { return Ok(Turn::free()) };
+pub fn acquire(
+    host: &Host,
+    settings: &Settings,
+    inventory: &Inventory,
+    wanted: Option<&LockRequest>,
+) -> Result<ClusterLock, LockRefusal> {
+    let Some(wanted) = wanted else {
+        return Ok(ClusterLock::free());
+    };
     if settings.coordination.mode == CoordinationMode::Off {
-        return Ok(Turn::free());
+        return Ok(ClusterLock::free());
     }
-    let taking = Taking {
+    let acquisition = Acquisition {
         host,
         settings,
         inventory,
@@ -75,29 +82,29 @@ pub fn take(host: &Host, settings: &Settings, inventory: &Inventory, wanted: Opt
             Ok(contact) => {
                 let etcd = Etcd::Ready(contact.peers.len());
                 remember(host, &contact.peers);
-                match taking.decide(etcd) {
-                    Decision::Lock => match taking.lock(contact)? {
-                        Ok(turn) => return Ok(turn),
+                match acquisition.decide(etcd) {
+                    Decision::Lock => match acquisition.lock(contact)? {
+                        Ok(cluster_lock) => return Ok(cluster_lock),
                         // It was tried often enough.
-                        Err(etcd) => return turn_of(taking.decide(etcd)),
+                        Err(etcd) => return lock_for(acquisition.decide(etcd)),
                     },
-                    other => return turn_of(other),
+                    other => return lock_for(other),
                 }
             }
             Err(etcd) => etcd,
         };
-        let decision = taking.decide(etcd);
+        let decision = acquisition.decide(etcd);
         if matches!(decision, Decision::NoLock(_)) || tries >= TRIES || host.stop.requested() {
-            return turn_of(decision);
+            return lock_for(decision);
         }
         std::thread::sleep(EVERY);
     }
 }
 
-fn turn_of(decision: Decision) -> Result<Turn, Blocked> {
+fn lock_for(decision: Decision) -> Result<ClusterLock, LockRefusal> {
     match decision {
-        Decision::Lock | Decision::NoLock(_) => Ok(Turn::free()),
-        Decision::Alone(warning) => Ok(Turn::without_lock(warning)),
+        Decision::Lock | Decision::NoLock(_) => Ok(ClusterLock::free()),
+        Decision::Alone(warning) => Ok(ClusterLock::without_lock(warning)),
         Decision::Wait(blocked) => Err(blocked),
     }
 }
@@ -109,8 +116,8 @@ fn remember(host: &Host, peers: &[Peer]) {
     }
 }
 
-fn blocked(cause: Cause, reason: String, hint: impl Into<String>) -> Blocked {
-    Blocked {
+fn blocked(cause: Cause, reason: String, hint: impl Into<String>) -> LockRefusal {
+    LockRefusal {
         cause,
         reason,
         hint: hint.into(),
@@ -118,14 +125,14 @@ fn blocked(cause: Cause, reason: String, hint: impl Into<String>) -> Blocked {
     }
 }
 
-struct Taking<'a> {
+struct Acquisition<'a> {
     host: &'a Host,
     settings: &'a Settings,
     inventory: &'a Inventory,
-    wanted: &'a Wanted,
+    wanted: &'a LockRequest,
 }
 
-impl Taking<'_> {
+impl Acquisition<'_> {
     fn decide(&self, etcd: Etcd) -> Decision {
         let (host, settings, inventory) = (self.host, self.settings, self.inventory);
         let stored = state::members(host);
@@ -146,7 +153,7 @@ impl Taking<'_> {
     }
 
     /// Waits for the lock, then looks whether the cluster can bear it. The inner error is etcd's: it has to be decided anew.
-    fn lock(&self, mut contact: Contact) -> Result<Result<Turn, Etcd>, Blocked> {
+    fn lock(&self, mut contact: Contact) -> Result<Result<ClusterLock, Etcd>, LockRefusal> {
         let rules = &self.settings.coordination;
         let me = Entry {
             node: contact::name(self.host, &known(self.inventory, self.settings)),
@@ -158,21 +165,21 @@ impl Taking<'_> {
             Ok(taken) => taken,
             Err(etcd) => return Ok(Err(etcd)),
         };
-        let mut turn = Turn::holding(lease, me, contact.ways.clone(), rules, self.wanted);
-        turn.waited = waited;
+        let mut cluster_lock = ClusterLock::holding(lease, me, contact.ways.clone(), rules, self.wanted);
+        cluster_lock.waited = waited;
         match self.judge(&mut contact) {
             Ok(()) => {}
-            Err(blocked) if self.wanted.urgent => turn.urgent_only = Some(blocked.reason),
+            Err(blocked) if self.wanted.urgent => cluster_lock.urgent_only = Some(blocked.reason),
             Err(blocked) => {
-                turn.end(self.host, true);
+                cluster_lock.end(self.host, true);
                 return Err(blocked);
             }
         }
-        Ok(Ok(turn))
+        Ok(Ok(cluster_lock))
     }
 
     /// Gives the lease that the lock hangs on, and whether another node had it first.
-    fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<Result<(Lease, bool), Etcd>, Blocked> {
+    fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<Result<(Lease, bool), Etcd>, LockRefusal> {
         let (host, rules) = (self.host, &self.settings.coordination);
         let deadline = Instant::now() + rules.wait;
         let mut said = None;
@@ -180,8 +187,8 @@ impl Taking<'_> {
         loop {
             let ways = contact.ways.clone();
             match contact.ask(|member| attempt(host, member, &ways, me, rules.lease)) {
-                Ok(Attempt::Taken(lease)) => return Ok(Ok((lease, said.is_some()))),
-                Ok(Attempt::By(other)) => {
+                Ok(Attempt::Acquired(lease)) => return Ok(Ok((lease, said.is_some()))),
+                Ok(Attempt::HeldBy(other)) => {
                     let other = other.unwrap_or_default();
                     if said.as_ref() != Some(&other) {
                         info!(holder = %other.node, "waiting: {}", has_it(&other, me));
@@ -223,7 +230,7 @@ impl Taking<'_> {
     }
 
     /// With the lock: whether another node has begun and not ended, and whether the cluster can bear it.
-    fn judge(&self, contact: &mut Contact) -> Result<(), Blocked> {
+    fn judge(&self, contact: &mut Contact) -> Result<(), LockRefusal> {
         let asked = |trouble: &dyn std::fmt::Display| {
             let reason = format!("etcd does not say how it is: {trouble}");
             blocked(Cause::Etcd, reason, "it is tried again")
@@ -231,12 +238,12 @@ impl Taking<'_> {
         let written = contact.written().map_err(|e| asked(&e))?;
         let own = contact::name(self.host, &known(self.inventory, self.settings));
         let (others, gone) = written.others(&own, &contact.peers);
-        for mark in gone {
-            info!("the mark of {} is removed: it is no member any more", mark.node);
-            let _ = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
+        for marker in gone {
+            info!("the marker of {} is removed: it is no member any more", marker.node);
+            let _ = contact.ask(|member| member.change(If::Always, &[Then::Delete(&marker.marker())]));
         }
-        if let Some(mark) = others.first() {
-            return Err(unfinished(mark));
+        if let Some(marker) = others.first() {
+            return Err(unfinished(marker));
         }
         if !self.wanted.touches_etcd_or_api_server {
             return Ok(());
@@ -254,18 +261,23 @@ impl Taking<'_> {
 }
 
 /// Asks once more whether the cluster can bear it: a backup, or a restart, may have taken minutes since it was asked. What is urgent is not held up.
-pub fn confirm(host: &Host, settings: &Settings, inventory: &Inventory, turn: &Turn) -> Result<(), Blocked> {
-    let Some(wanted) = turn.wanted().filter(|wanted| !wanted.urgent) else {
+pub fn confirm(
+    host: &Host,
+    settings: &Settings,
+    inventory: &Inventory,
+    cluster_lock: &ClusterLock,
+) -> Result<(), LockRefusal> {
+    let Some(wanted) = cluster_lock.wanted().filter(|wanted| !wanted.urgent) else {
         return Ok(());
     };
-    let taking = Taking {
+    let acquisition = Acquisition {
         host,
         settings,
         inventory,
         wanted: &wanted,
     };
     match contact(host, settings, inventory) {
-        Ok(mut contact) => taking.judge(&mut contact),
+        Ok(mut contact) => acquisition.judge(&mut contact),
         Err(etcd) => Err(blocked(
             Cause::Etcd,
             format!("the cluster cannot be asked any more: {}", etcd.why()),
@@ -283,50 +295,50 @@ fn has_it(other: &Entry, me: &Entry) -> String {
     format!("{node} has the lock ({}, since {})", other.purpose, other.since)
 }
 
-fn unfinished(mark: &Entry) -> Blocked {
+fn unfinished(marker: &Entry) -> LockRefusal {
     let Entry {
         node, purpose, since, ..
-    } = mark;
+    } = marker;
     blocked(
         Cause::Unfinished,
         format!("{node} began at {since} ({purpose}) and has not ended it"),
         format!(
             "run `kubecertd recover` on {node}; if that node is gone for good: `etcdctl del {}`",
-            mark.mark()
+            marker.marker()
         ),
     )
 }
 
 /// What a look sees of the cluster.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct ClusterView {
     /// What is written of the lock.
-    pub written: Written,
+    pub written: LockRecords,
     /// The members.
     pub members: Vec<Peer>,
     /// What this node is called among them.
     pub own: String,
 }
 
-impl Seen {
+impl ClusterView {
     /// This node has begun, and has not ended.
-    pub fn has_mark_of_this_node(&self) -> bool {
-        self.written.unfinished.iter().any(|mark| mark.node == self.own)
+    pub fn has_own_marker(&self) -> bool {
+        self.written.unfinished.iter().any(|marker| marker.node == self.own)
     }
 
     /// Some node has begun, and has not ended.
-    pub fn has_marks(&self) -> bool {
+    pub fn has_markers(&self) -> bool {
         !self.written.unfinished.is_empty()
     }
 
     /// It was removed since.
-    pub fn forget_mark_of_this_node(&mut self) {
-        self.written.unfinished.retain(|mark| mark.node != self.own);
+    pub fn forget_own_marker(&mut self) {
+        self.written.unfinished.retain(|marker| marker.node != self.own);
     }
 }
 
 /// Looks at the cluster, without a turn, and remembers its members; none where there is no cluster of several, or it does not answer.
-pub fn look(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<Seen> {
+pub fn view(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<ClusterView> {
     if settings.coordination.mode == CoordinationMode::Off {
         return None;
     }
@@ -335,7 +347,7 @@ pub fn look(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<S
     if contact.peers.len() < 2 {
         return None;
     }
-    Some(Seen {
+    Some(ClusterView {
         written: contact.written().ok()?,
         own: contact::name(host, &known(inventory, settings)),
         members: contact.peers,
@@ -353,13 +365,13 @@ pub fn clear(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
     };
     let own = contact::name(host, &known(inventory, settings));
     let Ok(written) = contact.written() else { return false };
-    let Some(mark) = written.unfinished.iter().find(|mark| mark.node == own) else {
+    let Some(marker) = written.unfinished.iter().find(|marker| marker.node == own) else {
         return false;
     };
-    let done = contact.ask(|member| member.change(If::Always, &[Then::Delete(&mark.mark())]));
+    let done = contact.ask(|member| member.change(If::Always, &[Then::Delete(&marker.marker())]));
     match &done {
-        Ok(_) => info!("this node is well: its mark in etcd, which kept the others from starting, is removed"),
-        Err(trouble) => warn!("the mark of this node in etcd cannot be removed: {trouble}"),
+        Ok(_) => info!("this node is well: its marker in etcd, which kept the others from starting, is removed"),
+        Err(trouble) => warn!("the marker of this node in etcd cannot be removed: {trouble}"),
     }
     done.is_ok()
 }

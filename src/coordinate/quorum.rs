@@ -21,12 +21,12 @@ pub struct Member {
     /// As it is listed.
     pub peer: Peer,
     /// Its version, where it serves; or why not.
-    pub state: Result<String, Unwell>,
+    pub state: Result<String, UnhealthyMember>,
 }
 
 /// Why a member does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unwell {
+pub struct UnhealthyMember {
     /// For people.
     pub reason: String,
     /// A certificate has expired: that is what a renewal mends, and keeps none from beginning.
@@ -46,7 +46,7 @@ pub enum Window {
 
 /// Why it has to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unsafe {
+pub struct QuorumRisk {
     /// What kind of reason it is.
     pub cause: Cause,
     /// For people.
@@ -67,7 +67,7 @@ pub struct Unsafe {
 /// | two members, no window, or none open | no: the cluster stands still while one restarts |
 /// | two members, a window is open | yes |
 /// | all others serve | yes |
-pub fn judge(view: &View, window: Window) -> Result<(), Unsafe> {
+pub fn judge(view: &View, window: Window) -> Result<(), QuorumRisk> {
     all_serve(view)?;
     let stands_still = view.own.is_some() && view.members.len() == 2;
     match window {
@@ -88,15 +88,15 @@ pub fn judge(view: &View, window: Window) -> Result<(), Unsafe> {
     }
 }
 
-fn refuse(cause: Cause, reason: impl Into<String>, hint: &'static str) -> Result<(), Unsafe> {
-    Err(Unsafe {
+fn refuse(cause: Cause, reason: impl Into<String>, hint: &'static str) -> Result<(), QuorumRisk> {
+    Err(QuorumRisk {
         cause,
         reason: reason.into(),
         hint,
     })
 }
 
-fn all_serve(view: &View) -> Result<(), Unsafe> {
+fn all_serve(view: &View) -> Result<(), QuorumRisk> {
     let name = |id: u64| {
         let listed = view.members.iter().find(|member| member.peer.id == id);
         listed.map_or_else(|| format!("{id:x}"), |member| title(&member.peer))
@@ -180,8 +180,8 @@ mod tests {
         }
     }
 
-    fn down(expired: bool) -> Result<String, Unwell> {
-        Err(Unwell {
+    fn down(expired: bool) -> Result<String, UnhealthyMember> {
+        Err(UnhealthyMember {
             reason: "connection refused".into(),
             expired,
         })

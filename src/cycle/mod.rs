@@ -6,10 +6,10 @@
 //! and renewal.
 
 mod again;
+mod cluster;
 pub mod restore;
 pub mod restore_etcd;
 mod settle;
-mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::backup::{self, Backup, Purpose};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::coordinate::{self, Turn};
+use crate::coordinate::{self, ClusterLock};
 use crate::events;
 use crate::format::text;
 use crate::guard::{self, Clearance, Deferral, Trigger};
@@ -35,8 +35,8 @@ use crate::restart::pending;
 use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovery, Transaction};
+pub use cluster::{clear_marker, view_cluster};
 use settle::Change;
-pub use turn::{clear_mark, look_at_cluster};
 
 /// How long a verb waits for another kubecertd to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,7 +131,7 @@ pub fn act(
     look: Look,
     again: impl FnOnce() -> Result<Look, NotNow>,
 ) -> Report {
-    let (turn, look) = match turn::take(host, settings, trigger, look, again) {
+    let (cluster_lock, look) = match cluster::acquire(host, settings, trigger, look, again) {
         Ok(taken) => taken,
         Err(it) => {
             let (blocked, look) = *it;
@@ -142,11 +142,11 @@ pub fn act(
         }
     };
     let mut report = report_on(&look, request);
-    report.warnings.extend(turn.warnings.iter().cloned());
+    report.warnings.extend(cluster_lock.warnings.iter().cloned());
     let earlier = pending::read(host);
-    report.failure = renew(host, settings, (lock, &turn), look, &mut report).err();
+    report.failure = renew(host, settings, (lock, &cluster_lock), look, &mut report).err();
     if report.failure.is_none() && settings.restart.scope != Scope::Never {
-        settle::restart_pending(host, settings, &turn, earlier, &mut report);
+        settle::restart_pending(host, settings, &cluster_lock, earlier, &mut report);
     } else {
         report.pending.extend(earlier);
     }
@@ -156,7 +156,7 @@ pub fn act(
         .collect();
     report.warnings.extend(left);
     let needs_a_person = report.exit() == Exit::NotPutBack;
-    report.warnings.extend(turn::end(host, turn, needs_a_person));
+    report.warnings.extend(cluster::end(host, cluster_lock, needs_a_person));
     if !transaction::is_unfinished(host) {
         let unarchived = backup::archive_all(host, settings);
         report.warnings.extend(unarchived.iter().map(Failure::to_string));
@@ -176,7 +176,7 @@ fn report_on(look: &Look, request: &Request) -> Report {
 fn renew(
     host: &Host,
     settings: &Settings,
-    (lock, turn): (&Lock, &Turn),
+    (lock, cluster_lock): (&Lock, &ClusterLock),
     look: Look,
     report: &mut Report,
 ) -> Result<(), Failure> {
@@ -195,7 +195,7 @@ fn renew(
     info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
     report.backup = Some(backup.folder.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
-    if let Err(blocked) = coordinate::confirm(host, settings, &inventory, turn) {
+    if let Err(blocked) = coordinate::confirm(host, settings, &inventory, cluster_lock) {
         let failure = blocked.failure();
         report.block(blocked);
         return Err(failure);
@@ -207,7 +207,15 @@ fn renew(
     }
     report.step = Some(Step::Renew);
     let (transaction, change) = loop {
-        match carry_out(host, settings, (lock, turn), &inventory, &clearance, &backup, report) {
+        match carry_out(
+            host,
+            settings,
+            (lock, cluster_lock),
+            &inventory,
+            &clearance,
+            &backup,
+            report,
+        ) {
             Ok(installed) => break installed,
             Err(failure) => match &failure.concerns {
                 Some(name) if failure.exit == Exit::Failed && clearance.exclude(one(name, &failure)) => {
@@ -223,7 +231,7 @@ fn renew(
     // The readers are judged by a look of their own, and two looks at once are held by nobody.
     drop(inventory);
     report.step = Some(Step::Restart);
-    let (outcome, failure) = settle::settle(host, settings, turn, transaction, &change);
+    let (outcome, failure) = settle::settle(host, settings, cluster_lock, transaction, &change);
     report.add(outcome);
     match failure {
         None => Ok(()),
@@ -244,7 +252,7 @@ fn one(name: &str, failure: &Failure) -> BTreeMap<String, String> {
 fn carry_out<'a>(
     host: &'a Host,
     settings: &Settings,
-    (lock, turn): (&'a Lock, &Turn),
+    (lock, cluster_lock): (&'a Lock, &ClusterLock),
     inventory: &Inventory,
     clearance: &Clearance,
     backup: &Backup,
@@ -264,7 +272,14 @@ fn carry_out<'a>(
 
     let change = Change::of(host, settings, inventory, clearance.plan());
     let replacements = replacements(inventory, clearance, &issued)?;
-    let transaction = transaction::install(host, lock, turn, backup, replacements, change.to_be_restarted(host))?;
+    let transaction = transaction::install(
+        host,
+        lock,
+        cluster_lock,
+        backup,
+        replacements,
+        change.to_be_restarted(host),
+    )?;
     info!("installed {}", text::list(&names));
     report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
     Ok((transaction, change))

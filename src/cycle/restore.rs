@@ -8,15 +8,15 @@ use std::path::PathBuf;
 
 use tracing::{info, warn};
 
+use super::cluster;
 use super::settle::{Change, settle};
-use super::turn;
 use crate::backup::stored::StoredBackup;
 use crate::backup::{self, Purpose};
 use crate::catalog::Storage;
 use crate::catalog::readers::{KUBELET, RestartMethod};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::coordinate::Turn;
+use crate::coordinate::ClusterLock;
 use crate::host::Host;
 use crate::host::lock::Lock;
 use crate::inventory::{self, Credential, Inventory};
@@ -64,18 +64,18 @@ pub fn act(
     if report.changes.is_empty() {
         return Ok(report);
     }
-    let turn = turn::take_for_restore(host, settings, &inventory);
-    report.warnings.extend(turn.warnings.iter().cloned());
+    let cluster_lock = cluster::acquire_for_restore(host, settings, &inventory);
+    report.warnings.extend(cluster_lock.warnings.iter().cloned());
     let done = carry_out(
         host,
         settings,
-        (lock, &turn),
+        (lock, &cluster_lock),
         source,
         (scan, inventory, restoration, steps),
         &mut report,
     );
     let needs_a_person = done.as_ref().is_err_and(|failure| failure.exit == Exit::NotPutBack);
-    report.warnings.extend(turn::end(host, turn, needs_a_person));
+    report.warnings.extend(cluster::end(host, cluster_lock, needs_a_person));
     if let Err(failure) = done {
         for warning in &report.warnings {
             warn!("{warning}");
@@ -94,7 +94,7 @@ type Seen = (Scan, Inventory, Restoration, Vec<ReaderStep>);
 fn carry_out(
     host: &Host,
     settings: &Settings,
-    (lock, turn): (&Lock, &Turn),
+    (lock, cluster_lock): (&Lock, &ClusterLock),
     source: &StoredBackup,
     (scan, inventory, restoration, steps): Seen,
     report: &mut Report,
@@ -110,10 +110,16 @@ fn carry_out(
     report.warnings.extend(backup.warnings.iter().cloned());
     let change = Change::of_restore(host, &inventory, credentials(&inventory, &restoration), steps);
     let Restoration { files, tree, .. } = restoration;
-    let transaction =
-        transaction::install_tree(host, (lock, turn), &backup, tree, files, change.to_be_restarted(host))?;
+    let transaction = transaction::install_tree(
+        host,
+        (lock, cluster_lock),
+        &backup,
+        tree,
+        files,
+        change.to_be_restarted(host),
+    )?;
     info!("restored {} paths from {}", report.changes.len(), source.id);
-    let (outcome, failure) = settle(host, settings, turn, transaction, &change);
+    let (outcome, failure) = settle(host, settings, cluster_lock, transaction, &change);
     report.add(outcome);
     failure.map_or(Ok(()), Err)
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use super::turn::may_restart;
+use super::cluster::may_restart;
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
-use crate::coordinate::Turn;
+use crate::coordinate::ClusterLock;
 use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
@@ -114,7 +114,7 @@ fn look_back(host: &Host, settings: &Settings, change: &Change) -> Inventory {
 pub(super) fn settle(
     host: &Host,
     settings: &Settings,
-    turn: &Turn,
+    cluster_lock: &ClusterLock,
     transaction: Transaction<'_>,
     change: &Change,
 ) -> Settled {
@@ -123,7 +123,7 @@ pub(super) fn settle(
     let (mut outcome, failure) = match broken {
         Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
         None => {
-            let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, &inventory, reader);
+            let may_begin = |reader: Option<&str>| may_restart(host, settings, cluster_lock, &inventory, reader);
             let before = (&change.before, change.urgency);
             restart::restart_readers(host, settings, &inventory, &change.steps, before, &may_begin)
         }
@@ -269,7 +269,7 @@ fn close(transaction: Transaction<'_>, outcome: &mut Outcome) {
 pub(super) fn restart_pending(
     host: &Host,
     settings: &Settings,
-    turn: &Turn,
+    cluster_lock: &ClusterLock,
     earlier: Vec<PendingRestart>,
     report: &mut Report,
 ) {
@@ -306,7 +306,7 @@ pub(super) fn restart_pending(
             report.pending.push(recorded.clone());
             continue;
         }
-        let may_begin = |reader: Option<&str>| may_restart(host, settings, turn, inventory, reader);
+        let may_begin = |reader: Option<&str>| may_restart(host, settings, cluster_lock, inventory, reader);
         let (mut outcome, failure) =
             restart::restart_readers(host, settings, inventory, only, (&before, Urgency::Calm), &may_begin);
         if let Some(failure) = failure {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Format, json, plan, yaml};
-use crate::coordinate::Blocked;
+use crate::coordinate::LockRefusal;
 use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
@@ -35,7 +35,7 @@ pub struct Report {
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Why it is not this node's turn: nothing was done, but for a backup.
-    pub blocked: Option<Blocked>,
+    pub blocked: Option<LockRefusal>,
     /// Why it failed.
     pub failure: Option<Failure>,
 }
@@ -133,7 +133,7 @@ impl Report {
     }
 
     /// It is not this node's turn, or not any more.
-    pub fn block(&mut self, blocked: Blocked) {
+    pub fn block(&mut self, blocked: LockRefusal) {
         self.step = Some(Step::Coordinate);
         self.failure = Some(blocked.failure());
         self.blocked = Some(blocked);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cycle::{self, Report};
 use super::{Format, json, yaml};
-use crate::coordinate::Seen;
+use crate::coordinate::ClusterView;
 use crate::coordinate::keys::Entry;
 use crate::format::text;
 use crate::model::{Exit, Failure, Timestamp};
@@ -221,7 +221,7 @@ impl Status {
     }
 
     /// What a look has seen of the cluster.
-    pub fn coordinates(&mut self, seen: Option<Seen>, now: Timestamp) {
+    pub fn coordinates(&mut self, seen: Option<ClusterView>, now: Timestamp) {
         let Some(seen) = seen else { return };
         self.coordination = Coordination {
             seen: Some(text::rfc3339(now)),

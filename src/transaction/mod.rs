@@ -19,7 +19,7 @@ use std::path::Path;
 use tracing::warn;
 
 use crate::backup::Backup;
-use crate::coordinate::Turn;
+use crate::coordinate::ClusterLock;
 use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
@@ -42,25 +42,32 @@ pub struct Transaction<'a> {
 pub fn install<'a>(
     host: &'a Host,
     lock: &'a Lock,
-    turn: &Turn,
+    cluster_lock: &ClusterLock,
     backup: &Backup,
     replacements: Vec<Replacement>,
     restarts: Vec<PendingRestart>,
 ) -> Result<Transaction<'a>, Failure> {
-    install_tree(host, (lock, turn), backup, Tree::default(), replacements, restarts)
+    install_tree(
+        host,
+        (lock, cluster_lock),
+        backup,
+        Tree::default(),
+        replacements,
+        restarts,
+    )
 }
 
 /// As [`install`], with folders and symlinks that the files need or that go with them.
 pub fn install_tree<'a>(
     host: &'a Host,
-    (lock, turn): (&'a Lock, &Turn),
+    (lock, cluster_lock): (&'a Lock, &ClusterLock),
     backup: &Backup,
     tree: Tree,
     replacements: Vec<Replacement>,
     restarts: Vec<PendingRestart>,
 ) -> Result<Transaction<'a>, Failure> {
     let files = entries(&replacements, backup)?;
-    turn.step(host)?;
+    cluster_lock.step(host)?;
     let cycle = host.now_exact();
     let journal = Journal {
         format: FORMAT,

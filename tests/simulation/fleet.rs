@@ -8,7 +8,7 @@ use kubecertd::config::file::Source;
 use kubecertd::config::settings::CoordinationMode;
 use kubecertd::config::window;
 use kubecertd::coordinate::decide::{Decision, Etcd, Facts, decide};
-use kubecertd::coordinate::quorum::{self, Member, Unwell, View, Window};
+use kubecertd::coordinate::quorum::{self, Member, UnhealthyMember, View, Window};
 use kubecertd::coordinate::slots::Slot;
 use kubecertd::model::Peer;
 
@@ -399,7 +399,7 @@ impl Fleet {
     fn view(&self, place: usize) -> View {
         let state = |node: &Node| match node.serves(self.now) {
             true => Ok("3.6.8".to_owned()),
-            false => Err(Unwell {
+            false => Err(UnhealthyMember {
                 expired: node.is_up() && !node.member.bad,
                 reason: "connection refused".into(),
             }),

@@ -7,7 +7,7 @@ use tracing::warn;
 use super::tell;
 use super::work::{BLOCKED, Daemon, Extent, Task};
 use crate::config::settings::CoordinationMode;
-use crate::coordinate::Seen;
+use crate::coordinate::ClusterView;
 use crate::cycle::{self, Look, NotNow};
 use crate::guard::Trigger;
 use crate::host::{STATE, notify};
@@ -83,10 +83,10 @@ impl Daemon {
         unsaid.iter().for_each(tell::notice);
         self.noticed(&unsaid);
         self.status.looked(plan);
-        let seen = cycle::look_at_cluster(&self.host, &self.settings, inventory);
+        let seen = cycle::view_cluster(&self.host, &self.settings, inventory);
         let has_others =
             self.settings.coordination.mode != CoordinationMode::Off && state::members(&self.host).len() > 1;
-        if has_others && seen.as_ref().is_none_or(Seen::has_marks) {
+        if has_others && seen.as_ref().is_none_or(ClusterView::has_markers) {
             // The others wait for this node, or may be; of another's mark it is said when it goes.
             self.agenda.look_again(self.host.now(), BLOCKED);
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tracing::{error, info, warn};
 
-use crate::coordinate::Blocked;
+use crate::coordinate::LockRefusal;
 use crate::cycle::NotNow;
 use crate::events;
 use crate::format::text;
@@ -103,7 +103,7 @@ pub(super) fn deferred(what: &str, not_now: NotNow) -> String {
 }
 
 /// Why it is not this node's turn.
-pub(super) fn blocked(blocked: &Blocked) {
+pub(super) fn blocked(blocked: &LockRefusal) {
     let (reason, hint) = (&blocked.reason, &blocked.hint);
     warn!(
         message_id = events::BLOCKED,

@@ -10,7 +10,7 @@ use crate::agenda::{self, Agenda, Moment};
 use crate::backup::Purpose;
 use crate::config::Settings;
 use crate::config::settings::{FirstLook, Schedule};
-use crate::coordinate::Blocked;
+use crate::coordinate::LockRefusal;
 use crate::cycle::{self, Look, NotNow};
 use crate::events;
 use crate::format::text;
@@ -159,7 +159,7 @@ impl Daemon {
     fn recover(&self) -> Result<(), Failure> {
         match self.host.try_lock("recover")? {
             Some(lock) => cycle::recover(&self.host, &lock)
-                .inspect(|_| cycle::clear_mark(&self.host, &self.settings, &lock))
+                .inspect(|_| cycle::clear_marker(&self.host, &self.settings, &lock))
                 .map(drop)
                 .inspect_err(|failure| error!(message_id = events::NOT_RECOVERED, "{failure}")),
             None => Ok(()),
@@ -239,7 +239,7 @@ impl Daemon {
     }
 
     /// It is not this node's turn.
-    fn blocked(&mut self, blocked: &Blocked, extent: Extent) {
+    fn blocked(&mut self, blocked: &LockRefusal, extent: Extent) {
         let coordination = &mut self.status.coordination;
         coordination.blocked_by = Some(blocked.cause.word().to_owned());
         let before = coordination.blocked.replace(blocked.reason.clone());

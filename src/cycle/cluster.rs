@@ -8,7 +8,7 @@ use super::{Look, NotNow, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
-use crate::coordinate::{self, Blocked, Cause, Seen, Turn, Wanted};
+use crate::coordinate::{self, Cause, ClusterLock, ClusterView, LockRefusal, LockRequest};
 use crate::guard::Trigger;
 use crate::host::Host;
 use crate::host::lock::Lock;
@@ -30,13 +30,13 @@ const WELL_AGAIN: Duration = Duration::from_secs(15);
 pub(super) fn may_restart(
     host: &Host,
     settings: &Settings,
-    turn: &Turn,
+    cluster_lock: &ClusterLock,
     inventory: &Inventory,
     reader: Option<&str>,
 ) -> Result<(), Failure> {
     if reader == Some(ETCD) {
         let deadline = Instant::now() + WELL_AGAIN;
-        while let Err(blocked) = coordinate::confirm(host, settings, inventory, turn) {
+        while let Err(blocked) = coordinate::confirm(host, settings, inventory, cluster_lock) {
             if Instant::now() >= deadline || host.stop.requested() {
                 return Err(blocked.failure());
             }
@@ -44,31 +44,31 @@ pub(super) fn may_restart(
             std::thread::sleep(Duration::from_secs(1));
         }
     }
-    turn.step(host)
+    cluster_lock.step(host)
 }
 
 /// Takes the turn that carrying this look out needs. Where another node had it first, it is looked `again`.
-pub(super) fn take(
+pub(super) fn acquire(
     host: &Host,
     settings: &Settings,
     trigger: Trigger,
     mut look: Look,
     again: impl FnOnce() -> Result<Look, NotNow>,
-) -> Result<(Turn, Look), Box<(Blocked, Look)>> {
+) -> Result<(ClusterLock, Look), Box<(LockRefusal, Look)>> {
     let earlier = crate::restart::pending::read(host);
     let wanted = wanted(settings, trigger, &look, &earlier);
-    let mut turn = match coordinate::take(host, settings, &look.inventory, wanted.as_ref()) {
-        Ok(turn) => turn,
+    let mut cluster_lock = match coordinate::acquire(host, settings, &look.inventory, wanted.as_ref()) {
+        Ok(cluster_lock) => cluster_lock,
         Err(blocked) => return Err(Box::new((blocked, look))),
     };
-    if turn.waited {
+    if cluster_lock.waited {
         // kubeadm may have been at work meanwhile.
         match again() {
             Ok(seen) => look = seen,
             Err(not_now) => {
-                turn.end(host, true);
+                cluster_lock.end(host, true);
                 let failure = not_now.failure();
-                let blocked = Blocked {
+                let blocked = LockRefusal {
                     cause: Cause::Node,
                     reason: failure.message,
                     hint: failure.hint.unwrap_or_default(),
@@ -78,17 +78,17 @@ pub(super) fn take(
             }
         }
     }
-    if let Some(reason) = turn.urgent_only.take() {
+    if let Some(reason) = cluster_lock.urgent_only.take() {
         look.clearance
             .defer(settings.urgent_before, &format!("it waits: {reason}"));
         let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
-        turn.warnings.push(warning);
+        cluster_lock.warnings.push(warning);
     }
-    Ok((turn, look))
+    Ok((cluster_lock, look))
 }
 
 /// None where nothing is replaced and nobody is restarted.
-fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[PendingRestart]) -> Option<Wanted> {
+fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[PendingRestart]) -> Option<LockRequest> {
     let plan = look.clearance.plan();
     let earlier = if settings.restart.scope == Scope::Never {
         &[]
@@ -99,7 +99,7 @@ fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[Pending
         return None;
     }
     let late = |pending: &PendingRestart| pending.until.is_some_and(|until| until <= plan.at.unix_timestamp());
-    Some(Wanted {
+    Some(LockRequest {
         purpose: match trigger {
             Trigger::Manual => "renew".into(),
             Trigger::Scheduled { .. } => "scheduled cycle".into(),
@@ -122,58 +122,59 @@ fn touches(plan: &Plan, inventory: &Inventory) -> bool {
 
 /// A restore goes on without the turn where it cannot be had: a person asked for it because things are bad. Another node is waited for no longer
 /// than one that died keeps the lock.
-pub(super) fn take_for_restore(host: &Host, settings: &Settings, inventory: &Inventory) -> Turn {
+pub(super) fn acquire_for_restore(host: &Host, settings: &Settings, inventory: &Inventory) -> ClusterLock {
     let mut settings = settings.clone();
     let rules = &mut settings.coordination;
     rules.wait = rules.wait.min(rules.lease);
-    let wanted = Wanted {
+    let wanted = LockRequest {
         purpose: "restore".into(),
         attended: true,
         urgent: true,
         touches_etcd_or_api_server: true,
     };
-    let mut turn = coordinate::take(host, &settings, inventory, Some(&wanted)).unwrap_or_else(|blocked| {
-        Turn::without_lock(format!(
-            "the restore goes on without its turn among the nodes: {}",
+    let mut cluster_lock = coordinate::acquire(host, &settings, inventory, Some(&wanted)).unwrap_or_else(|blocked| {
+        ClusterLock::without_lock(format!(
+            "the restore goes on without its cluster_lock among the nodes: {}",
             blocked.reason
         ))
     });
-    if let Some(reason) = turn.urgent_only.take() {
-        turn.warnings
+    if let Some(reason) = cluster_lock.urgent_only.take() {
+        cluster_lock
+            .warnings
             .push(format!("other nodes should be seen to first: {reason}"));
     }
-    turn
+    cluster_lock
 }
 
 /// Gives the turn back. The mark stays where something is unfinished, or a person is needed.
-pub(super) fn end(host: &Host, turn: Turn, needs_a_person: bool) -> Option<String> {
+pub(super) fn end(host: &Host, cluster_lock: ClusterLock, needs_a_person: bool) -> Option<String> {
     let is_done = !needs_a_person && !is_unfinished(host);
-    turn.end(host, is_done)
+    cluster_lock.end(host, is_done)
 }
 
 /// Looks at the cluster. A mark of this node goes where nothing is unfinished here, nobody is at work, and its etcd member and API server are
 /// well.
-pub fn look_at_cluster(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<Seen> {
-    let mut seen = coordinate::look(host, settings, inventory)?;
-    if seen.has_mark_of_this_node()
+pub fn view_cluster(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<ClusterView> {
+    let mut seen = coordinate::view(host, settings, inventory)?;
+    if seen.has_own_marker()
         && let Ok(Some(_lock)) = host.try_lock("look at the cluster")
         && is_fine(host, inventory)
         && coordinate::clear(host, settings, inventory)
     {
-        seen.forget_mark_of_this_node();
+        seen.forget_own_marker();
     }
     Some(seen)
 }
 
 /// After a recovery: removes the mark of this node, where it is well again. Nothing is asked where there never were other nodes.
-pub fn clear_mark(host: &Host, settings: &Settings, _lock: &Lock) {
+pub fn clear_marker(host: &Host, settings: &Settings, _lock: &Lock) {
     if state::members(host).len() < 2 {
         return;
     }
     let inventory = inventory::build(&scan::look(host, settings));
     if is_fine(host, &inventory) {
         coordinate::clear(host, settings, &inventory);
-    } else if coordinate::look(host, settings, &inventory).is_some_and(|seen| seen.has_mark_of_this_node()) {
+    } else if coordinate::view(host, settings, &inventory).is_some_and(|seen| seen.has_own_marker()) {
         warn!("this node is not well: a mark of it in etcd that keeps the others from starting stays");
     }
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::keys::{Entry, HOLDER, LOCK, Written};
+use super::keys::{Entry, HOLDER, LOCK, LockRecords};
 use super::lease::Lease;
-use super::{EVERY, Wanted};
+use super::{EVERY, LockRequest};
 use crate::config::settings::Coordination;
 use crate::host::Host;
 use crate::host::etcd::store::{If, Kind, Then, Trouble};
@@ -17,10 +17,10 @@ use crate::model::Failure;
 /// How long it is tried to give the lock back, or to write the mark.
 const TRIES: Duration = Duration::from_secs(10);
 
-/// The right to replace files and restart readers. Only [`super::take`] makes one.
+/// The right to replace files and restart readers. Only [`super::acquire`] makes one.
 #[derive(Debug)]
-pub struct Turn {
-    held: Option<RefCell<Held>>,
+pub struct ClusterLock {
+    held: Option<RefCell<HeldLock>>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Another node had the lock first: what was seen before is old.
@@ -31,26 +31,26 @@ pub struct Turn {
 
 /// The lock.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldLock {
     pub(super) me: Entry,
-    wanted: Wanted,
+    wanted: LockRequest,
     pub(super) ways: Vec<Access>,
     pub(super) ttl: Duration,
     /// How long another node is waited for when the lock was lost.
     pub(super) wait: Duration,
     lease: Lease,
-    is_marked: bool,
+    has_marker: bool,
 }
 
 /// What became of one attempt to take the lock.
 pub(super) enum Attempt {
     /// It is ours.
-    Taken(Lease),
+    Acquired(Lease),
     /// Somebody has it, as far as they can be told.
-    By(Option<Entry>),
+    HeldBy(Option<Entry>),
 }
 
-impl Turn {
+impl ClusterLock {
     /// No lock is needed.
     pub(super) fn free() -> Self {
         Self {
@@ -69,15 +69,21 @@ impl Turn {
         }
     }
 
-    pub(super) fn holding(lease: Lease, me: Entry, ways: Vec<Access>, rules: &Coordination, wanted: &Wanted) -> Self {
-        let held = Held {
+    pub(super) fn holding(
+        lease: Lease,
+        me: Entry,
+        ways: Vec<Access>,
+        rules: &Coordination,
+        wanted: &LockRequest,
+    ) -> Self {
+        let held = HeldLock {
             me,
             wanted: wanted.clone(),
             ways,
             ttl: rules.lease,
             wait: rules.wait,
             lease,
-            is_marked: false,
+            has_marker: false,
         };
         Self {
             held: Some(RefCell::new(held)),
@@ -86,7 +92,7 @@ impl Turn {
     }
 
     /// What the lock is held for; none where it is not held.
-    pub(super) fn wanted(&self) -> Option<Wanted> {
+    pub(super) fn wanted(&self) -> Option<LockRequest> {
         Some(self.held.as_ref()?.borrow().wanted.clone())
     }
 
@@ -105,25 +111,25 @@ impl Turn {
     }
 }
 
-impl Held {
+impl HeldLock {
     fn step(&mut self, host: &Host) -> Result<(), Failure> {
-        if self.is_marked && self.lease.is_good(host) {
+        if self.has_marker && self.lease.is_good(host) {
             return Ok(());
         }
-        if !self.is_marked && self.mark(host) {
+        if !self.has_marker && self.marker(host) {
             return Ok(());
         }
-        self.take_again(host)
+        self.reacquire(host)
     }
 
     /// Marks this node; false where the lock is no longer ours, or nobody answers for as long as it could be.
-    fn mark(&mut self, host: &Host) -> bool {
-        let (key, value) = (self.me.mark(), self.me.json());
+    fn marker(&mut self, host: &Host) -> bool {
+        let (key, value) = (self.me.marker(), self.me.json());
         while self.lease.is_good(host) && host.check_stop().is_ok() {
             let condition = If::Leased(HOLDER, self.lease.id);
             match change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
                 Ok(done) => {
-                    self.is_marked = done;
+                    self.has_marker = done;
                     return done && self.lease.is_good(host);
                 }
                 Err(trouble) => info!("etcd does not answer: {trouble}"),
@@ -134,32 +140,32 @@ impl Held {
     }
 
     /// This process was frozen, or cut off, for longer than the lease. The mark has kept the others from starting, if there was one.
-    fn take_again(&mut self, host: &Host) -> Result<(), Failure> {
+    fn reacquire(&mut self, host: &Host) -> Result<(), Failure> {
         warn!("the lock in etcd may have been lost meanwhile: it is taken again before anything else is done");
         let deadline = Instant::now() + self.wait;
-        let (key, value) = (self.me.mark(), self.me.json());
+        let (key, value) = (self.me.marker(), self.me.json());
         let mut why = String::from("it was lost");
         loop {
             host.check_stop()?;
             // The thread that renews it may have had an answer by now.
-            if self.is_marked && self.lease.is_good(host) {
+            if self.has_marker && self.lease.is_good(host) {
                 return Ok(());
             }
             match any(&self.ways, |member| {
                 attempt(host, member, &self.ways, &self.me, self.ttl)
             }) {
-                Ok(Attempt::Taken(lease)) => {
+                Ok(Attempt::Acquired(lease)) => {
                     self.lease = lease;
                     self.nobody_else_has_begun()?;
                     let condition = If::Leased(HOLDER, self.lease.id);
                     if let Ok(true) = change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
-                        self.is_marked = true;
+                        self.has_marker = true;
                         info!("the lock in etcd was taken again");
                         return Ok(());
                     }
                 }
-                Ok(Attempt::By(Some(other))) => why = format!("{} has it ({})", other.node, other.purpose),
-                Ok(Attempt::By(None)) => {}
+                Ok(Attempt::HeldBy(Some(other))) => why = format!("{} has it ({})", other.node, other.purpose),
+                Ok(Attempt::HeldBy(None)) => {}
                 Err(trouble) => why = trouble.words,
             }
             if Instant::now() >= deadline {
@@ -180,14 +186,14 @@ impl Held {
                 "cannot go on: etcd does not say whether another node has begun: {trouble}"
             ))
         })?;
-        let written = Written::read(&written);
+        let written = LockRecords::read(&written);
         match written.others(&self.me.node, &peers).0.first() {
             None => Ok(()),
-            Some(mark) => Err(Failure::new(format!(
+            Some(marker) => Err(Failure::new(format!(
                 "cannot go on: the lock in etcd was lost, and {} began meanwhile and has not ended it",
-                mark.node
+                marker.node
             ))
-            .hint(format!("run `kubecertd recover` on {}", mark.node))),
+            .hint(format!("run `kubecertd recover` on {}", marker.node))),
         }
     }
 
@@ -196,21 +202,25 @@ impl Held {
             me,
             ways,
             lease,
-            is_marked,
+            has_marker,
             ttl,
             ..
         } = self;
         let id = lease.id;
         drop(lease);
-        let key = me.mark();
-        let mark = [Then::Delete(&key)];
-        let both = [Then::Delete(HOLDER), mark[0]];
-        let changes = if is_settled && is_marked { &both[..] } else { &both[..1] };
+        let key = me.marker();
+        let marker = [Then::Delete(&key)];
+        let both = [Then::Delete(HOLDER), marker[0]];
+        let changes = if is_settled && has_marker {
+            &both[..]
+        } else {
+            &both[..1]
+        };
         let deadline = Instant::now() + TRIES;
         let done = loop {
             let done = change(&ways, If::Leased(HOLDER, id), changes).and_then(|done| match done {
                 // The lease had ended; the mark is ours all the same.
-                false if is_settled && is_marked => change(&ways, If::Always, &mark).map(drop),
+                false if is_settled && has_marker => change(&ways, If::Always, &marker).map(drop),
                 _ => Ok(()),
             });
             match done {
@@ -224,7 +234,7 @@ impl Held {
         // What hangs on it is gone; it would end by itself.
         let _ = any(&ways, |member| member.revoke(id));
         match done {
-            Ok(()) if is_marked && !is_settled => Some(format!(
+            Ok(()) if has_marker && !is_settled => Some(format!(
                 "other nodes do not begin while {key} is in etcd: it goes once `kubecertd recover` finds this node well, \
                  or by `etcdctl del {key}`"
             )),
@@ -232,8 +242,8 @@ impl Held {
             Err(trouble) => Some(format!(
                 "the lock in etcd could not be given back ({trouble}): it ends by itself within {} s{}",
                 ttl.as_secs(),
-                if is_marked {
-                    "; the mark of this node goes at its next look"
+                if has_marker {
+                    "; the marker of this node goes at its next look"
                 } else {
                     ""
                 }
@@ -274,17 +284,17 @@ pub(super) fn attempt(
     ttl: Duration,
 ) -> Result<Attempt, Trouble> {
     let holder =
-        |member: &mut Member| -> Result<Option<Entry>, Trouble> { Ok(Written::read(&member.get(HOLDER)?).holder) };
+        |member: &mut Member| -> Result<Option<Entry>, Trouble> { Ok(LockRecords::read(&member.get(HOLDER)?).holder) };
     if let Some(other) = holder(member)? {
-        return Ok(Attempt::By(Some(other)));
+        return Ok(Attempt::HeldBy(Some(other)));
     }
     let before = host.since_boot();
     let (id, ttl) = member.grant(ttl)?;
     match member.change(If::Absent(HOLDER), &[Then::Put(HOLDER, &me.json(), id)]) {
-        Ok(true) => Ok(Attempt::Taken(Lease::keep(host, ways, id, ttl, before))),
+        Ok(true) => Ok(Attempt::Acquired(Lease::keep(host, ways, id, ttl, before))),
         Ok(false) => {
             let _ = member.revoke(id);
-            Ok(Attempt::By(holder(member)?))
+            Ok(Attempt::HeldBy(holder(member)?))
         }
         Err(trouble) => {
             // It may have been written all the same: then it goes with the lease.
