@@ -16,7 +16,7 @@ pub struct Arguments {
 /// Prints the tables; exit code 4 when something that is there cannot be read.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let inventory = inventory::build(&scan::look(&context.host, &settings));
+    let inventory = inventory::build(&scan::scan(&context.host, &settings));
     super::print(&expiration::render(&inventory, arguments.output)?)?;
     let unreadable = expiration::unreadable(&inventory);
     for reason in &unreadable {

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::status;
-use crate::doctor::{Seen, examine};
+use crate::doctor::{Evidence, examine};
 use crate::etcd::member;
 use crate::host::STATE;
 use crate::model::{Exit, Failure};
@@ -24,7 +24,7 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     let host = &context.host;
     let (settings, problems) = context.settings_and_problems();
-    let scan = scan::look(host, &settings);
+    let scan = scan::scan(host, &settings);
     let inventory = inventory::build(&scan);
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
@@ -42,7 +42,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         member::known(&inventory, &settings).data.as_deref(),
     );
     let pending: Vec<_> = pending::read(host).into_iter().map(|pending| pending.reader).collect();
-    let diagnosis = examine(&Seen {
+    let diagnosis = examine(&Evidence {
         settings: &settings,
         problems: &problems,
         scan: &scan,

@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
 use super::hooks;
-use crate::cycle::{self, NotNow};
+use crate::cycle::{self, NotExecuted};
 use crate::guard::Trigger;
 use crate::host::log;
 use crate::model::{Exit, Failure};
@@ -37,9 +37,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let request = arguments.request()?;
-    let look = || cycle::look(&context.host, &settings, &request, Trigger::Manual);
+    let look = || cycle::assess(&context.host, &settings, &request, Trigger::Manual);
     if arguments.dry_run {
-        let look = look().map_err(NotNow::failure)?;
+        let look = look().map_err(NotExecuted::failure)?;
         let plan = look.clearance.plan();
         super::print(&plan::render(plan, &look.clearance.warnings, arguments.output)?)?;
         super::complain_of(plan, &look.clearance.warnings);
@@ -51,13 +51,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;
-    let report = cycle::act(
+    let report = cycle::execute(
         &context.host,
         &settings,
         &lock,
         &request,
         Trigger::Manual,
-        look().map_err(NotNow::failure)?,
+        look().map_err(NotExecuted::failure)?,
         look,
     );
     // The exit code speaks of the node: an output that is full must not turn it into another one.

@@ -47,14 +47,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     }
     if arguments.dry_run {
         let backup = chosen(context, &settings, arguments)?;
-        let report = restore::look(host, &settings, &backup, &arguments.only)?;
+        let report = restore::assess(host, &settings, &backup, &arguments.only)?;
         say(&report, arguments.output);
         return Ok(Exit::Done);
     }
     let lock = host.lock("restore", cycle::PATIENCE)?;
     cycle::recover(host, &lock)?;
     let backup = chosen(context, &settings, arguments)?;
-    let report = restore::act(host, &settings, &lock, &backup, &arguments.only)?;
+    let report = restore::execute(host, &settings, &lock, &backup, &arguments.only)?;
     say(&report, arguments.output);
     Ok(Exit::Done)
 }
@@ -65,7 +65,7 @@ fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Re
         |backup: &StoredBackup| backup.is_good() && backup.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
     let chosen = || find(context, settings, arguments.id.as_deref(), has_data);
     let (report, by_hand) = if arguments.dry_run {
-        match restore_etcd::look(host, settings, &chosen()?)? {
+        match restore_etcd::assess(host, settings, &chosen()?)? {
             Way::Here(plan) => {
                 let aside = format!("{}.kubecertd-TIME", plan.data.display());
                 (
@@ -78,7 +78,7 @@ fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Re
     } else {
         let lock = host.lock("restore --etcd", cycle::PATIENCE)?;
         cycle::recover(host, &lock)?;
-        match restore_etcd::act(host, settings, &lock, &chosen()?)? {
+        match restore_etcd::execute(host, settings, &lock, &chosen()?)? {
             Ok(report) => (Some(report), None),
             Err(by_hand) => (None, Some(by_hand)),
         }

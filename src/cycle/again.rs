@@ -16,7 +16,7 @@ use crate::scan;
 const MOST_AT_ONCE: usize = 1000;
 
 /// The inventory with the bytes of what is renewed. What is not as it was planned and backed up is held back, and what is too much for one cycle.
-pub(super) fn look(
+pub(super) fn reload(
     host: &Host,
     settings: &Settings,
     mut inventory: Inventory,

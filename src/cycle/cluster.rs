@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{Look, NotNow, is_unfinished};
+use super::{Assessment, NotExecuted, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
@@ -47,24 +47,24 @@ pub(super) fn may_restart(
     cluster_lock.step(host)
 }
 
-/// Takes the turn that carrying this look out needs. Where another node had it first, it is looked `again`.
+/// Takes the turn that carrying this look out needs. Where another node had it first, it is looked `reassess`.
 pub(super) fn acquire(
     host: &Host,
     settings: &Settings,
     trigger: Trigger,
-    mut look: Look,
-    again: impl FnOnce() -> Result<Look, NotNow>,
-) -> Result<(ClusterLock, Look), Box<(LockRefusal, Look)>> {
+    mut assessment: Assessment,
+    reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
+) -> Result<(ClusterLock, Assessment), Box<(LockRefusal, Assessment)>> {
     let earlier = crate::restart::pending::read(host);
-    let wanted = wanted(settings, trigger, &look, &earlier);
-    let mut cluster_lock = match coordinate::acquire(host, settings, &look.inventory, wanted.as_ref()) {
+    let wanted = wanted(settings, trigger, &assessment, &earlier);
+    let mut cluster_lock = match coordinate::acquire(host, settings, &assessment.inventory, wanted.as_ref()) {
         Ok(cluster_lock) => cluster_lock,
-        Err(blocked) => return Err(Box::new((blocked, look))),
+        Err(blocked) => return Err(Box::new((blocked, assessment))),
     };
     if cluster_lock.waited {
         // kubeadm may have been at work meanwhile.
-        match again() {
-            Ok(seen) => look = seen,
+        match reassess() {
+            Ok(seen) => assessment = seen,
             Err(not_now) => {
                 cluster_lock.end(host, true);
                 let failure = not_now.failure();
@@ -74,22 +74,28 @@ pub(super) fn acquire(
                     hint: failure.hint.unwrap_or_default(),
                     until: None,
                 };
-                return Err(Box::new((blocked, look)));
+                return Err(Box::new((blocked, assessment)));
             }
         }
     }
     if let Some(reason) = cluster_lock.urgent_only.take() {
-        look.clearance
+        assessment
+            .clearance
             .defer(settings.urgent_before, &format!("it waits: {reason}"));
         let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
         cluster_lock.warnings.push(warning);
     }
-    Ok((cluster_lock, look))
+    Ok((cluster_lock, assessment))
 }
 
 /// None where nothing is replaced and nobody is restarted.
-fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[PendingRestart]) -> Option<LockRequest> {
-    let plan = look.clearance.plan();
+fn wanted(
+    settings: &Settings,
+    trigger: Trigger,
+    assessment: &Assessment,
+    earlier: &[PendingRestart],
+) -> Option<LockRequest> {
+    let plan = assessment.clearance.plan();
     let earlier = if settings.restart.scope == Scope::Never {
         &[]
     } else {
@@ -106,7 +112,7 @@ fn wanted(settings: &Settings, trigger: Trigger, look: &Look, earlier: &[Pending
         },
         attended: trigger == Trigger::Manual,
         urgent: plan.is_urgent(settings.urgent_before) || earlier.iter().any(late),
-        touches_etcd_or_api_server: touches(plan, &look.inventory)
+        touches_etcd_or_api_server: touches(plan, &assessment.inventory)
             || earlier.iter().any(|pending| BOTH.contains(&pending.reader.as_str())),
     })
 }
@@ -171,7 +177,7 @@ pub fn clear_marker(host: &Host, settings: &Settings, _lock: &Lock) {
     if state::members(host).len() < 2 {
         return;
     }
-    let inventory = inventory::build(&scan::look(host, settings));
+    let inventory = inventory::build(&scan::scan(host, settings));
     if is_fine(host, &inventory) {
         coordinate::clear(host, settings, &inventory);
     } else if coordinate::view(host, settings, &inventory).is_some_and(|seen| seen.has_own_marker()) {

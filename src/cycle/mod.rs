@@ -2,14 +2,14 @@
 //!
 //! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
-//! [`look`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone. What patterns stand for is read again between backup
+//! [`assessment`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone. What patterns stand for is read again between backup
 //! and renewal.
 
 mod again;
 mod cluster;
 pub mod restore;
 pub mod restore_etcd;
-mod settle;
+mod rollout;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,14 +36,14 @@ use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovery, Transaction};
 pub use cluster::{clear_marker, view_cluster};
-use settle::Change;
+use rollout::Change;
 
 /// How long a verb waits for another kubecertd to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was seen and decided; nothing was written.
 #[derive(Debug)]
-pub struct Look {
+pub struct Assessment {
     /// The bytes.
     pub scan: Scan,
     /// The credentials.
@@ -54,7 +54,7 @@ pub struct Look {
 
 /// Why nothing is done now.
 #[derive(Debug)]
-pub enum NotNow {
+pub enum NotExecuted {
     /// Somebody else is at work, or the clock is doubted: the reason, and what was seen.
     Deferred(Box<Deferral>, Box<Inventory>),
     /// The request does not make sense.
@@ -62,20 +62,25 @@ pub enum NotNow {
 }
 
 /// Looks at the node and decides.
-pub fn look(host: &Host, settings: &Settings, request: &Request, trigger: Trigger) -> Result<Look, NotNow> {
-    let scan = scan::look(host, settings);
+pub fn assess(
+    host: &Host,
+    settings: &Settings,
+    request: &Request,
+    trigger: Trigger,
+) -> Result<Assessment, NotExecuted> {
+    let scan = scan::scan(host, settings);
     let inventory = inventory::build(&scan);
     let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
     let running = scan::running(host, &programs);
-    let plan = plan::make(&inventory, settings, &running, request).map_err(NotNow::Failed)?;
+    let plan = plan::make(&inventory, settings, &running, request).map_err(NotExecuted::Failed)?;
     let conditions = scan::conditions(host, settings, &scan);
     match guard::check(plan, &inventory, settings, &conditions, trigger) {
-        Ok(clearance) => Ok(Look {
+        Ok(clearance) => Ok(Assessment {
             scan,
             inventory,
             clearance,
         }),
-        Err(deferred) => Err(NotNow::Deferred(Box::new(deferred), Box::new(inventory))),
+        Err(deferred) => Err(NotExecuted::Deferred(Box::new(deferred), Box::new(inventory))),
     }
 }
 
@@ -114,39 +119,39 @@ pub fn is_unfinished(host: &Host) -> bool {
 pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
     let lock = host.lock("backup", PATIENCE)?;
     recover(host, &lock)?;
-    let scan = scan::look(host, settings);
+    let scan = scan::scan(host, settings);
     let inventory = inventory::build(&scan);
     let mut taken = backup::create(host, settings, &scan, &inventory, purpose)?;
     taken.unarchived = backup::archive_all(host, settings);
     Ok(taken)
 }
 
-/// Carries a look out, once it is this node's turn. Where another node had to be waited for, it is looked `again`.
-pub fn act(
+/// Carries a look out, once it is this node's turn. Where another node had to be waited for, it is looked `reassess`.
+pub fn execute(
     host: &Host,
     settings: &Settings,
     lock: &Lock,
     request: &Request,
     trigger: Trigger,
-    look: Look,
-    again: impl FnOnce() -> Result<Look, NotNow>,
+    assessment: Assessment,
+    reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
 ) -> Report {
-    let (cluster_lock, look) = match cluster::acquire(host, settings, trigger, look, again) {
+    let (cluster_lock, assessment) = match cluster::acquire(host, settings, trigger, assessment, reassess) {
         Ok(taken) => taken,
         Err(it) => {
-            let (blocked, look) = *it;
-            let mut report = report_on(&look, request);
+            let (blocked, assessment) = *it;
+            let mut report = report_on(&assessment, request);
             report.pending = pending::read(host);
             report.block(blocked);
             return report;
         }
     };
-    let mut report = report_on(&look, request);
+    let mut report = report_on(&assessment, request);
     report.warnings.extend(cluster_lock.warnings.iter().cloned());
     let earlier = pending::read(host);
-    report.failure = renew(host, settings, (lock, &cluster_lock), look, &mut report).err();
+    report.failure = renew(host, settings, (lock, &cluster_lock), assessment, &mut report).err();
     if report.failure.is_none() && settings.restart.scope != Scope::Never {
-        settle::restart_pending(host, settings, &cluster_lock, earlier, &mut report);
+        rollout::restart_pending(host, settings, &cluster_lock, earlier, &mut report);
     } else {
         report.pending.extend(earlier);
     }
@@ -164,11 +169,11 @@ pub fn act(
     report
 }
 
-fn report_on(look: &Look, request: &Request) -> Report {
-    let mut warnings = look.clearance.warnings.clone();
-    let bad = look.inventory.bad_manifests.iter();
+fn report_on(assessment: &Assessment, request: &Request) -> Report {
+    let mut warnings = assessment.clearance.warnings.clone();
+    let bad = assessment.inventory.bad_manifests.iter();
     warnings.extend(bad.map(|bad| format!("manifests: {bad}")));
-    Report::new(request.clone(), look.clearance.plan().clone(), warnings)
+    Report::new(request.clone(), assessment.clearance.plan().clone(), warnings)
 }
 
 /// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
@@ -177,14 +182,14 @@ fn renew(
     host: &Host,
     settings: &Settings,
     (lock, cluster_lock): (&Lock, &ClusterLock),
-    look: Look,
+    assessment: Assessment,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let Look {
+    let Assessment {
         scan,
         inventory,
         mut clearance,
-    } = look;
+    } = assessment;
     if clearance.plan().renewals().next().is_none() {
         return Ok(());
     }
@@ -200,7 +205,7 @@ fn renew(
         report.block(blocked);
         return Err(failure);
     }
-    let inventory = again::look(host, settings, inventory, &backup, &mut clearance);
+    let inventory = again::reload(host, settings, inventory, &backup, &mut clearance);
     report.plan = clearance.plan().clone();
     if clearance.plan().renewals().next().is_none() {
         return Ok(());
@@ -231,7 +236,7 @@ fn renew(
     // The readers are judged by a look of their own, and two looks at once are held by nobody.
     drop(inventory);
     report.step = Some(Step::Restart);
-    let (outcome, failure) = settle::settle(host, settings, cluster_lock, transaction, &change);
+    let (outcome, failure) = rollout::roll_out(host, settings, cluster_lock, transaction, &change);
     report.add(outcome);
     match failure {
         None => Ok(()),
@@ -299,13 +304,12 @@ fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential>
     ))
 }
 
-impl NotNow {
+impl NotExecuted {
     /// As a failure for people.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(deferred, _) => {
-                Failure::new(format!("not now: {}", deferred.reason)).hint("it is tried again at the next look")
-            }
+            Self::Deferred(deferred, _) => Failure::new(format!("not now: {}", deferred.reason))
+                .hint("it is tried reassess at the next assessment"),
             Self::Failed(failure) => failure,
         }
     }

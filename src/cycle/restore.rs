@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 use super::cluster;
-use super::settle::{Change, settle};
+use super::rollout::{Change, roll_out};
 use crate::backup::stored::StoredBackup;
 use crate::backup::{self, Purpose};
 use crate::catalog::Storage;
@@ -40,8 +40,8 @@ const HOLDS: [(&str, &[&str]); 4] = [
 ];
 
 /// What a restore would change. Nothing is written.
-pub fn look(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Part]) -> Result<Report, Failure> {
-    let scan = scan::look(host, settings);
+pub fn assess(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Part]) -> Result<Report, Failure> {
+    let scan = scan::scan(host, settings);
     let restoration = plan(host, settings, &scan, source, parts)?;
     let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
@@ -49,14 +49,14 @@ pub fn look(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Pa
 }
 
 /// Restores these parts of a backup (all of them where none is named). A failure leaves the node as it was.
-pub fn act(
+pub fn execute(
     host: &Host,
     settings: &Settings,
     lock: &Lock,
     source: &StoredBackup,
     parts: &[Part],
 ) -> Result<Report, Failure> {
-    let scan = scan::look(host, settings);
+    let scan = scan::scan(host, settings);
     let restoration = plan(host, settings, &scan, source, parts)?;
     let inventory = inventory::build(&scan);
     let steps = steps(settings, &inventory, &restoration);
@@ -119,7 +119,7 @@ fn carry_out(
         change.to_be_restarted(host),
     )?;
     info!("restored {} paths from {}", report.changes.len(), source.id);
-    let (outcome, failure) = settle(host, settings, cluster_lock, transaction, &change);
+    let (outcome, failure) = roll_out(host, settings, cluster_lock, transaction, &change);
     report.add(outcome);
     failure.map_or(Ok(()), Err)
 }

@@ -37,8 +37,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const SLOWEST: u64 = 5 << 20;
 
 /// How it would be done.
-pub fn look(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<Way, Failure> {
-    let inventory = inventory::build(&scan::look(host, settings));
+pub fn assess(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<Way, Failure> {
+    let inventory = inventory::build(&scan::scan(host, settings));
     way(host, settings, &inventory, backup)
 }
 
@@ -50,13 +50,13 @@ fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredB
 }
 
 /// Does it. The error says that the old data is in place (exit code 1), or that it is not (3).
-pub fn act(
+pub fn execute(
     host: &Host,
     settings: &Settings,
     _lock: &Lock,
     backup: &StoredBackup,
 ) -> Result<Result<EtcdReport, Way>, Failure> {
-    let inventory = inventory::build(&scan::look(host, settings));
+    let inventory = inventory::build(&scan::scan(host, settings));
     let plan = match way(host, settings, &inventory, backup)? {
         Way::Here(plan) => *plan,
         by_hand @ Way::ByHand { .. } => return Ok(Err(by_hand)),

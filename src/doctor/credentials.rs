@@ -1,6 +1,6 @@
 //! Certificates: what has ended, what will not be renewed, and what ends with its CA.
 
-use super::{Finding, Seen};
+use super::{Evidence, Finding};
 use crate::catalog::{RenewedBy, Storage};
 use crate::format::text::{self, date};
 use crate::inventory::{Authority, Signer, State};
@@ -11,10 +11,10 @@ use crate::plan::{Decision, refusal};
 const REPLACE_CA: &str = "replace the CA: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/";
 
 /// What has expired, cannot be read, or should be renewed and cannot be.
-pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
-    let items = seen.plan.items.iter().zip(&seen.inventory.credentials);
+pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let items = evidence.plan.items.iter().zip(&evidence.inventory.credentials);
     let ours = items.filter(|(_, credential)| credential.spec.renewed_by == RenewedBy::Us);
-    let urgent = seen.plan.at + seen.settings.urgent_before;
+    let urgent = evidence.plan.at + evidence.settings.urgent_before;
     let found = ours.filter_map(|(item, _)| {
         let (name, path) = (&item.name, item.path.display());
         let ends = item.expires.unwrap_or(Timestamp::UNIX_EPOCH);
@@ -28,7 +28,7 @@ pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
                 name,
                 format!("should be renewed and cannot be: {because}"),
             )),
-            _ if item.expires.is_some() && ends < seen.plan.at => {
+            _ if item.expires.is_some() && ends < evidence.plan.at => {
                 Some(Finding::fault(name, format!("has expired on {} ({path})", date(ends))).hint(renew))
             }
             Decision::Renew { because, .. } if because.starts_with("its pair is broken") => {
@@ -52,15 +52,15 @@ pub(super) fn state(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// What would keep a credential from being renewed the day that it is due.
-pub(super) fn refused(seen: &Seen<'_>) -> Vec<Finding> {
-    let items = seen.plan.items.iter().zip(&seen.inventory.credentials);
+pub(super) fn refused(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let items = evidence.plan.items.iter().zip(&evidence.inventory.credentials);
     // Those that are due are told with the reason already.
     let later = items.filter(|(item, _)| !matches!(item.decision, Decision::Blocked { .. }) && item.due.is_some());
     let found = later.filter_map(|(item, credential)| {
         let State::Present(present) = &credential.state else {
             return None;
         };
-        let reason = refusal(seen.inventory, present)?;
+        let reason = refusal(evidence.inventory, present)?;
         Some(
             Finding::warning(&item.name, format!("will not be renewed when it is due: {reason}"))
                 .hint(format!("mend that before {}", item.due.map(date).unwrap_or_default())),
@@ -70,17 +70,18 @@ pub(super) fn refused(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// CAs that have ended or end before what they are to sign, and those that cannot sign.
-pub(super) fn authorities(seen: &Seen<'_>) -> Vec<Finding> {
-    seen.inventory
+pub(super) fn authorities(evidence: &Evidence<'_>) -> Vec<Finding> {
+    evidence
+        .inventory
         .authorities
         .iter()
-        .filter_map(|authority| of_authority(seen, authority))
+        .filter_map(|authority| of_authority(evidence, authority))
         .collect()
 }
 
-fn of_authority(seen: &Seen<'_>, authority: &Authority) -> Option<Finding> {
-    let (name, now) = (&authority.spec.name, seen.plan.at);
-    let is_used = seen
+fn of_authority(evidence: &Evidence<'_>, authority: &Authority) -> Option<Finding> {
+    let (name, now) = (&authority.spec.name, evidence.plan.at);
+    let is_used = evidence
         .inventory
         .credentials
         .iter()
@@ -102,24 +103,24 @@ fn of_authority(seen: &Seen<'_>, authority: &Authority) -> Option<Finding> {
                 .hint(format!("put the key of {} back", authority.spec.certificate.display())),
         );
     }
-    if ends < now + seen.settings.renew_before {
+    if ends < now + evidence.settings.renew_before {
         let message = format!("ends {}, and what it conditions ends with it", date(ends));
         return Some(Finding::fault(name, message).hint(REPLACE_CA));
     }
     // What is renewed from now on cannot have its whole life.
-    (ends < now + seen.settings.validity).then(|| {
+    (ends < now + evidence.settings.validity).then(|| {
         let message = format!(
             "ends {}: what is renewed until then is good for less than {}",
             date(ends),
-            text::duration(seen.settings.validity)
+            text::duration(evidence.settings.validity)
         );
         Finding::warning(name, message).hint(REPLACE_CA)
     })
 }
 
 /// kubelet.conf leads to a certificate that has ended: the kubelet cannot renew it any more, since it is not let in.
-pub(super) fn kubelet(seen: &Seen<'_>) -> Vec<Finding> {
-    let Some(credential) = seen.inventory.kubelet() else {
+pub(super) fn kubelet(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let Some(credential) = evidence.inventory.kubelet() else {
         return Vec::new();
     };
     let (name, path) = (&credential.spec.name, credential.spec.storage.path().display());
@@ -140,17 +141,17 @@ pub(super) fn kubelet(seen: &Seen<'_>) -> Vec<Finding> {
                 ),
             )
             .hint(format!("kubecertd renew {name}"));
-            let is_over = present.certificate.validity.has_ended(seen.plan.at);
+            let is_over = present.certificate.validity.has_ended(evidence.plan.at);
             is_over.then_some(expired).into_iter().collect()
         }
     }
 }
 
 /// The kubelet does not rotate its certificate.
-pub(super) fn rotation(seen: &Seen<'_>) -> Vec<Finding> {
-    let config = seen.settings.paths.kubelet.join("config.yaml");
-    let is_off = seen.scan.kubelet_rotates == Some(false)
-        && seen
+pub(super) fn rotation(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let config = evidence.settings.paths.kubelet.join("config.yaml");
+    let is_off = evidence.scan.kubelet_rotates == Some(false)
+        && evidence
             .inventory
             .kubelet()
             .is_some_and(|kubelet| !matches!(kubelet.state, State::Missing));
@@ -168,14 +169,14 @@ pub(super) fn rotation(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// Copies of kubeconfigs that will not change with their originals, or did not.
-pub(super) fn copies(seen: &Seen<'_>) -> Vec<Finding> {
-    let left = seen
+pub(super) fn copies(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let left = evidence
         .plan
         .copies
         .iter()
         .filter_map(|copy| Some((copy, copy.left.as_ref()?)));
     let found = left.map(|(copy, reason)| {
-        let original = seen.inventory.credentials.iter().find(|c| c.spec.name == copy.of);
+        let original = evidence.inventory.credentials.iter().find(|c| c.spec.name == copy.of);
         let path = original.map(|original| match &original.spec.storage {
             Storage::Pair { certificate, .. } => certificate.display().to_string(),
             Storage::Kubeconfig { path } => path.display().to_string(),

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{Finding, Seen};
+use super::{Evidence, Finding};
 use crate::inventory::{Location, Signer, State};
 use crate::model::{File, ReadError};
 
 /// Keys that others than root may read or write, or that are not root's.
-pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn modes(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut told = BTreeSet::new();
-    let credentials = seen.inventory.credentials.iter().filter_map(|credential| {
+    let credentials = evidence.inventory.credentials.iter().filter_map(|credential| {
         let State::Present(present) = &credential.state else {
             return None;
         };
@@ -19,7 +19,7 @@ pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
             Location::Embedded { file, .. } => Some(file),
         }
     });
-    let authorities = seen
+    let authorities = evidence
         .inventory
         .authorities
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn modes(seen: &Seen<'_>) -> Vec<Finding> {
             Signer::Ready(file) => Some(file),
             Signer::External | Signer::Unusable(_) => None,
         });
-    let account = seen.scan.file(&seen.scan.service_account.0).as_ref().ok();
+    let account = evidence.scan.file(&evidence.scan.service_account.0).as_ref().ok();
     let all = credentials.chain(authorities).chain(account);
     all.filter(|file| told.insert(file.real.clone()))
         .filter_map(|file| of_file(file))
@@ -53,11 +53,11 @@ fn of_file(file: &File) -> Option<Finding> {
 }
 
 /// sa.key and sa.pub: tokens that are signed with the one are checked with the other.
-pub(super) fn service_account(seen: &Seen<'_>) -> Vec<Finding> {
-    let (key, public) = &seen.scan.service_account;
+pub(super) fn service_account(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let (key, public) = &evidence.scan.service_account;
     // Neither is there on a worker, nor where tokens are signed elsewhere.
-    let is_missing = |path: &Path| matches!(seen.scan.file(path), Err(ReadError::Missing));
-    match &seen.inventory.service_account {
+    let is_missing = |path: &Path| matches!(evidence.scan.file(path), Err(ReadError::Missing));
+    match &evidence.inventory.service_account {
         Err(reason) if !(is_missing(key) && is_missing(public)) => vec![
             Finding::fault(
                 key.display(),

@@ -17,7 +17,7 @@ use crate::scan::{Conditions, RunningReader, Scan};
 
 /// Everything that the checks look at.
 #[derive(Debug)]
-pub struct Seen<'a> {
+pub struct Evidence<'a> {
     /// The settings; defaults in place of those that are wrong.
     pub settings: &'a Settings,
     /// What is wrong with the configuration.
@@ -109,7 +109,7 @@ impl Finding {
     }
 }
 
-type Check = fn(&Seen<'_>) -> Vec<Finding>;
+type Check = fn(&Evidence<'_>) -> Vec<Finding>;
 
 /// All checks by their names, which `-o json` has too, in the order in which findings of one severity are told.
 const CHECKS: [(&str, Check); 20] = [
@@ -147,9 +147,9 @@ pub struct Diagnosis {
 }
 
 /// Makes all checks.
-pub fn examine(seen: &Seen<'_>) -> Diagnosis {
+pub fn examine(evidence: &Evidence<'_>) -> Diagnosis {
     let found = CHECKS.iter().flat_map(|(name, check)| {
-        let found = check(seen).into_iter();
+        let found = check(evidence).into_iter();
         found.map(|finding| Finding { check: name, ..finding })
     });
     let mut findings: Vec<Finding> = found.collect();

@@ -1,6 +1,6 @@
 //! Names: those by which the API server and etcd are called must be in the certificates that they show.
 
-use super::{Finding, Seen};
+use super::{Evidence, Finding};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::format::kubeconfig::{self, host_of};
 use crate::format::x509::is_for;
@@ -24,23 +24,23 @@ const OF_ETCD: [(&str, &str); 2] = [
 /// The name, and where it stands.
 type Called = (String, String);
 
-pub(super) fn check(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    let certificate = |name: &str| Some(&seen.inventory.present(name)?.certificate);
+    let certificate = |name: &str| Some(&evidence.inventory.present(name)?.certificate);
     if let Some(certificate) = certificate("apiserver") {
-        for (name, place) in missing(certificate, servers(seen)) {
+        for (name, place) in missing(certificate, servers(evidence)) {
             let message =
                 format!("is not for {name}, by which {place} calls it: who does is refused by the check of the name");
             found.push(Finding::fault("apiserver", message).hint(again("apiserver")));
         }
-        for (name, place) in missing(certificate, advertised(seen)) {
+        for (name, place) in missing(certificate, advertised(evidence)) {
             let message = format!("is not for {name}, the node's address in {place}");
             found.push(Finding::warning("apiserver", message).hint(again("apiserver")));
         }
     }
     for (credential, flag) in OF_ETCD {
         if let Some(certificate) = certificate(credential) {
-            for (name, place) in missing(certificate, urls(seen, flag)) {
+            for (name, place) in missing(certificate, urls(evidence, flag)) {
                 let message = format!("is not for {name}, by which etcd is called ({place}): is it another node's?");
                 found.push(Finding::fault(credential, message).hint(again(credential)));
             }
@@ -66,23 +66,23 @@ fn missing(certificate: &Certificate, called: Vec<Called>) -> impl Iterator<Item
 }
 
 /// The control-plane endpoint and the like: the servers of the kubeconfigs.
-fn servers(seen: &Seen<'_>) -> Vec<Called> {
-    let of_ours = seen
+fn servers(evidence: &Evidence<'_>) -> Vec<Called> {
+    let of_ours = evidence
         .inventory
         .credentials
         .iter()
         .filter(|c| KUBECONFIGS.contains(&c.spec.name.as_str()));
     let servers = of_ours.filter_map(|credential| {
         let path = credential.spec.storage.path();
-        let file = seen.scan.file(path).as_ref().ok()?;
+        let file = evidence.scan.file(path).as_ref().ok()?;
         let server = kubeconfig::parse(file.bytes.text().ok()?).ok()?.server?;
         Some((server, path.display().to_string()))
     });
     servers.collect()
 }
 
-fn advertised(seen: &Seen<'_>) -> Vec<Called> {
-    let flag = seen
+fn advertised(evidence: &Evidence<'_>) -> Vec<Called> {
+    let flag = evidence
         .inventory
         .pod(APISERVER)
         .and_then(|pod| pod.flag("advertise-address"));
@@ -95,8 +95,8 @@ fn advertised(seen: &Seen<'_>) -> Vec<Called> {
         .collect()
 }
 
-fn urls(seen: &Seen<'_>, flag: &str) -> Vec<Called> {
-    let urls = seen
+fn urls(evidence: &Evidence<'_>, flag: &str) -> Vec<Called> {
+    let urls = evidence
         .inventory
         .pod(ETCD)
         .and_then(|pod| pod.flag(flag))

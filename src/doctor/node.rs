@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Seen};
+use super::{Evidence, Finding};
 use crate::catalog::RenewedBy;
 use crate::catalog::readers::{ReloadBehavior, reload_behavior};
 use crate::format::text::{bytes, date};
@@ -17,8 +17,8 @@ const COARSE: time::Duration = time::Duration::seconds(2);
 const FILES: u64 = 8 << 20;
 
 /// Files in the manifests folder that nobody means, pods that are there twice, and manifests that cannot be used.
-pub(super) fn manifests(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.inventory.bad_manifests.iter().map(|bad| match bad {
+pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let found = evidence.inventory.bad_manifests.iter().map(|bad| match bad {
         BadManifest::Unusable(path, reason) => Finding::fault(
             path.display(),
             format!("{reason}: its pod cannot be restarted, or does not start"),
@@ -44,9 +44,9 @@ pub(super) fn manifests(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// Processes that started before the credential that they hold was written, and certificates that are in memory only.
-pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for credential in seen
+    for credential in evidence
         .inventory
         .credentials
         .iter()
@@ -59,8 +59,8 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
             continue;
         };
         for reader in &credential.spec.readers {
-            let version = seen.inventory.pod(reader).and_then(|pod| pod.version);
-            let started = seen
+            let version = evidence.inventory.pod(reader).and_then(|pod| pod.version);
+            let started = evidence
                 .running
                 .iter()
                 .filter(|running| running.reader == *reader)
@@ -77,14 +77,14 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
                 credential.spec.name,
                 date(file.identity.modified)
             );
-            let command = match seen.pending.contains(reader) {
+            let command = match evidence.pending.contains(reader) {
                 true => "kubecertd renew".to_owned(),
                 false => format!("kubecertd renew {}", credential.spec.name),
             };
             found.push(Finding::warning(reader, message).hint(command));
         }
     }
-    let in_memory = seen
+    let in_memory = evidence
         .plan
         .readers
         .iter()
@@ -99,13 +99,13 @@ pub(super) fn memory(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// A clock that is not synchronised, or that cannot be right.
-pub(super) fn clock(seen: &Seen<'_>) -> Vec<Finding> {
-    let now = seen.plan.at;
-    let earliest_plausible = guard::earliest_plausible(seen.inventory, seen.conditions);
-    if let Some(doubt) = guard::clock_doubt(now, earliest_plausible, seen.conditions, Duration::ZERO) {
+pub(super) fn clock(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let now = evidence.plan.at;
+    let earliest_plausible = guard::earliest_plausible(evidence.inventory, evidence.conditions);
+    if let Some(doubt) = guard::clock_doubt(now, earliest_plausible, evidence.conditions, Duration::ZERO) {
         return vec![Finding::fault("clock", format!("cannot be right: {doubt}")).hint("timedatectl set-ntp true")];
     }
-    let is_free = seen.conditions.synchronised == Some(false);
+    let is_free = evidence.conditions.synchronised == Some(false);
     let finding = || {
         Finding::warning(
             "clock",
@@ -117,10 +117,10 @@ pub(super) fn clock(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// No room for the next backup, without which nothing is renewed.
-pub(super) fn space(seen: &Seen<'_>) -> Vec<Finding> {
-    let directory = seen.settings.backup.directory.display();
-    let needed = seen.surroundings.database + FILES;
-    let short = seen.surroundings.free.filter(|free| *free < needed);
+pub(super) fn space(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let directory = evidence.settings.backup.directory.display();
+    let needed = evidence.surroundings.database + FILES;
+    let short = evidence.surroundings.free.filter(|free| *free < needed);
     let finding = |free| {
         Finding::fault(
             &directory,
@@ -132,8 +132,8 @@ pub(super) fn space(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// Folders that a cycle writes to and cannot.
-pub(super) fn writable(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.surroundings.refused.iter().map(|refused| {
+pub(super) fn writable(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let found = evidence.surroundings.refused.iter().map(|refused| {
         let folder = refused.folder.display();
         if !refused.by_sandbox {
             return Finding::fault(folder, format!("cannot be written to: {}", refused.reason))
@@ -157,8 +157,8 @@ pub(super) fn writable(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// What a run left half done.
-pub(super) fn interrupted(seen: &Seen<'_>) -> Vec<Finding> {
+pub(super) fn interrupted(evidence: &Evidence<'_>) -> Vec<Finding> {
     let finding =
         || Finding::fault("kubecertd", "an interrupted run is neither finished nor undone").hint("kubecertd recover");
-    seen.interrupted.then(finding).into_iter().collect()
+    evidence.interrupted.then(finding).into_iter().collect()
 }

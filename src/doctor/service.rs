@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Seen};
+use super::{Evidence, Finding};
 use crate::guard;
 
 /// Our own unit.
@@ -12,8 +12,8 @@ const UNIT: &str = "kubecertd.service";
 const RENEWERS: [&str; 1] = ["k8s-certs-renew"];
 
 /// What is wrong in the configuration.
-pub(super) fn configuration(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.problems.iter().map(|problem| {
+pub(super) fn configuration(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let found = evidence.problems.iter().map(|problem| {
         let place = match problem.at {
             Some((line, _)) => format!("{}:{line}", problem.file.display()),
             None => problem.file.display().to_string(),
@@ -28,8 +28,8 @@ pub(super) fn configuration(seen: &Seen<'_>) -> Vec<Finding> {
 }
 
 /// The unit is not there, masked, not enabled, or does not run.
-pub(super) fn unit(seen: &Seen<'_>) -> Vec<Finding> {
-    let surroundings = seen.surroundings;
+pub(super) fn unit(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let surroundings = evidence.surroundings;
     let is_installed = surroundings.units.iter().any(|(path, _)| is_named(path, UNIT));
     let mut found = Vec::new();
     if surroundings.masked.contains(UNIT) {
@@ -37,7 +37,7 @@ pub(super) fn unit(seen: &Seen<'_>) -> Vec<Finding> {
             Finding::warning(UNIT, "is masked: nothing is renewed by itself")
                 .hint("systemctl unmask kubecertd && systemctl enable --now kubecertd"),
         );
-    } else if !is_installed && !seen.daemon_runs {
+    } else if !is_installed && !evidence.daemon_runs {
         found.push(Finding::note(
             UNIT,
             "is not installed on this node: nothing is renewed by itself",
@@ -49,7 +49,7 @@ pub(super) fn unit(seen: &Seen<'_>) -> Vec<Finding> {
                     .hint("systemctl enable --now kubecertd"),
             );
         }
-        if !seen.daemon_runs {
+        if !evidence.daemon_runs {
             found.push(
                 Finding::warning(UNIT, "does not run: nothing is renewed by itself")
                     .hint("systemctl start kubecertd; why it ended: journalctl -u kubecertd"),
@@ -64,8 +64,8 @@ fn is_named(path: &Path, name: &str) -> bool {
 }
 
 /// Timers, enabled, whose service renews certificates.
-pub(super) fn timers(seen: &Seen<'_>) -> Vec<Finding> {
-    let units = &seen.surroundings.units;
+pub(super) fn timers(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let units = &evidence.surroundings.units;
     let services = units
         .iter()
         .filter(|(path, text)| is_named_service(path) && (is_known(path) || text.lines().any(is_renewal)));
@@ -86,7 +86,7 @@ pub(super) fn timers(seen: &Seen<'_>) -> Vec<Finding> {
             .filter(|(path, text)| !is_named_service(path) && starts_it(path, text))
         {
             let timer = timer.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if seen.surroundings.enabled.contains(timer) {
+            if evidence.surroundings.enabled.contains(timer) {
                 found.push(other(
                     timer,
                     &format!("starts {}", service.display()),
@@ -108,8 +108,8 @@ fn is_known(path: &Path) -> bool {
 }
 
 /// Entries and scripts of cron that call kubeadm.
-pub(super) fn cron(seen: &Seen<'_>) -> Vec<Finding> {
-    let found = seen.surroundings.cron.iter().filter_map(|(path, text)| {
+pub(super) fn cron(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let found = evidence.surroundings.cron.iter().filter_map(|(path, text)| {
         let (at, _) = text.lines().enumerate().find(|(_, line)| is_renewal(line))?;
         let place = path.display();
         Some(other(
@@ -141,8 +141,8 @@ fn other(about: &str, does: &str, hint: &str) -> Finding {
 }
 
 /// Somebody is renewing at this moment.
-pub(super) fn others_at_work(seen: &Seen<'_>) -> Vec<Finding> {
-    let conditions = guard::others_at_work(seen.conditions);
+pub(super) fn others_at_work(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let conditions = guard::others_at_work(evidence.conditions);
     conditions
         .into_iter()
         .map(|reason| Finding::note("kubeadm", reason))

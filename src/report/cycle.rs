@@ -10,7 +10,7 @@ use crate::format::text;
 use crate::model::{Exit, Failure, Serial, Timestamp};
 use crate::plan::{Decision, Item, Plan, Request, Which};
 use crate::restart::pending::PendingRestart;
-use crate::restart::{Outcome, RestartResult};
+use crate::restart::{RestartResult, Rollout};
 use crate::verify::ProofResult;
 
 /// Everything that one cycle saw and did.
@@ -140,7 +140,7 @@ impl Report {
     }
 
     /// What became of the readers.
-    pub fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Rollout) {
         self.proofs.extend(outcome.proven);
         self.restarted.extend(outcome.restarted);
         self.pending.extend(outcome.pending);

@@ -10,7 +10,7 @@ use crate::format::text;
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::restart::pending::PendingRestart;
-use crate::restart::{Outcome, RestartResult};
+use crate::restart::{RestartResult, Rollout};
 use crate::restore::Restoration;
 use crate::restore::etcd::{EtcdPlan, Source};
 use crate::verify::ProofResult;
@@ -85,7 +85,7 @@ impl Report {
     }
 
     /// What became of the readers.
-    pub fn add(&mut self, outcome: Outcome) {
+    pub fn add(&mut self, outcome: Rollout) {
         self.restarted.extend(outcome.restarted);
         self.proofs.extend(outcome.proven);
         self.pending_restarts.extend(outcome.pending);

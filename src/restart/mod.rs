@@ -78,7 +78,7 @@ pub enum Urgency {
 
 /// What became of the readers.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct Rollout {
     /// What is known of each renewed credential and each reader of it.
     pub proven: Vec<ProofResult>,
     /// Who was restarted.
@@ -91,7 +91,7 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
-impl Outcome {
+impl Rollout {
     /// What came after it.
     pub fn add(&mut self, other: Self) {
         self.proven.extend(other.proven);
@@ -155,8 +155,8 @@ pub fn restart_readers(
     steps: &[ReaderStep],
     (before, urgency): (&Baseline, Urgency),
     may_begin: &dyn Fn(Option<&str>) -> Result<(), Failure>,
-) -> (Outcome, Option<Failure>) {
-    let mut outcome = Outcome::default();
+) -> (Rollout, Option<Failure>) {
+    let mut outcome = Rollout::default();
     let restarts = ReaderRestarts {
         host,
         settings,
@@ -206,7 +206,7 @@ impl ReaderRestarts<'_> {
     }
 
     /// Brings one reader to its credentials; `around` is the step that is taken while it is away.
-    fn one(&self, step: &ReaderStep, around: Option<&ReaderStep>, outcome: &mut Outcome) -> Result<(), Failure> {
+    fn one(&self, step: &ReaderStep, around: Option<&ReaderStep>, outcome: &mut Rollout) -> Result<(), Failure> {
         // A manifest that was restored, or taken away, by somebody else.
         let Some(reader) = reader(self.inventory, step) else {
             return self.later(step, format!("{} is no longer known here", step.reader), outcome);
@@ -310,7 +310,7 @@ impl ReaderRestarts<'_> {
         reader: &Reader,
         questions: &[probes::Probe],
         mut around: Option<&ReaderStep>,
-        outcome: &mut Outcome,
+        outcome: &mut Rollout,
     ) -> Result<(), Failure> {
         let mut last = String::new();
         for method in attempt::methods(&step.means, self.settings.restart.method) {
@@ -372,12 +372,12 @@ impl ReaderRestarts<'_> {
         )))
     }
 
-    fn later(&self, step: &ReaderStep, reason: String, outcome: &mut Outcome) -> Result<(), Failure> {
+    fn later(&self, step: &ReaderStep, reason: String, outcome: &mut Rollout) -> Result<(), Failure> {
         outcome.warnings.push(reason.clone());
         self.later_quietly(step, reason, outcome)
     }
 
-    fn later_quietly(&self, step: &ReaderStep, reason: String, outcome: &mut Outcome) -> Result<(), Failure> {
+    fn later_quietly(&self, step: &ReaderStep, reason: String, outcome: &mut Rollout) -> Result<(), Failure> {
         if step.restarts() {
             outcome.pending.push(PendingRestart::new(
                 self.host,

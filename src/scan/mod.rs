@@ -116,22 +116,22 @@ enum Keeps {
 }
 
 /// Looks at the node. Of the pairs that patterns stand for it keeps what they say and not their bytes.
-pub fn look(host: &Host, settings: &Settings) -> Scan {
-    look_at(host, settings, None, (None, MOST_BYTES))
+pub fn scan(host: &Host, settings: &Settings) -> Scan {
+    scan_within(host, settings, None, (None, MOST_BYTES))
 }
 
 /// Looks at these credentials before they are renewed, bytes and all.
 pub fn look_again(host: &Host, settings: &Settings, credentials: &[String]) -> Scan {
-    look_at(host, settings, Some(credentials), (Some(&[]), MOST_BYTES))
+    scan_within(host, settings, Some(credentials), (Some(&[]), MOST_BYTES))
 }
 
 /// Looks at these credentials once they are renewed, bytes and all, and at these manifests (none: all): what else is there was seen before, and
 /// may be a lot.
-pub fn look_back(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
-    look_at(host, settings, Some(credentials), (manifests, MOST_BACK))
+pub fn scan_again(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
+    scan_within(host, settings, Some(credentials), (manifests, MOST_BACK))
 }
 
-fn look_at(
+fn scan_within(
     host: &Host,
     settings: &Settings,
     credentials: Option<&[String]>,

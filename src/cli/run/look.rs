@@ -8,7 +8,7 @@ use super::tell;
 use super::work::{BLOCKED, Daemon, Extent, Task};
 use crate::config::settings::CoordinationMode;
 use crate::coordinate::ClusterView;
-use crate::cycle::{self, Look, NotNow};
+use crate::cycle::{self, Assessment, NotExecuted};
 use crate::guard::Trigger;
 use crate::host::{STATE, notify};
 use crate::inventory::Inventory;
@@ -28,7 +28,7 @@ impl Daemon {
                 }
             }
             Err(not_now) => {
-                if matches!(&not_now, NotNow::Deferred(deferred, _) if deferred.doubtful_clock) {
+                if matches!(&not_now, NotExecuted::Deferred(deferred, _) if deferred.doubtful_clock) {
                     self.agenda.look_again(self.host.now(), self.wait(&not_now));
                 }
                 self.defer("nothing is done yet", not_now);
@@ -37,7 +37,7 @@ impl Daemon {
     }
 
     /// Says why nothing is done now, and keeps it as the first of the problems.
-    pub(super) fn defer(&mut self, what: &str, not_now: NotNow) {
+    pub(super) fn defer(&mut self, what: &str, not_now: NotExecuted) {
         let line = tell::deferred(what, not_now);
         self.problems.insert(0, line);
     }
@@ -49,13 +49,13 @@ impl Daemon {
     }
 
     /// Reads, says and remembers what the plan is; also where it may not be carried out now.
-    pub(super) fn see(&mut self) -> Result<Look, NotNow> {
+    pub(super) fn see(&mut self) -> Result<Assessment, NotExecuted> {
         let attended = self.attended();
-        let look = cycle::look(&self.host, &self.settings, &Request::DUE, attended);
+        let look = cycle::assess(&self.host, &self.settings, &Request::DUE, attended);
         let (inventory, plan, doubtful) = match &look {
             Ok(look) => (&look.inventory, look.clearance.plan(), look.clearance.doubtful_clock),
-            Err(NotNow::Deferred(deferred, inventory)) => (&**inventory, &deferred.plan, deferred.doubtful_clock),
-            Err(NotNow::Failed(_)) => return look,
+            Err(NotExecuted::Deferred(deferred, inventory)) => (&**inventory, &deferred.plan, deferred.doubtful_clock),
+            Err(NotExecuted::Failed(_)) => return look,
         };
         // So that the next one notices a jump of the clock.
         if let Err(failure) = state::record_assessment(&self.host, self.host.now(), doubtful) {

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::work::Daemon;
 use crate::backup::stored;
 use crate::cli::hooks;
-use crate::cycle::{Look, NotNow};
+use crate::cycle::{Assessment, NotExecuted};
 use crate::events;
 use crate::host::notify;
 use crate::model::Failure;
@@ -33,9 +33,9 @@ pub(super) struct Measured {
 
 impl Daemon {
     /// Whether a look could be taken, and whether it was a good time.
-    pub(super) fn looked(&mut self, look: &Result<Look, NotNow>) {
+    pub(super) fn looked(&mut self, look: &Result<Assessment, NotExecuted>) {
         let now = self.host.now();
-        let was_read = !matches!(look, Err(NotNow::Failed(_)));
+        let was_read = !matches!(look, Err(NotExecuted::Failed(_)));
         self.status.step("look", was_read, now);
         if was_read {
             self.status.step("guard", look.is_ok(), now);
@@ -45,8 +45,10 @@ impl Daemon {
         }
         match look {
             Ok(look) => self.measured.facts = Facts::of(&look.inventory, look.clearance.plan()),
-            Err(NotNow::Deferred(deferred, inventory)) => self.measured.facts = Facts::of(inventory, &deferred.plan),
-            Err(NotNow::Failed(_)) => {}
+            Err(NotExecuted::Deferred(deferred, inventory)) => {
+                self.measured.facts = Facts::of(inventory, &deferred.plan)
+            }
+            Err(NotExecuted::Failed(_)) => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use tracing::{error, info, warn};
 
 use crate::coordinate::LockRefusal;
-use crate::cycle::NotNow;
+use crate::cycle::NotExecuted;
 use crate::events;
 use crate::format::text;
 use crate::model::{Exit, Timestamp};
@@ -95,7 +95,7 @@ pub(super) fn not_writable(folder: &Path, reason: &str, known: &[String]) -> Str
 }
 
 /// Why there is none now. Gives the line that it says.
-pub(super) fn deferred(what: &str, not_now: NotNow) -> String {
+pub(super) fn deferred(what: &str, not_now: NotExecuted) -> String {
     let failure = not_now.failure();
     let line = format!("{what}: {failure}");
     warn!(message_id = events::DEFERRED, reason = %failure, "{line}");

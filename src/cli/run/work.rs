@@ -11,7 +11,7 @@ use crate::backup::Purpose;
 use crate::config::Settings;
 use crate::config::settings::{FirstLook, Schedule};
 use crate::coordinate::LockRefusal;
-use crate::cycle::{self, Look, NotNow};
+use crate::cycle::{self, Assessment, NotExecuted};
 use crate::events;
 use crate::format::text;
 use crate::host::lock::Lock;
@@ -227,9 +227,9 @@ impl Daemon {
     }
 
     /// Carries a look out; `defer` is why what is not urgent waits.
-    fn act(&mut self, lock: &Lock, look: Look, defer: Option<&String>) -> Report {
+    fn act(&mut self, lock: &Lock, look: Assessment, defer: Option<&String>) -> Report {
         let (host, settings, attended) = (self.host.clone(), self.settings.clone(), self.attended());
-        cycle::act(&host, &settings, lock, &Request::DUE, attended, look, || {
+        cycle::execute(&host, &settings, lock, &Request::DUE, attended, look, || {
             let mut look = self.see()?;
             if let Some(reason) = defer {
                 look.clearance.defer(settings.urgent_before, reason);
@@ -277,9 +277,9 @@ impl Daemon {
     }
 
     /// A clock that is doubted gets the time that a synchronisation is given.
-    pub(super) fn wait(&self, not_now: &NotNow) -> time::Duration {
+    pub(super) fn wait(&self, not_now: &NotExecuted) -> time::Duration {
         match not_now {
-            NotNow::Deferred(deferred, _) if deferred.doubtful_clock => {
+            NotExecuted::Deferred(deferred, _) if deferred.doubtful_clock => {
                 self.settings.clock_wait.try_into().unwrap_or(RETRY).max(RETRY)
             }
             _ => RETRY,

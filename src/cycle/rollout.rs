@@ -17,7 +17,7 @@ use crate::plan::readers::ReaderStep;
 use crate::report::cycle::Report;
 use crate::restart::park;
 use crate::restart::pending::{self, PendingRestart};
-use crate::restart::{self, Baseline, Outcome, Urgency};
+use crate::restart::{self, Baseline, Rollout, Urgency};
 use crate::scan;
 use crate::transaction::Transaction;
 use crate::verify::{Proof, ProofResult, probes, prove};
@@ -40,7 +40,7 @@ pub(super) struct Change {
 }
 
 /// What became of it, and why it failed.
-pub(super) type Settled = (Outcome, Option<Failure>);
+pub(super) type RolloutResult = (Rollout, Option<Failure>);
 
 impl Change {
     /// What carrying this plan out means.
@@ -104,24 +104,24 @@ fn manifests(inventory: &Inventory, steps: &[ReaderStep]) -> Vec<PathBuf> {
     pods.map(|pod| pod.file.real.clone()).collect()
 }
 
-fn look_back(host: &Host, settings: &Settings, change: &Change) -> Inventory {
+fn scan_again(host: &Host, settings: &Settings, change: &Change) -> Inventory {
     let manifests = change.manifests.as_deref();
-    inventory::build(&scan::look_back(host, settings, &change.names, manifests))
+    inventory::build(&scan::scan_again(host, settings, &change.names, manifests))
 }
 
 /// Brings the readers to what was installed, proves it and commits. On a failure the old files come back, and the readers to them; but never
 /// back to what was not good either.
-pub(super) fn settle(
+pub(super) fn roll_out(
     host: &Host,
     settings: &Settings,
     cluster_lock: &ClusterLock,
     transaction: Transaction<'_>,
     change: &Change,
-) -> Settled {
-    let inventory = look_back(host, settings, change);
+) -> RolloutResult {
+    let inventory = scan_again(host, settings, change);
     let broken = change.names.iter().find_map(|name| broken(&inventory, name));
     let (mut outcome, failure) = match broken {
-        Some(reason) => (Outcome::default(), Some(Failure::new(reason))),
+        Some(reason) => (Rollout::default(), Some(Failure::new(reason))),
         None => {
             let may_begin = |reader: Option<&str>| may_restart(host, settings, cluster_lock, &inventory, reader);
             let before = (&change.before, change.urgency);
@@ -148,7 +148,7 @@ pub(super) fn settle(
     }
     drop(inventory);
     warn!("{failure}; putting the old files back");
-    go_back(host, settings, transaction, change, outcome, failure)
+    roll_back(host, settings, transaction, change, outcome, failure)
 }
 
 /// What is wrong with a pair on disk that should be good.
@@ -183,7 +183,7 @@ fn unknown_readers(inventory: &Inventory, change: &Change) -> Vec<ProofResult> {
 }
 
 /// What people and tools log in with: kubecertd logs in itself, where an API server runs.
-fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Outcome) -> Result<(), Failure> {
+fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Rollout) -> Result<(), Failure> {
     let questions = probes::of_people(inventory, &change.names);
     if host.processes(&[APISERVER]).is_empty() {
         let note = format!("{APISERVER} does not run");
@@ -203,20 +203,20 @@ fn people(host: &Host, inventory: &Inventory, change: &Change, outcome: &mut Out
     Ok(())
 }
 
-fn go_back(
+fn roll_back(
     host: &Host,
     settings: &Settings,
     transaction: Transaction<'_>,
     change: &Change,
-    mut outcome: Outcome,
+    mut outcome: Rollout,
     failure: Failure,
-) -> Settled {
+) -> RolloutResult {
     notify::status("Putting everything back");
     let attempted = std::mem::take(&mut outcome.attempted);
     let failure = transaction.roll_back(failure);
-    let mut back = Outcome {
+    let mut back = Rollout {
         warnings: outcome.warnings,
-        ..Outcome::default()
+        ..Rollout::default()
     };
     if failure.exit == Exit::NotPutBack {
         return (back, Some(failure));
@@ -236,7 +236,7 @@ fn go_back(
     let (again, second) = restart::restart_readers(
         host,
         settings,
-        &look_back(host, settings, change),
+        &scan_again(host, settings, change),
         &steps,
         (&change.before, Urgency::Urgent),
         // Going back waits for nobody.
@@ -256,7 +256,7 @@ fn go_back(
 }
 
 /// Everything is in place: what cannot be cleared away is no failure, and the next recover does it.
-fn close(transaction: Transaction<'_>, outcome: &mut Outcome) {
+fn close(transaction: Transaction<'_>, outcome: &mut Rollout) {
     if let Err(failure) = transaction.commit(outcome.pending.clone()) {
         outcome
             .warnings
@@ -287,7 +287,7 @@ pub(super) fn restart_pending(
     let inventory = if steps.is_empty() {
         None
     } else {
-        Some(inventory::build(&scan::look_back(host, settings, &[], None)))
+        Some(inventory::build(&scan::scan_again(host, settings, &[], None)))
     };
     for (step, recorded) in steps {
         let Some(inventory) = &inventory else { break };
