@@ -13,7 +13,7 @@ use crate::report::{Format, backups};
 
 /// Its verbs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Arguments {
+pub enum Args {
     /// Take a backup now
     Create,
     /// List the backups, oldest first
@@ -36,11 +36,11 @@ pub enum Arguments {
 }
 
 /// Runs one of them.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    match arguments {
-        Arguments::Create => create(context, &settings),
-        Arguments::List { output } => {
+    match args {
+        Args::Create => create(context, &settings),
+        Args::List { output } => {
             let backups = stored::all(&context.host, &settings.backup.directory);
             super::print(&backups::render(&backups, *output)?)?;
             if let Some(warning) = stored::open_to_others(&context.host, &settings.backup.directory) {
@@ -48,8 +48,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
-        Arguments::Verify { id } => check(context, &settings, id.as_deref()),
-        Arguments::Prune { dry_run } => prune(context, &settings, *dry_run),
+        Args::Verify { id } => check(context, &settings, id.as_deref()),
+        Args::Prune { dry_run } => prune(context, &settings, *dry_run),
     }
 }
 

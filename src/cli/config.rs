@@ -6,7 +6,7 @@ use crate::model::{Exit, Failure};
 
 /// Its verbs.
 #[derive(Debug, clap::Subcommand)]
-pub enum Arguments {
+pub enum Args {
     /// Exit with 78 and list every problem when the configuration is bad
     Check,
     /// Print the configuration in effect as TOML
@@ -14,11 +14,11 @@ pub enum Arguments {
 }
 
 /// Checks or shows the configuration.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    match arguments {
-        Arguments::Check => {}
-        Arguments::Show => super::print(&show(&settings))?,
+    match args {
+        Args::Check => {}
+        Args::Show => super::print(&show(&settings))?,
     }
     Ok(Exit::Done)
 }

@@ -13,7 +13,7 @@ use crate::{cycle, inventory, scan};
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
@@ -21,7 +21,7 @@ pub struct Arguments {
 
 /// Looks at everything once, changes nothing, and prints what it found. A bad configuration is one of the findings: the defaults stand in for what
 /// is wrong in it.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let (settings, problems) = context.settings_and_problems();
     let scan = scan::scan(host, &settings);
@@ -55,6 +55,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         daemon_runs: daemon.is_some(),
         interrupted: cycle::is_unfinished(host) && host.lock_holder_now().is_none(),
     });
-    super::print(&doctor::render(&diagnosis, arguments.output)?)?;
+    super::print(&doctor::render(&diagnosis, args.output)?)?;
     Ok(diagnosis.exit())
 }

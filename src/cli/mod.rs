@@ -25,7 +25,7 @@ use crate::plan::{Decision, Plan};
 /// Keeps the certificates of a Kubernetes control-plane node alive.
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, max_term_width = 100)]
-struct Arguments {
+struct Args {
     /// Work on the node whose root folder this is; every other path is seen from there
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
@@ -35,59 +35,59 @@ struct Arguments {
     config: PathBuf,
 
     #[command(subcommand)]
-    verb: Verb,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
+enum Command {
     /// Show when every certificate ends, in kubeadm's words
-    CheckExpiration(check_expiration::Arguments),
+    CheckExpiration(check_expiration::Args),
     /// Show what would be renewed and restarted, and why
-    Plan(plan::Arguments),
+    Plan(plan::Args),
     /// Renew what is due, or what is named
-    Renew(renew::Arguments),
+    Renew(renew::Args),
     /// Run as the daemon
     Run,
     /// Show what the daemon did last, will do next, and what is wrong
-    Status(status::Arguments),
+    Status(status::Args),
     /// Find what usually goes wrong, and say what to do about it
-    Doctor(doctor::Arguments),
+    Doctor(doctor::Args),
     /// Make a page that shows all of it
-    Report(report::Arguments),
+    Report(report::Args),
     /// Finish or undo what an interrupted renewal left
     Recover,
     /// Take, list, verify and remove backups
     #[command(subcommand)]
-    Backup(backup::Arguments),
+    Backup(backup::Args),
     /// Put back what a backup holds
-    Restore(restore::Arguments),
+    Restore(restore::Args),
     /// Check or show the configuration
     #[command(subcommand)]
-    Config(config::Arguments),
+    Config(config::Args),
 }
 
 /// The grammar of the command line, from which manual page and completions are made.
 pub fn grammar() -> clap::Command {
-    Arguments::command()
+    Args::command()
 }
 
 /// Runs the command line of this process.
 pub fn main() -> Exit {
     host::no_core_dumps();
-    let arguments = Arguments::parse();
-    let context = context::Context::new(&arguments.root, &arguments.config, !matches!(arguments.verb, Verb::Run));
-    let done = match arguments.verb {
-        Verb::CheckExpiration(a) => context.and_then(|c| check_expiration::run(&c, &a)),
-        Verb::Plan(a) => context.and_then(|c| plan::run(&c, &a)),
-        Verb::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
-        Verb::Run => context.and_then(run::run),
-        Verb::Status(a) => context.and_then(|c| status::run(&c, &a)),
-        Verb::Doctor(a) => context.and_then(|c| doctor::run(&c, &a)),
-        Verb::Report(a) => context.and_then(|c| report::run(&c, &a)),
-        Verb::Recover => context.and_then(|c| recover::run(&c)),
-        Verb::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
-        Verb::Restore(a) => context.and_then(|c| restore::run(&c, &a)),
-        Verb::Config(a) => context.and_then(|c| config::run(&c, &a)),
+    let args = Args::parse();
+    let context = context::Context::new(&args.root, &args.config, !matches!(args.command, Command::Run));
+    let done = match args.command {
+        Command::CheckExpiration(a) => context.and_then(|c| check_expiration::run(&c, &a)),
+        Command::Plan(a) => context.and_then(|c| plan::run(&c, &a)),
+        Command::Renew(a) => context.and_then(|c| renew::run(&c, &a)),
+        Command::Run => context.and_then(run::run),
+        Command::Status(a) => context.and_then(|c| status::run(&c, &a)),
+        Command::Doctor(a) => context.and_then(|c| doctor::run(&c, &a)),
+        Command::Report(a) => context.and_then(|c| report::run(&c, &a)),
+        Command::Recover => context.and_then(|c| recover::run(&c)),
+        Command::Backup(a) => context.and_then(|c| backup::run(&c, &a)),
+        Command::Restore(a) => context.and_then(|c| restore::run(&c, &a)),
+        Command::Config(a) => context.and_then(|c| config::run(&c, &a)),
     };
     done.unwrap_or_else(|failure| {
         complain(&failure);

@@ -9,7 +9,7 @@ use crate::report::{Format, plan};
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
@@ -20,14 +20,14 @@ pub struct Arguments {
 }
 
 /// Prints what the next cycle would do.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let look = cycle::assess(&context.host, &settings, &Request::DUE, Trigger::Manual).map_err(NotExecuted::failure)?;
     let plan = look.clearance.plan();
-    super::print(&plan::render(plan, &look.clearance.warnings, arguments.output)?)?;
+    super::print(&plan::render(plan, &look.clearance.warnings, args.output)?)?;
     super::complain_of(plan, &look.clearance.warnings);
     let due = plan.renewals().next().is_some();
-    Ok(match (arguments.exit_code && due, plan.faults().next()) {
+    Ok(match (args.exit_code && due, plan.faults().next()) {
         (true, _) => Exit::Due,
         (false, Some(_)) => Exit::Partly,
         (false, None) => Exit::Done,

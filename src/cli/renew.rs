@@ -14,7 +14,7 @@ use crate::report::{Format, plan};
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// Credentials to renew whether they are due or not, or `all`; without a name, what is due
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -33,15 +33,15 @@ pub struct Arguments {
 }
 
 /// Runs one cycle.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
-    let request = arguments.request()?;
+    let request = args.request()?;
     let look = || cycle::assess(&context.host, &settings, &request, Trigger::Manual);
-    if arguments.dry_run {
+    if args.dry_run {
         let look = look().map_err(NotExecuted::failure)?;
         let plan = look.clearance.plan();
-        super::print(&plan::render(plan, &look.clearance.warnings, arguments.output)?)?;
+        super::print(&plan::render(plan, &look.clearance.warnings, args.output)?)?;
         super::complain_of(plan, &look.clearance.warnings);
         return Ok(if plan.faults().next().is_some() {
             Exit::Partly
@@ -61,7 +61,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         look,
     );
     // The exit code speaks of the node: an output that is full must not turn it into another one.
-    if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
+    if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }
     super::complain_of(&report.plan, &report.warnings);
@@ -77,7 +77,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(report.exit())
 }
 
-impl Arguments {
+impl Args {
     fn request(&self) -> Result<Request, Failure> {
         let which = match self.names.as_slice() {
             [] => Which::Due,

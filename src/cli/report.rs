@@ -22,7 +22,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// Write one self-contained page to this file, as the shell sees it and not below --root; - for standard output
     #[arg(long, value_name = "FILE", required = true)]
     html: PathBuf,
@@ -30,7 +30,7 @@ pub struct Arguments {
 
 /// Looks now and writes the page, with what the daemon left. Nothing on the node changes. What is wrong with the node is in the page, and no
 /// failure of the report.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let settings = context.settings()?;
     let look = cycle::assess(host, &settings, &Request::DUE, Trigger::Manual).map_err(NotExecuted::failure)?;
@@ -46,10 +46,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
         backups: &stored::all(host, &settings.backup.directory),
     };
     let html = page.render();
-    if arguments.html == Path::new("-") {
+    if args.html == Path::new("-") {
         super::print(&html)?;
     } else {
-        write(host, &look.scan.manifests_folder, &arguments.html, &html)?;
+        write(host, &look.scan.manifests_folder, &args.html, &html)?;
     }
     Ok(Exit::Done)
 }
@@ -65,9 +65,8 @@ fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), F
         Some(found) => {
             let bytes = here.read_at_most(&file, LARGEST).map(|file| file.bytes);
             if found.size > 0 && !bytes.is_ok_and(|bytes| bytes.starts_with(BEGIN)) {
-                return Err(
-                    cannot("it is there and no page that this verb made").hint("remove it first, or name another one")
-                );
+                return Err(cannot("it is there and no page that this command made")
+                    .hint("remove it first, or name another one"));
             }
             here.attributes(&file)?
         }

@@ -16,7 +16,7 @@ use crate::restore::etcd::Way;
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// The backup, as `backup list` names it; the newest good one without it
     id: Option<String>,
 
@@ -38,33 +38,33 @@ pub struct Arguments {
 }
 
 /// Restores.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let host = &context.host;
-    if arguments.etcd {
-        return run_etcd(context, &settings, arguments);
+    if args.etcd {
+        return run_etcd(context, &settings, args);
     }
-    if arguments.dry_run {
-        let backup = chosen(context, &settings, arguments)?;
-        let report = restore::assess(host, &settings, &backup, &arguments.only)?;
-        say(&report, arguments.output);
+    if args.dry_run {
+        let backup = chosen(context, &settings, args)?;
+        let report = restore::assess(host, &settings, &backup, &args.only)?;
+        say(&report, args.output);
         return Ok(Exit::Done);
     }
     let lock = host.lock("restore", cycle::PATIENCE)?;
     cycle::recover(host, &lock)?;
-    let backup = chosen(context, &settings, arguments)?;
-    let report = restore::execute(host, &settings, &lock, &backup, &arguments.only)?;
-    say(&report, arguments.output);
+    let backup = chosen(context, &settings, args)?;
+    let report = restore::execute(host, &settings, &lock, &backup, &args.only)?;
+    say(&report, args.output);
     Ok(Exit::Done)
 }
 
-fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<Exit, Failure> {
+fn run_etcd(context: &Context, settings: &Settings, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let has_data =
         |backup: &StoredBackup| backup.is_good() && backup.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
-    let chosen = || find(context, settings, arguments.id.as_deref(), has_data);
-    let (report, by_hand) = if arguments.dry_run {
+    let chosen = || find(context, settings, args.id.as_deref(), has_data);
+    let (report, by_hand) = if args.dry_run {
         match restore_etcd::assess(host, settings, &chosen()?)? {
             Way::Here(plan) => {
                 let aside = format!("{}.kubecertd-TIME", plan.data.display());
@@ -90,7 +90,7 @@ fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Re
         );
     }
     let Some(report) = report else { return Ok(Exit::Failed) };
-    if let Err(failure) = report.render(arguments.output).and_then(|text| super::print(&text)) {
+    if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }
     for warning in report.warnings.iter().chain(&report.error) {
@@ -99,8 +99,8 @@ fn run_etcd(context: &Context, settings: &Settings, arguments: &Arguments) -> Re
     Ok(report.exit())
 }
 
-fn chosen(context: &Context, settings: &Settings, arguments: &Arguments) -> Result<StoredBackup, Failure> {
-    find(context, settings, arguments.id.as_deref(), StoredBackup::is_good)
+fn chosen(context: &Context, settings: &Settings, args: &Args) -> Result<StoredBackup, Failure> {
+    find(context, settings, args.id.as_deref(), StoredBackup::is_good)
 }
 
 /// The exit code speaks of the node: an output that is full must not turn it into another one.

@@ -10,7 +10,7 @@ use crate::report::status::Status;
 
 /// Its options.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Args {
     /// How to print it
     #[arg(short, long, value_enum, default_value = "text")]
     output: Format,
@@ -18,12 +18,12 @@ pub struct Arguments {
 
 /// Prints what the daemon left last: from the state folder, or its public copy for those who may not look in there. It need not run, and no
 /// configuration is read. What can be seen of the moment is added: whether the daemon lives, and who is at work.
-pub fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failure> {
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let status = known(&context.host).ok_or_else(|| {
         Failure::new("cannot show the status: the daemon has not looked at this node yet")
             .hint("`systemctl status kubecertd` says whether it runs; `kubecertd plan` looks now")
     })?;
-    super::print(&status.render(arguments.output)?)?;
+    super::print(&status.render(args.output)?)?;
     Ok(Exit::Done)
 }
 
