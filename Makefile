@@ -15,7 +15,7 @@ build: setup ## the debug program, target/debug/kubecertd
 release: setup ## the release program, target/release/kubecertd
 	$(CARGO) build --release --locked
 
-demo: setup ## one renewal on a throw-away node with a real etcd (KEEP=1 keeps its folder)
+demo: setup ## one renewal on a throw-away node with a real etcd (KEEP=1 keeps its directory)
 	@packaging/demo/run.sh
 
 # The fault injection, the soak and the end-to-end tests are not among them: they take minutes.

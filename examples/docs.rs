@@ -1,4 +1,4 @@
-//! `cargo run --example docs -- FOLDER`: writes what the packages hold besides the program: the manual pages kubecertd(8) and
+//! `cargo run --example docs -- DIRECTORY`: writes what the packages hold besides the program: the manual pages kubecertd(8) and
 //! kubecertd.toml(5), and the completions. Both pages are made from what they describe: the grammar of the command line, the README's
 //! exit codes, config/kubecertd.toml.
 
@@ -11,18 +11,18 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 fn main() -> io::Result<()> {
-    let folder = env::args_os().nth(1).ok_or_else(|| io::Error::other("no folder"))?;
-    let folder = Path::new(&folder);
-    fs::create_dir_all(folder)?;
+    let directory = env::args_os().nth(1).ok_or_else(|| io::Error::other("no directory"))?;
+    let directory = Path::new(&directory);
+    fs::create_dir_all(directory)?;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut grammar = kubecertd::cli::grammar();
     grammar.build();
     let readme = fs::read_to_string(repository.join("README.md"))?;
-    fs::write(folder.join("kubecertd.8"), program(&grammar, &readme)?)?;
+    fs::write(directory.join("kubecertd.8"), program(&grammar, &readme)?)?;
     let config = fs::read_to_string(repository.join("config/kubecertd.toml"))?;
-    fs::write(folder.join("kubecertd.toml.5"), configuration(&config))?;
+    fs::write(directory.join("kubecertd.toml.5"), configuration(&config))?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut grammar, "kubecertd", folder)?;
+        clap_complete::generate_to(shell, &mut grammar, "kubecertd", directory)?;
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ fn around(readme: &str) -> Roff {
         ("/etc/kubecertd/config.d/*.toml", "drop-ins, read after it by name"),
         (
             "/var/lib/kubecertd/backups",
-            "the backups, unless the configuration names another folder; they hold private keys",
+            "the backups, unless the configuration names another directory; they hold private keys",
         ),
         (
             "/var/lib/kubecertd",

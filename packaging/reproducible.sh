@@ -1,6 +1,6 @@
 #!/bin/bash
 # reproducible.sh: builds the packages a second time, from nothing, and compares the bytes with those of `make packages` in this tree. The second
-# build has another folder, another home of cargo, another time zone and another umask. A release build: minutes.
+# build has another directory, another home of cargo, another time zone and another umask. A release build: minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -11,7 +11,7 @@ fi
 packaging/package.sh
 work=$(mktemp -d "${TMPDIR:-/tmp}/kubecertd-reproducible-XXXXXX")
 trap 'rm -rf "$work"' EXIT
-again=$work/a-folder-whose-name-has-another-length
+again=$work/a-directory-whose-name-has-another-length
 git clone --quiet . "$again"
 mkdir -p "$again/target/packages"
 # The packagers are tools, not what is packed; so is what writes the manual pages, whose build would take as long as the program's.

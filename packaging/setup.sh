@@ -70,7 +70,7 @@ done
 
 if ! has "${CARGO:-cargo}"; then
   echo "setup: cannot find ${CARGO:-cargo}" >&2
-  echo "hint: install the Rust toolchain (1.89 or newer), and see that its bin folder is on PATH" >&2
+  echo "hint: install the Rust toolchain (1.89 or newer), and see that its bin directory is on PATH" >&2
   exit 1
 fi
 if [ ${#missing[@]} -eq 0 ]; then

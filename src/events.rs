@@ -2,7 +2,7 @@
 //! never used again. `systemd/kubecertd.catalog` explains each of them to `journalctl -x`, and a test compares the two.
 //!
 //! Beside it an event has what it is about as fields, in capitals there: `CERTIFICATE`, `NOT_AFTER` (RFC 3339), `ACTION`, `READER`, `METHOD`,
-//! `SECONDS`, `REASON`, `BACKUP`, `FOLDER`, `HOOK`, `OUTCOME`, `CYCLE_ID` (of all events of one
+//! `SECONDS`, `REASON`, `BACKUP`, `DIRECTORY`, `HOOK`, `OUTCOME`, `CYCLE_ID` (of all events of one
 //! cycle) and counts. No name is one of systemd's own.
 
 /// The daemon has looked for the first time and waits.
@@ -13,7 +13,7 @@ pub const ENDED: &str = "468dc0592f3947ab9eaac9bb9b72df34";
 pub const RELOADED: &str = "bffcde7ac9eb44ce9b056fff244fbeb7";
 /// The new configuration is bad, one event a problem; the old one stays in effect.
 pub const NOT_RELOADED: &str = "7577bb63bbe04de9910e1dee71385cdc";
-/// A folder that a cycle would write to is read-only.
+/// A directory that a cycle would write to is read-only.
 pub const NOT_WRITABLE: &str = "8d5db245b4a548db9f581c25fb75f008";
 /// There is nothing to look after on this node yet.
 pub const NO_CONTROL_PLANE: &str = "e8cd76b142ae4849be45f6b93f1e528b";

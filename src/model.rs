@@ -270,9 +270,9 @@ pub struct File {
     pub bytes: Bytes,
     /// Its inode, mode and owner.
     pub identity: Identity,
-    /// All names of the inode in the scanned folders, `real` first (more than one for a hard link).
+    /// All names of the inode in the scanned directories, `real` first (more than one for a hard link).
     pub names: Vec<PathBuf>,
-    /// Why the folders on the way must not be written through, where that is so (not root's, or writable by others).
+    /// Why the directories on the way must not be written through, where that is so (not root's, or writable by others).
     pub unsafe_way: Option<String>,
 }
 

@@ -106,16 +106,16 @@ fn pairs_of_two_patterns_that_are_hard_links_stay_one_pair() {
     let other =
         "[[certificate]]\nname = \"other-*\"\npath = \"/etc/other/*.crt\"\nkey = \"/etc/other/*.key\"\nca = \"ca\"\n";
     node.configure(&format!("{PAIRS}{other}"));
-    fs::create_dir_all(node.path("etc/other")).expect("a folder");
+    fs::create_dir_all(node.path("etc/other")).expect("a directory");
     for file in ["1.crt", "1.key"] {
-        let [old, new] = [FURTHER, "etc/other"].map(|folder| node.path(&format!("{folder}/{file}")));
+        let [old, new] = [FURTHER, "etc/other"].map(|directory| node.path(&format!("{directory}/{file}")));
         fs::hard_link(old, new).expect("a hard link");
     }
     let old = node.read("etc/other/1.crt");
     node.run(FRESH, &["renew", "all", "--force"]).exits(0);
     for file in ["1.crt", "1.key"] {
-        let [a, b] = [FURTHER, "etc/other"].map(|folder| {
-            fs::metadata(node.path(&format!("{folder}/{file}")))
+        let [a, b] = [FURTHER, "etc/other"].map(|directory| {
+            fs::metadata(node.path(&format!("{directory}/{file}")))
                 .expect("a file")
                 .ino()
         });

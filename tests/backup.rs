@@ -13,14 +13,20 @@ use support::{ECDSA, Node};
 
 const BACKUPS: &str = "var/lib/kubecertd/backups";
 
-/// The folders that a backup holds as a whole; the kubeconfigs beside them come on top.
+/// The directories that a backup holds as a whole; the kubeconfigs beside them come on top.
 const KEPT: [&str; 3] = ["etc/kubernetes/pki", "etc/kubernetes/manifests", "var/lib/etcd"];
 
-/// The finished sets in the backup folder, oldest first.
+/// The finished sets in the backup directory, oldest first.
 fn sets(node: &Node) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(node.path(BACKUPS))
-        .expect("a backup folder")
-        .map(|entry| entry.expect("a folder entry").file_name().into_string().expect("UTF-8"))
+        .expect("a backup directory")
+        .map(|entry| {
+            entry
+                .expect("a directory entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect();
     names.sort();
     names
@@ -49,8 +55,8 @@ fn entries(manifest: &Value) -> BTreeMap<String, &Value> {
 }
 
 fn is_kept(path: &str) -> bool {
-    let within = |folder: &str| {
-        path.strip_prefix(folder)
+    let within = |directory: &str| {
+        path.strip_prefix(directory)
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
     path.starts_with("etc/kubernetes/") && path.ends_with(".conf") || KEPT.into_iter().any(within)
@@ -88,7 +94,7 @@ fn time(value: &Value) -> i64 {
 #[track_caller]
 fn entry_is_right(path: &str, wanted: &Entry, entry: &Value) {
     let kind = match wanted.kind {
-        Kind::Folder => "folder",
+        Kind::Directory => "directory",
         Kind::Symlink(_) => "symlink",
         _ => "file",
     };
@@ -189,16 +195,20 @@ fn backups_are_closed_to_everybody_but_root() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["renew", "etcd-server"]).exits(0);
     let after = node.snapshot();
-    for folder in ["var/lib/kubecertd", BACKUPS, &format!("{BACKUPS}/{}", sets(&node)[0])] {
-        let entry = &after.0[folder];
-        assert_eq!((entry.mode & 0o7777, entry.uid, entry.gid), (0o700, 0, 0), "{folder}");
+    for directory in ["var/lib/kubecertd", BACKUPS, &format!("{BACKUPS}/{}", sets(&node)[0])] {
+        let entry = &after.0[directory];
+        assert_eq!(
+            (entry.mode & 0o7777, entry.uid, entry.gid),
+            (0o700, 0, 0),
+            "{directory}"
+        );
     }
 }
 
 #[test]
-fn the_etcd_data_folder_is_where_the_etcd_manifest_says() {
+fn the_etcd_data_directory_is_where_the_etcd_manifest_says() {
     let node = Node::of(ECDSA);
-    fs::create_dir(node.path("srv")).expect("a new folder");
+    fs::create_dir(node.path("srv")).expect("a new directory");
     fs::rename(node.path("var/lib/etcd"), node.path("srv/etcd-data")).expect("a rename");
     let path = support::credential::manifest("etcd");
     node.rewrite(
@@ -220,8 +230,8 @@ fn the_newest_sets_are_kept_and_nothing_else_is_removed() {
         b"not a backup of kubecertd's",
         0o600,
     );
-    for (folder, mode) in [("var/lib/kubecertd", 0o700), (BACKUPS, 0o700)] {
-        support::set_mode(&node.path(folder), mode);
+    for (directory, mode) in [("var/lib/kubecertd", 0o700), (BACKUPS, 0o700)] {
+        support::set_mode(&node.path(directory), mode);
     }
     for round in 0..3 {
         node.run(&clock::later(FRESH, round * MINUTE), &["renew", "etcd-peer"])
@@ -231,7 +241,7 @@ fn the_newest_sets_are_kept_and_nothing_else_is_removed() {
     node.run(&clock::later(FRESH, 3 * MINUTE), &["renew", "etcd-peer"])
         .exits(0);
     let names = sets(&node);
-    assert_eq!(names.len(), 3, "two sets and the folder of somebody else: {names:?}");
+    assert_eq!(names.len(), 3, "two sets and the directory of somebody else: {names:?}");
     assert!(
         names[0].starts_with("20261124T0002") && names[1].starts_with("20261124T0003") && names[2] == "notes",
         "{names:?}"
@@ -246,7 +256,7 @@ fn a_backup_elsewhere_goes_where_the_config_says() {
     let document = node.renew(FRESH, &["etcd-peer"], 0);
     let set = document["backup"]
         .as_str()
-        .expect("a folder")
+        .expect("a directory")
         .rsplit('/')
         .next()
         .expect("a name");

@@ -24,8 +24,8 @@ fn ids(node: &Node) -> Vec<String> {
 fn a_set_taken_by_hand_is_listed_and_good_and_touches_nothing_else() {
     let node = Node::of(ECDSA);
     let before = node.snapshot();
-    let folder = node.run(FRESH, &["backup", "create"]).exits(0).stdout;
-    assert_eq!(folder, "/var/lib/kubecertd/backups/20261124T000000Z\n");
+    let directory = node.run(FRESH, &["backup", "create"]).exits(0).stdout;
+    assert_eq!(directory, "/var/lib/kubecertd/backups/20261124T000000Z\n");
     assert_eq!(before.changes(&node.snapshot()), Default::default());
     let rows = node.run(FRESH, &["backup", "list", "-o", "json"]).exits(0).json();
     assert_eq!(rows[0]["id"], "20261124T000000Z");
@@ -145,7 +145,7 @@ fn a_thousand_sets_are_listed_and_pruned_within_a_second() {
 }
 
 #[test]
-fn a_set_or_a_backup_folder_that_others_could_read_is_warned_about_on_every_run() {
+fn a_set_or_a_backup_directory_that_others_could_read_is_warned_about_on_every_run() {
     for path in [SETS.to_owned(), format!("{SETS}/20261124T000000Z")] {
         let node = Node::of(ECDSA);
         node.run(FRESH, &["backup", "create"]).exits(0);

@@ -25,11 +25,17 @@ fn renewal_fails_and_leaves_the_node_as_it_was(node: &Node, path: &str, reason: 
     assert_eq!(before.changes_after_undo(&node.snapshot()), Changes::new());
 }
 
-/// What is in the backup folder, unfinished backups too.
+/// What is in the backup directory, unfinished backups too.
 fn sets(node: &Node) -> Vec<String> {
-    let entries = fs::read_dir(node.path(BACKUPS)).expect("the backup folder");
+    let entries = fs::read_dir(node.path(BACKUPS)).expect("the backup directory");
     entries
-        .map(|entry| entry.expect("a folder entry").file_name().into_string().expect("UTF-8"))
+        .map(|entry| {
+            entry
+                .expect("a directory entry")
+                .file_name()
+                .into_string()
+                .expect("UTF-8")
+        })
         .collect()
 }
 
@@ -37,7 +43,7 @@ fn sets(node: &Node) -> Vec<String> {
 fn pki_on_a_full_disk(node: &Node, free: usize) -> Mount {
     let (pki, aside) = (node.path(PKI), node.scratch("pki"));
     fs::rename(&pki, &aside).expect("a rename");
-    fs::create_dir(&pki).expect("a new folder");
+    fs::create_dir(&pki).expect("a new directory");
     let mount = Mount::memory(&pki, "size=512k,mode=0755");
     move_all(&aside, &pki);
     let filler = pki.join("filler");
@@ -49,11 +55,11 @@ fn pki_on_a_full_disk(node: &Node, free: usize) -> Mount {
 }
 
 fn move_all(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("a folder entry");
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("a directory entry");
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            fs::create_dir(&target).expect("a new folder");
+            fs::create_dir(&target).expect("a new directory");
             move_all(&entry.path(), &target);
         } else {
             fs::copy(entry.path(), &target).expect("a copy");
@@ -70,7 +76,7 @@ fn move_all(from: &Path, to: &Path) {
 fn a_full_backup_disk_stops_the_renewal() {
     in_own_namespace("a_full_backup_disk_stops_the_renewal", || {
         let node = Node::of(ECDSA);
-        fs::create_dir_all(node.path(BACKUPS)).expect("a folder");
+        fs::create_dir_all(node.path(BACKUPS)).expect("a directory");
         let _mount = Mount::memory(&node.path(BACKUPS), "size=64k,mode=0700");
         renewal_fails_and_leaves_the_node_as_it_was(&node, BACKUPS, "no space left");
         assert_eq!(sets(&node), Vec::<String>::new(), "half a backup is no backup");
@@ -99,17 +105,20 @@ fn a_read_only_pki_leaves_the_node_as_it_was() {
 }
 
 #[test]
-fn a_read_only_etcd_folder_in_the_pki_leaves_the_node_as_it_was() {
-    in_own_namespace("a_read_only_etcd_folder_in_the_pki_leaves_the_node_as_it_was", || {
-        let node = Node::of(ECDSA);
-        let _mount = Mount::read_only(&node.path(&format!("{PKI}/etcd")));
-        renewal_fails_and_leaves_the_node_as_it_was(&node, "etc/kubernetes/pki/etcd", "read-only file system");
-    });
+fn a_read_only_etcd_directory_in_the_pki_leaves_the_node_as_it_was() {
+    in_own_namespace(
+        "a_read_only_etcd_directory_in_the_pki_leaves_the_node_as_it_was",
+        || {
+            let node = Node::of(ECDSA);
+            let _mount = Mount::read_only(&node.path(&format!("{PKI}/etcd")));
+            renewal_fails_and_leaves_the_node_as_it_was(&node, "etc/kubernetes/pki/etcd", "read-only file system");
+        },
+    );
 }
 
 #[test]
-fn a_read_only_manifests_folder_leaves_the_node_as_it_was() {
-    in_own_namespace("a_read_only_manifests_folder_leaves_the_node_as_it_was", || {
+fn a_read_only_manifests_directory_leaves_the_node_as_it_was() {
+    in_own_namespace("a_read_only_manifests_directory_leaves_the_node_as_it_was", || {
         let node = Node::of(ECDSA);
         let _mount = Mount::read_only(&node.path("etc/kubernetes/manifests"));
         renewal_fails_and_leaves_the_node_as_it_was(&node, "etc/kubernetes/manifests", "read-only file system");
@@ -117,10 +126,10 @@ fn a_read_only_manifests_folder_leaves_the_node_as_it_was() {
 }
 
 #[test]
-fn a_read_only_state_folder_stops_the_renewal_and_no_look() {
-    in_own_namespace("a_read_only_state_folder_stops_the_renewal_and_no_look", || {
+fn a_read_only_state_directory_stops_the_renewal_and_no_look() {
+    in_own_namespace("a_read_only_state_directory_stops_the_renewal_and_no_look", || {
         let node = Node::of(ECDSA);
-        fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a folder");
+        fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a directory");
         let _mount = Mount::read_only(&node.path("var/lib/kubecertd"));
         node.run(FRESH, &["check-expiration"]).exits(0);
         node.run(FRESH, &["plan"]).exits(0);

@@ -245,13 +245,13 @@ const CONFINED: [&str; 3] = [
 ];
 
 #[test]
-fn a_folder_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table() {
+fn a_directory_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table() {
     let node = Node::of(ECDSA);
-    let folder = node.path(&format!("{PKI}/etcd"));
-    set_mode(&folder, 0);
+    let directory = node.path(&format!("{PKI}/etcd"));
+    set_mode(&directory, 0);
     let ran = node.run_under(&CONFINED, FRESH, &["check-expiration"]);
     let renewed = node.run_under(&CONFINED, FRESH, &["renew", "etcd-server"]);
-    set_mode(&folder, 0o755);
+    set_mode(&directory, 0o755);
     let ran = ran
         .exits(4)
         .complains("/etc/kubernetes/pki/etcd")
@@ -268,10 +268,10 @@ fn a_folder_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table() {
 }
 
 #[test]
-fn a_file_in_place_of_a_folder_is_reported_and_the_others_are_renewed() {
+fn a_file_in_place_of_a_directory_is_reported_and_the_others_are_renewed() {
     let node = Node::of(ECDSA);
-    fs::remove_dir_all(node.path(&format!("{PKI}/etcd"))).expect("the folder is gone");
-    node.write(&format!("{PKI}/etcd"), b"not a folder\n", 0o644);
+    fs::remove_dir_all(node.path(&format!("{PKI}/etcd"))).expect("the directory is gone");
+    node.write(&format!("{PKI}/etcd"), b"not a directory\n", 0o644);
     node.run(FRESH, &["check-expiration"])
         .exits(4)
         .complains("/etc/kubernetes/pki/etcd");
@@ -279,9 +279,9 @@ fn a_file_in_place_of_a_folder_is_reported_and_the_others_are_renewed() {
     the_others_are_renewed(&node, &affected, "/etc/kubernetes/pki/etcd");
 }
 
-/// Who may write to the folder may replace what is written there, or point it elsewhere.
+/// Who may write to the directory may replace what is written there, or point it elsewhere.
 #[test]
-fn a_folder_that_others_may_write_blocks_what_is_stored_in_it() {
+fn a_directory_that_others_may_write_blocks_what_is_stored_in_it() {
     let node = Node::of(ECDSA);
     set_mode(&node.path(&format!("{PKI}/etcd")), 0o777);
     the_others_are_renewed(
@@ -292,7 +292,7 @@ fn a_folder_that_others_may_write_blocks_what_is_stored_in_it() {
 }
 
 #[test]
-fn without_a_pki_folder_nothing_is_done() {
+fn without_a_pki_directory_nothing_is_done() {
     let node = Node::of(ECDSA);
     fs::rename(node.path(PKI), node.scratch("pki")).expect("a rename");
     let before = node.snapshot();

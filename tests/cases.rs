@@ -275,16 +275,16 @@ fn case_16_a_clock_400_days_ahead_and_back_renews_nothing() {
 }
 
 #[test]
-fn case_18_a_full_backup_folder_stops_the_renewal_and_keeps_the_good_sets() {
+fn case_18_a_full_backup_directory_stops_the_renewal_and_keeps_the_good_sets() {
     in_own_namespace(
-        "case_18_a_full_backup_folder_stops_the_renewal_and_keeps_the_good_sets",
+        "case_18_a_full_backup_directory_stops_the_renewal_and_keeps_the_good_sets",
         || {
             let node = Node::of(ECDSA);
-            let folder = node.path("var/lib/kubecertd/backups");
-            std::fs::create_dir_all(&folder).unwrap();
-            let _mount = Mount::memory(&folder, "size=8m,mode=0700");
+            let directory = node.path("var/lib/kubecertd/backups");
+            std::fs::create_dir_all(&directory).unwrap();
+            let _mount = Mount::memory(&directory, "size=8m,mode=0700");
             node.run(FRESH, &["renew", "apiserver"]).exits(0);
-            let sets = || std::fs::read_dir(&folder).unwrap().count();
+            let sets = || std::fs::read_dir(&directory).unwrap().count();
             assert_eq!(sets(), 1);
             let filler = node.path("var/lib/kubecertd/backups/.others");
             let full = std::fs::write(&filler, vec![0; 9 << 20]).expect_err("it does not fit");

@@ -312,7 +312,7 @@ fn an_expired_leaf_of_an_external_ca_is_a_row() {
     );
 }
 
-/// Only a look: nothing is written, not even kubecertd's own state folder.
+/// Only a look: nothing is written, not even kubecertd's own state directory.
 #[test]
 fn a_look_leaves_no_trace_on_the_node() {
     let node = Node::of(RSA);

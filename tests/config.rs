@@ -375,7 +375,7 @@ fn a_path_that_is_not_absolute_is_refused() {
 }
 
 #[test]
-fn a_backup_inside_the_folders_backed_up_is_refused() {
+fn a_backup_inside_the_directories_backed_up_is_refused() {
     is_refused(
         "[backup]\ndirectory = \"/etc/kubernetes/backups\"\n",
         2,

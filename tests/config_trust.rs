@@ -52,14 +52,14 @@ fn a_drop_in_that_others_may_write_is_refused() {
     is_not_trusted(|node| set_mode(&node.path(&path), 0o646), &format!("/{path}"));
 }
 
-/// Who may write to the folder may put any file in it.
+/// Who may write to the directory may put any file in it.
 #[test]
-fn a_drop_in_folder_that_others_may_write_is_refused() {
+fn a_drop_in_directory_that_others_may_write_is_refused() {
     is_not_trusted(|node| set_mode(&node.path(DROP_INS), 0o777), &format!("/{DROP_INS}"));
 }
 
 #[test]
-fn a_config_folder_of_another_owner_is_refused() {
+fn a_config_directory_of_another_owner_is_refused() {
     is_not_trusted(
         |node| chown(node.path("etc/kubecertd"), Some(1000), None).expect("root"),
         "/etc/kubecertd",

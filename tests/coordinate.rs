@@ -13,7 +13,7 @@ use support::daemon::Daemon;
 use support::etcd::free_port;
 use support::{ECDSA, Node};
 
-const FOLDER: &str = "var/lib/metrics";
+const DIRECTORY: &str = "var/lib/metrics";
 const HOLDER: &str = "/kubecertd/lock/holder";
 const QUICK: &str = "[coordination]\nlease = \"15s\"\nwait = \"0s\"\n";
 const PATIENT: &str = "[coordination]\nlease = \"15s\"\nwait = \"1m\"\n";
@@ -410,9 +410,9 @@ fn a_switched_off_lock_is_never_asked_for() {
 fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     let cluster = Cluster::start(3);
     let due = "first_look = \"act\"\nvalidity = \"2000d\"\nrenew_before = \"400d\"\n";
-    let metrics = format!("[metrics]\ntextfile_directory = \"/{FOLDER}\"\n");
+    let metrics = format!("[metrics]\ntextfile_directory = \"/{DIRECTORY}\"\n");
     cluster.configure(&format!("{due}{QUICK}{metrics}"));
-    fs::create_dir_all(cluster.nodes[0].path(FOLDER)).expect("a folder");
+    fs::create_dir_all(cluster.nodes[0].path(DIRECTORY)).expect("a directory");
     for key in [mark(0), mark(1)] {
         assert!(
             cluster
@@ -460,7 +460,7 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
 }
 
 fn the_metrics_say_that_node_2_has_not_ended(node: &Node) {
-    let metrics = || fs::read_to_string(node.path(FOLDER).join("kubecertd.prom")).unwrap_or_default();
+    let metrics = || fs::read_to_string(node.path(DIRECTORY).join("kubecertd.prom")).unwrap_or_default();
     for line in [
         "kubecertd_cluster_members 3",
         "kubecertd_turn_blocked{reason=\"unfinished\"} 1",

@@ -95,11 +95,11 @@ fn going_back_while_etcd_runs_keeps_the_data_of_today_aside() {
     ran.exits(0).says("the old data is kept: /var/lib/etcd.kubecertd-");
     etcd.is_healthy(&node);
     assert_eq!(etcd.everything(&node, "/registry/"), keys);
-    let folders = names(&node.path("var/lib"));
-    let aside = folders
+    let directories = names(&node.path("var/lib"));
+    let aside = directories
         .iter()
         .find(|name| name.starts_with("etcd.kubecertd-"))
-        .expect("the old folder");
+        .expect("the old directory");
     assert!(node.path(&format!("var/lib/{aside}/member/snap/db")).exists());
 }
 
@@ -190,7 +190,7 @@ fn killed_at(node: &Node, nth: usize) -> bool {
     ran.status.code().is_none()
 }
 
-/// Killed at each rename: `recover` leaves a data folder and a manifest in their places, the old folder's data or the restored one's.
+/// Killed at each rename: `recover` leaves a data directory and a manifest in their places, the old directory's data or the restored one's.
 #[test]
 fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_manifest() {
     let node = node();
@@ -215,7 +215,7 @@ fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_mani
             node.path(&format!("{DATA}/member/snap/db")).exists(),
             "killed at rename {nth}"
         );
-        let db = |folder: &Path| fs::read(folder.join("member/snap/db")).expect("the database");
+        let db = |directory: &Path| fs::read(directory.join("member/snap/db")).expect("the database");
         if db(&node.path(DATA)) == db(&copy) {
             old += 1;
         } else {
@@ -239,7 +239,7 @@ fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_mani
             "{left:?}"
         );
         for name in left {
-            fs::remove_dir_all(node.path(&format!("var/lib/{name}"))).expect("the old folder");
+            fs::remove_dir_all(node.path(&format!("var/lib/{name}"))).expect("the old directory");
         }
         fs::remove_dir_all(node.path(DATA)).expect("the data");
         cp(&copy, &node.path(DATA));
@@ -313,7 +313,7 @@ fn a_cluster_of_three_is_backed_up_by_a_snapshot_and_restoring_its_etcd_is_left_
     let first = line.split(',').next().expect("a member");
     node.rewrite(&path, text.replace(line, first).as_bytes());
     refused(node.run(&now(), &["restore", &set, "--etcd"]));
-    // A copy of the data folder does not say how many there are; the snapshot before it does.
+    // A copy of the data directory does not say how many there are; the snapshot before it does.
     node.run(&now(), &["backup", "create"]).exits(0);
     let copy = self::set(&node);
     assert_ne!(copy, set);

@@ -23,7 +23,7 @@ fn list(node: &Node) -> Vec<Value> {
     rows.as_array().expect("a list").clone()
 }
 
-/// The newest backup's folder, without the node's root.
+/// The newest backup's directory, without the node's root.
 fn newest(node: &Node) -> String {
     let rows = list(node);
     format!(
@@ -82,7 +82,7 @@ fn a_snapshot_taken_under_load_holds_every_key_that_was_written_before_it() {
             .expect("a list")
             .iter()
             .all(|entry| { !entry["path"].as_str().expect("a path").starts_with("/var/lib/etcd") }),
-        "no copy of the data folder beside a snapshot"
+        "no copy of the data directory beside a snapshot"
     );
     assert_eq!(list_of_etcd(&node), "snapshot");
     node.run(&now(), &["backup", "verify"]).exits(0).says(": good");
@@ -363,9 +363,9 @@ fn without_room() {
     let node = etcd::node(ECDSA);
     let etcd = Etcd::start(&node);
     etcd::fill(&etcd, &node, 6);
-    fs::create_dir_all(node.path(SETS)).expect("a folder");
-    for folder in ["var/lib/kubecertd", SETS] {
-        support::set_mode(&node.path(folder), 0o700);
+    fs::create_dir_all(node.path(SETS)).expect("a directory");
+    for directory in ["var/lib/kubecertd", SETS] {
+        support::set_mode(&node.path(directory), 0o700);
     }
     let _mount = support::mount::Mount::memory(&node.path(SETS), "size=3m,mode=0700");
     let ran = create(&node)

@@ -41,7 +41,7 @@ fn every_entry_of_the_catalog_has_a_subject_and_names_only_fields_that_an_event_
         "SECONDS",
         "REASON",
         "BACKUP",
-        "FOLDER",
+        "DIRECTORY",
         "HOOK",
     ];
     for entry in catalog().split("\n-- ").skip(1) {
@@ -56,8 +56,8 @@ fn every_entry_of_the_catalog_has_a_subject_and_names_only_fields_that_an_event_
 #[test]
 fn journalctl_takes_the_catalog() {
     let root = tempfile::tempdir().unwrap();
-    for folder in ["usr/lib/systemd/catalog", "var/lib/systemd/catalog"] {
-        std::fs::create_dir_all(root.path().join(folder)).unwrap();
+    for directory in ["usr/lib/systemd/catalog", "var/lib/systemd/catalog"] {
+        std::fs::create_dir_all(root.path().join(directory)).unwrap();
     }
     std::fs::write(root.path().join("usr/lib/systemd/catalog/kubecertd.catalog"), catalog()).unwrap();
     let run = |arguments: &[&str]| {

@@ -26,7 +26,7 @@ fn odd_modes_and_owners_are_kept() {
 fn a_symlinked_pair_stays_symlinked_and_its_targets_are_replaced() {
     let node = Node::of(RSA);
     let targets = ["crt", "key"].map(|extension| format!("etc/kubernetes/store/apiserver.{extension}"));
-    fs::create_dir(node.path("etc/kubernetes/store")).expect("a new folder");
+    fs::create_dir(node.path("etc/kubernetes/store")).expect("a new directory");
     for target in &targets {
         let name = target.rsplit('/').next().expect("a file name");
         let link = node.path(&format!("{PKI}/{name}"));
@@ -49,7 +49,7 @@ fn a_symlinked_pair_stays_symlinked_and_its_targets_are_replaced() {
 }
 
 #[test]
-fn hard_links_in_the_scanned_folders_are_linked_again() {
+fn hard_links_in_the_scanned_directories_are_linked_again() {
     let node = Node::of(RSA);
     let [name, other] = ["apiserver.crt", "etcd/copy-of-apiserver.crt"].map(|name| format!("{PKI}/{name}"));
     fs::hard_link(node.path(&name), node.path(&other)).expect("a hard link");
@@ -67,7 +67,7 @@ fn hard_links_in_the_scanned_folders_are_linked_again() {
 #[test]
 fn a_hard_link_elsewhere_blocks_that_leaf_and_the_others_are_renewed() {
     let node = Node::of(RSA);
-    fs::create_dir_all(node.path("srv/web")).expect("a folder");
+    fs::create_dir_all(node.path("srv/web")).expect("a directory");
     fs::hard_link(
         node.path(&format!("{PKI}/apiserver.key")),
         node.path("srv/web/apiserver.key"),

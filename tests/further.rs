@@ -73,13 +73,13 @@ fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
     );
 }
 
-/// A folder that does not exist holds nothing; one that cannot be listed is a row, since there may be something in it.
+/// A directory that does not exist holds nothing; one that cannot be listed is a row, since there may be something in it.
 #[test]
-fn a_pattern_in_a_folder_that_is_missing_is_no_row_and_in_one_that_cannot_be_listed_a_row_with_the_reason() {
+fn a_pattern_in_a_directory_that_is_missing_is_no_row_and_in_one_that_cannot_be_listed_a_row_with_the_reason() {
     let node = Node::of(ECDSA);
-    let pattern = |folder: &str| {
+    let pattern = |directory: &str| {
         format!(
-            "[[certificate]]\nname = \"own-*\"\npath = \"{folder}/*.pem\"\nkey = \"{folder}/*-key.pem\"\nca = \"ca\"\n"
+            "[[certificate]]\nname = \"own-*\"\npath = \"{directory}/*.pem\"\nkey = \"{directory}/*-key.pem\"\nca = \"ca\"\n"
         )
     };
     for missing in ["/etc/none", "/none/at/all"] {
@@ -89,21 +89,21 @@ fn a_pattern_in_a_folder_that_is_missing_is_no_row_and_in_one_that_cannot_be_lis
     }
     node.write("srv/file", b"", 0o600);
     std::os::unix::fs::symlink("loop", node.path("srv/loop")).expect("a symlink");
-    for (folder, reason) in [
+    for (directory, reason) in [
         ("/srv/file", "cannot be read: not a directory"),
         ("/srv/loop", "is a loop of symlinks"),
     ] {
-        node.configure(&pattern(folder));
+        node.configure(&pattern(directory));
         let ran = node.run(FRESH, &["check-expiration"]).exits(4);
-        ran.complains(&format!("own-*: {folder}/*.pem {reason}"));
+        ran.complains(&format!("own-*: {directory}/*.pem {reason}"));
     }
 }
 
 #[test]
-fn a_folder_of_manifests_that_cannot_be_listed_is_a_warning_and_everything_is_renewed() {
+fn a_directory_of_manifests_that_cannot_be_listed_is_a_warning_and_everything_is_renewed() {
     let node = Node::of(ECDSA);
-    let folder = node.path("etc/kubernetes/manifests");
-    fs::remove_dir_all(&folder).expect("the folder");
+    let directory = node.path("etc/kubernetes/manifests");
+    fs::remove_dir_all(&directory).expect("the directory");
     node.write("etc/kubernetes/manifests", b"", 0o600);
     node.run(FRESH, &["renew", "scheduler.conf"])
         .exits(0)

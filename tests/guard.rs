@@ -50,9 +50,9 @@ fn changed_at(node: &Node, path: &str, moment: &str) {
 #[test]
 fn what_kubeadm_stages_for_an_upgrade_defers_the_daemon_for_an_hour() {
     let node = due_node();
-    let folder = "etc/kubernetes/tmp/kubeadm-upgraded-manifests";
-    node.write(&format!("{folder}/etcd.yaml"), b"", 0o600);
-    for path in [&format!("{folder}/etcd.yaml"), folder] {
+    let directory = "etc/kubernetes/tmp/kubeadm-upgraded-manifests";
+    node.write(&format!("{directory}/etcd.yaml"), b"", 0o600);
+    for path in [&format!("{directory}/etcd.yaml"), directory] {
         changed_at(&node, path, &clock::later(clock::FRESH, -50 * clock::MINUTE));
     }
     defers(&node, clock::FRESH, "kubeadm seems to be at work");

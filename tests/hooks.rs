@@ -251,7 +251,7 @@ fn what_a_hanging_hook_has_started_ends_with_it() {
 #[test]
 fn a_hook_that_others_than_root_could_change_is_not_run() {
     let node = Node::of(ECDSA);
-    // The folder of the tests is everybody's.
+    // The directory of the tests is everybody's.
     let script = node.scratch("hook");
     let witness = node.scratch("witness");
     fs::write(&script, format!("#!/bin/sh\ntouch {}\n", witness.display())).expect("a script");

@@ -90,9 +90,9 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 /// Files and what is in them before their unit tests.
-fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
-    fn collect(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
-        for entry in fs::read_dir(folder).unwrap() {
+fn rust_files(directory: &str) -> Vec<(PathBuf, String)> {
+    fn collect(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 collect(&path, found);
@@ -104,7 +104,7 @@ fn rust_files(folder: &str) -> Vec<(PathBuf, String)> {
         }
     }
     let mut found = Vec::new();
-    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &mut found);
     found
 }
 
@@ -227,10 +227,10 @@ fn files_stay_small() {
 
 /// The functions marked as tests in `tests/FILE.rs`, or in the files of `tests/FILE/`.
 fn tests_of(file: &str) -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
-    let files: Vec<PathBuf> = match fs::read_dir(&folder) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(file);
+    let files: Vec<PathBuf> = match fs::read_dir(&directory) {
         Ok(entries) => entries.map(|entry| entry.unwrap().path()).collect(),
-        Err(_) => vec![folder.with_extension("rs")],
+        Err(_) => vec![directory.with_extension("rs")],
     };
     let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
     let text: String = texts.collect();

@@ -162,7 +162,7 @@ fn every_kind_of_change_to_a_tree_is_seen() {
     node.remove(&pki("apiserver.key"));
     node.remove(&pki("link"));
     symlink("sa.key", node.path(&pki("link"))).expect("a symlink");
-    fs::create_dir(node.path(&pki("folder"))).expect("a folder");
+    fs::create_dir(node.path(&pki("directory"))).expect("a directory");
     node.write("var/lib/kubecertd/lock", b"", 0o600);
     let changes = before.changes(&node.snapshot());
     let wanted = [
@@ -170,7 +170,7 @@ fn every_kind_of_change_to_a_tree_is_seen() {
         ("apiserver.key", "removed"),
         ("ca.crt", "owner"),
         ("ca.key", "mode"),
-        ("folder", "added"),
+        ("directory", "added"),
         ("sa.key", "inode"),
         ("sa.pub", "modified"),
     ];

@@ -176,9 +176,9 @@ fn acls_labels_and_other_extended_attributes_are_kept() {
     assert_eq!(read(), before);
 }
 
-/// A default ACL of the folder would let others read the new key.
+/// A default ACL of the directory would let others read the new key.
 #[test]
-fn a_default_acl_of_the_folder_does_not_widen_a_key() {
+fn a_default_acl_of_the_directory_does_not_widen_a_key() {
     let node = Node::of(RSA);
     command(
         &["setfacl", "-d", "-m", "u:1234:rwx,m::rwx"],

@@ -137,9 +137,9 @@ fn what_others_could_replace_or_what_leads_elsewhere_is_left_and_said() {
     is_left(&link, "it is a symlink to /root/elsewhere");
 
     let twice = node(ECDSA);
-    fs::create_dir(twice.path("srv")).expect("a folder");
+    fs::create_dir(twice.path("srv")).expect("a directory");
     fs::hard_link(twice.path(COPY), twice.path("srv/config")).expect("a link");
-    is_left(&twice, "it has another name outside of the scanned folders");
+    is_left(&twice, "it has another name outside of the scanned directories");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_value_that_cannot_be_edited_alone_is_left() {
     is_left(&node, "folded");
 }
 
-/// A service whose sandbox keeps the home folders read-only sees this.
+/// A service whose sandbox keeps the home directories read-only sees this.
 #[test]
 fn a_copy_that_cannot_be_replaced_keeps_nothing_from_being_renewed() {
     mount::in_own_namespace(

@@ -14,7 +14,7 @@ use support::etcd::free_port;
 use support::metrics::{judge, on_loopback, value};
 use support::{ECDSA, Node, clock, der, set_mode};
 
-const FOLDER: &str = "srv/node/textfile";
+const DIRECTORY: &str = "srv/node/textfile";
 const FILE: &str = "srv/node/textfile/kubecertd.prom";
 const PKI: &str = "etc/kubernetes/pki";
 const RARELY: &str = "schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\nspread = \"0s\"\n";
@@ -25,7 +25,7 @@ const METRICS: &str = "[metrics]\ntextfile_directory = \"/srv/node/textfile\"\n"
 fn node() -> Node {
     let node = Node::of(ECDSA);
     on_loopback(&node);
-    fs::create_dir_all(node.path(FOLDER)).expect("a folder");
+    fs::create_dir_all(node.path(DIRECTORY)).expect("a directory");
     node
 }
 
@@ -201,7 +201,7 @@ fn everybody_may_read_the_file_and_no_other_name_that_node_exporter_reads_is_eve
     let node = node();
     look(&node, &format!("{RARELY}{METRICS}"));
     assert_eq!(node.snapshot().0[FILE].mode & 0o7777, 0o644);
-    let names: Vec<_> = fs::read_dir(node.path(FOLDER)).expect("the folder").collect();
+    let names: Vec<_> = fs::read_dir(node.path(DIRECTORY)).expect("the directory").collect();
     assert_eq!(names.len(), 1, "{names:?}");
 }
 
@@ -267,7 +267,7 @@ fn a_cycle_leaves_its_result_its_steps_and_the_backup() {
 fn a_step_that_fails_is_the_one_that_is_named() {
     let node = node();
     credential::named("scheduler.conf").make_due(&node);
-    // A file in the folder's place: no set can be taken.
+    // A file in the directory's place: no set can be taken.
     node.write("srv/backups", b"", 0o600);
     node.configure(&format!("{OFTEN}{METRICS}[backup]\ndirectory = \"/srv/backups\"\n"));
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
@@ -368,7 +368,7 @@ fn a_port_that_does_not_answer_delays_nothing_and_has_no_series() {
 }
 
 #[test]
-fn without_a_folder_nothing_is_written_and_nobody_is_asked() {
+fn without_a_directory_nothing_is_written_and_nobody_is_asked() {
     let node = node();
     let witness = TcpListener::bind("127.0.0.1:0").expect("a port");
     witness.set_nonblocking(true).expect("a socket");
@@ -377,12 +377,17 @@ fn without_a_folder_nothing_is_written_and_nobody_is_asked() {
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("STATUS=Waiting");
     assert!(witness.accept().is_err(), "somebody connected");
-    assert!(fs::read_dir(node.path(FOLDER)).expect("the folder").next().is_none());
+    assert!(
+        fs::read_dir(node.path(DIRECTORY))
+            .expect("the directory")
+            .next()
+            .is_none()
+    );
 }
 
-/// It could be led into the manifests folder, where the kubelet reads every file.
+/// It could be led into the manifests directory, where the kubelet reads every file.
 #[test]
-fn a_folder_that_others_could_lead_elsewhere_is_not_written_into() {
+fn a_directory_that_others_could_lead_elsewhere_is_not_written_into() {
     let refused = |spoil: &dyn Fn(&Node), reason: &str| {
         let node = node();
         spoil(&node);
@@ -397,7 +402,7 @@ fn a_folder_that_others_could_lead_elsewhere_is_not_written_into() {
     };
     let cannot = "cannot write /srv/node/textfile/kubecertd.prom: ";
     refused(
-        &|node| chown(node.path(FOLDER), Some(1000), None).expect("root"),
+        &|node| chown(node.path(DIRECTORY), Some(1000), None).expect("root"),
         &format!("{cannot}/srv/node/textfile belongs to user 1000, not to root"),
     );
     refused(
@@ -405,12 +410,12 @@ fn a_folder_that_others_could_lead_elsewhere_is_not_written_into() {
         &format!("{cannot}/srv/node belongs to user 1000, not to root"),
     );
     refused(
-        &|node| set_mode(&node.path(FOLDER), 0o777),
+        &|node| set_mode(&node.path(DIRECTORY), 0o777),
         &format!("{cannot}/srv/node/textfile is writable by everybody"),
     );
     refused(
-        &|node| fs::remove_dir(node.path(FOLDER)).expect("an empty folder"),
-        &format!("{cannot}there is no such folder"),
+        &|node| fs::remove_dir(node.path(DIRECTORY)).expect("an empty directory"),
+        &format!("{cannot}there is no such directory"),
     );
 }
 
@@ -425,9 +430,9 @@ fn a_symlink_in_the_place_of_the_file_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn another_folder_takes_effect_with_a_reload_and_the_old_file_goes() {
+fn another_directory_takes_effect_with_a_reload_and_the_old_file_goes() {
     let node = node();
-    fs::create_dir(node.path("var/lib/other")).expect("a folder");
+    fs::create_dir(node.path("var/lib/other")).expect("a directory");
     node.configure(&format!("{RARELY}{METRICS}"));
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("STATUS=Waiting");
@@ -445,17 +450,17 @@ fn another_folder_takes_effect_with_a_reload_and_the_old_file_goes() {
 fn names_with_quotes_backslashes_and_line_feeds_stay_one_label() {
     let node = node();
     let leaf = credential::named("front-proxy-client").material(&node);
-    let folder = "etc/we\"ird\\folder";
-    node.write(&format!("{folder}/a.crt"), leaf.certificate.as_bytes(), 0o644);
-    node.write(&format!("{folder}/a.key"), leaf.key.as_bytes(), 0o600);
+    let directory = "etc/we\"ird\\directory";
+    node.write(&format!("{directory}/a.crt"), leaf.certificate.as_bytes(), 0o644);
+    node.write(&format!("{directory}/a.key"), leaf.key.as_bytes(), 0o600);
     let text = look(
         &node,
         &format!(
-            "{RARELY}{METRICS}[[certificate]]\nname = \"a\\\"b\\nc\"\npath = '/{folder}/a.crt'\nkey = '/{folder}/a.key'\nca = \"front-proxy-ca\"\n"
+            "{RARELY}{METRICS}[[certificate]]\nname = \"a\\\"b\\nc\"\npath = '/{directory}/a.crt'\nkey = '/{directory}/a.key'\nca = \"front-proxy-ca\"\n"
         ),
     );
     assert!(
-        text.contains("credential=\"a\\\"b\u{fffd}c\",kind=\"credential\",filename=\"a.crt\",filepath=\"/etc/we\\\"ird\\\\folder/a.crt\""),
+        text.contains("credential=\"a\\\"b\u{fffd}c\",kind=\"credential\",filename=\"a.crt\",filepath=\"/etc/we\\\"ird\\\\directory/a.crt\""),
         "{text}"
     );
 }

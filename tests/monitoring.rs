@@ -273,7 +273,7 @@ fn node(port: u16) -> Node {
     // Nothing runs here that could be restarted.
     node.remove("var/lib/kubecertd/pending-restarts.json");
     on_loopback(&node);
-    fs::create_dir_all(node.path("srv/textfile")).expect("a folder");
+    fs::create_dir_all(node.path("srv/textfile")).expect("a directory");
     node.configure(&format!(
         "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n[metrics]\ntextfile_directory = \"/srv/textfile\"\n\
          [hooks]\non_failed = [\"/bin/false\"]\n[[reader]]\nname = \"etcd\"\nprobe = \"127.0.0.1:{port}\"\n"
@@ -314,7 +314,7 @@ fn blocked() -> Cluster {
     let mark = "{\"purpose\":\"renew\",\"since\":\"2026-01-01T00:00:00Z\"}";
     assert!(cluster.ctl(0, &["put", "/kubecertd/lock/unfinished/node-2", mark]).0);
     let node = &cluster.nodes[0];
-    fs::create_dir_all(node.path("srv/textfile")).expect("a folder");
+    fs::create_dir_all(node.path("srv/textfile")).expect("a directory");
     node.configure(
         "first_look = \"act\"\nclock_wait = \"0s\"\nvalidity = \"2000d\"\nrenew_before = \"400d\"\n\
          [metrics]\ntextfile_directory = \"/srv/textfile\"\n",
@@ -340,10 +340,10 @@ fn run_until(node: &Node, text: &str) {
 }
 
 /// A server that shows this certificate.
-fn serves(served: &Material, port: u16, folder: &Path) -> Running {
+fn serves(served: &Material, port: u16, directory: &Path) -> Running {
     let [certificate, key] = [("served.crt", &served.certificate), ("served.key", &served.key)].map(|(name, text)| {
-        fs::write(folder.join(name), text).expect("a file");
-        folder.join(name).display().to_string()
+        fs::write(directory.join(name), text).expect("a file");
+        directory.join(name).display().to_string()
     });
     let address = format!("127.0.0.1:{port}");
     let arguments = [
@@ -356,7 +356,7 @@ fn serves(served: &Material, port: u16, folder: &Path) -> Running {
         "-key",
         &key,
     ];
-    Running::start("openssl", &arguments.map(str::to_owned), &folder.join("openssl.log"))
+    Running::start("openssl", &arguments.map(str::to_owned), &directory.join("openssl.log"))
 }
 
 /// A query as Grafana sends it with all nodes chosen.
@@ -373,7 +373,7 @@ struct Prometheus {
 
 impl Prometheus {
     /// Scrapes a node_exporter for each node, and evaluates the alert rules.
-    fn over(folder: &Path, nodes: &[(&str, &Node)]) -> Self {
+    fn over(directory: &Path, nodes: &[(&str, &Node)]) -> Self {
         let mut parts = Vec::new();
         let mut targets = String::new();
         for (name, node) in nodes {
@@ -387,7 +387,7 @@ impl Prometheus {
             parts.push(Running::start(
                 "prometheus-node-exporter",
                 &arguments,
-                &folder.join(format!("{name}.log")),
+                &directory.join(format!("{name}.log")),
             ));
             targets.push_str(&format!(
                 "  - targets: [\"{address}\"]\n    labels: {{instance: {name}}}\n"
@@ -398,14 +398,18 @@ impl Prometheus {
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{}\"]\nscrape_configs:\n- job_name: node\n  static_configs:\n{targets}",
             rules.display()
         );
-        fs::write(folder.join("prometheus.yml"), config).expect("a configuration");
+        fs::write(directory.join("prometheus.yml"), config).expect("a configuration");
         let address = format!("127.0.0.1:{}", free_port());
         let arguments = [
-            format!("--config.file={}", folder.join("prometheus.yml").display()),
-            format!("--storage.tsdb.path={}", folder.join("data").display()),
+            format!("--config.file={}", directory.join("prometheus.yml").display()),
+            format!("--storage.tsdb.path={}", directory.join("data").display()),
             format!("--web.listen-address={address}"),
         ];
-        parts.push(Running::start("prometheus", &arguments, &folder.join("prometheus.log")));
+        parts.push(Running::start(
+            "prometheus",
+            &arguments,
+            &directory.join("prometheus.log"),
+        ));
         Prometheus {
             url: format!("http://{address}"),
             _parts: parts,
@@ -437,16 +441,20 @@ impl Prometheus {
 
 #[test]
 fn every_query_of_the_dashboard_and_the_alerts_returns_what_the_program_wrote() {
-    let folder = tempfile::TempDir::with_prefix("kubecertd-prometheus-").expect("a folder");
+    let directory = tempfile::TempDir::with_prefix("kubecertd-prometheus-").expect("a directory");
     let port = free_port();
     let (well, unwell) = (well(port), unwell(port));
-    let _etcd = serves(&credential::named("etcd-server").material(&well), port, folder.path());
+    let _etcd = serves(
+        &credential::named("etcd-server").material(&well),
+        port,
+        directory.path(),
+    );
     run_until(&well, "cycle: renewed: scheduler.conf");
     run_until(&unwell, "cannot tell [hooks] on_failed");
 
     let cluster = blocked();
     let all = [("cp-1", &well), ("cp-2", &unwell), ("cp-3", &cluster.nodes[0])];
-    let prometheus = Prometheus::over(folder.path(), &all);
+    let prometheus = Prometheus::over(directory.path(), &all);
     for (name, _) in all {
         prometheus.waits_for(&format!("kubecertd_build_info{{instance=\"{name}\"}}"));
     }

@@ -233,10 +233,10 @@ fn the_node_is_lost() {
     let (mut place, set) = Place::with_etcd();
     place.etcd.as_mut().expect("an etcd").stop();
     let away = place.node.path("mnt");
-    fs::create_dir(&away).expect("a folder");
+    fs::create_dir(&away).expect("a directory");
     fs::rename(place.node.path(&format!("{SETS}/{set}")), away.join(&set)).expect("a rename");
-    for folder in ["var/lib/kubecertd", DATA, "etc/kubernetes"] {
-        fs::remove_dir_all(place.node.path(folder)).expect("a folder");
+    for directory in ["var/lib/kubecertd", DATA, "etc/kubernetes"] {
+        fs::remove_dir_all(place.node.path(directory)).expect("a directory");
     }
     place.run(SECTION, &[("ID", &set)], &[]);
     place.has_its_key();

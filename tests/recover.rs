@@ -90,9 +90,9 @@ fn what_is_no_file_in_place_of_the_journal_stops_what_writes_and_hangs_nothing()
     assert!(made.success());
     stops_what_writes_and_no_look(&node, "is no regular file");
     node.remove(JOURNAL);
-    fs::create_dir(node.path(JOURNAL)).expect("a folder");
-    stops_what_writes_and_no_look(&node, "is a folder");
-    fs::remove_dir(node.path(JOURNAL)).expect("the folder");
+    fs::create_dir(node.path(JOURNAL)).expect("a directory");
+    stops_what_writes_and_no_look(&node, "is a directory");
+    fs::remove_dir(node.path(JOURNAL)).expect("the directory");
     let hole = fs::File::create(node.path(JOURNAL)).expect("a file");
     hole.set_len(1 << 30).expect("a hole");
     stops_what_writes_and_no_look(&node, "is larger than 8 MiB");

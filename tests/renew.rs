@@ -67,7 +67,7 @@ fn a_due_pair_is_the_only_one_replaced() {
 }
 
 #[test]
-fn a_due_pair_in_the_etcd_folder_is_the_only_one_replaced() {
+fn a_due_pair_in_the_etcd_directory_is_the_only_one_replaced() {
     only_the_due_leaf_is_replaced("etcd-server");
 }
 
@@ -150,7 +150,7 @@ fn the_json_document_says_what_was_done() {
     let document = node.renew(FRESH, &["all"], 0);
     assert_eq!(document["exit"], 0, "{document:#}");
     assert!(document["outcome"].is_string(), "{document:#}");
-    let backup = document["backup"].as_str().expect("the folder of the backup");
+    let backup = document["backup"].as_str().expect("the directory of the backup");
     assert!(backup.contains("/var/lib/kubecertd/backups/20261124T0000"), "{backup}");
     let mut names: Vec<&str> = document["credentials"]
         .as_array()

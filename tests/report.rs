@@ -284,9 +284,9 @@ fn a_slip_of_the_finger_costs_no_certificate_no_device_and_no_pod() {
         (node.path("etc"), "it is there and no regular file"),
         (
             node.path("etc/kubernetes/manifests/page.html"),
-            "the kubelet takes every file in this folder for a pod",
+            "the kubelet takes every file in this directory for a pod",
         ),
-        (node.scratch("nowhere/page.html"), "its folder is not there"),
+        (node.scratch("nowhere/page.html"), "its directory is not there"),
     ] {
         let ran = report(&node, &file).exits(1);
         ran.complains(&format!("kubecertd: cannot write {}: {reason}", file.display()));

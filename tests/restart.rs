@@ -67,7 +67,7 @@ fn a_second_renewal_changes_the_annotation_instead_of_adding_one() {
     );
 }
 
-/// The manifests folder is where the kubelet looks, not always /etc/kubernetes/manifests.
+/// The manifests directory is where the kubelet looks, not always /etc/kubernetes/manifests.
 #[test]
 fn the_reader_is_restarted_in_the_static_pod_path_of_the_kubelet() {
     let node = Node::of(RSA);
@@ -170,7 +170,7 @@ fn a_parked_manifest_comes_back_with_a_fresh_annotation_whatever_verb_comes_next
         let text = node.read(&path);
         std::fs::rename(node.path(&path), node.path(&dot)).expect("a rename");
         let record = format!("[\"/{path}\"]");
-        std::fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a folder");
+        std::fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a directory");
         node.write("var/lib/kubecertd/parked.json", record.as_bytes(), 0o600);
         (path, dot, text)
     };

@@ -73,13 +73,13 @@ fn acl(node: &Node, path: &str) -> String {
 }
 
 #[test]
-fn a_node_whose_kubernetes_and_kubelet_folders_are_gone_is_as_it_was_before() {
+fn a_node_whose_kubernetes_and_kubelet_directories_are_gone_is_as_it_was_before() {
     let node = node();
     let before = node.snapshot();
     let acl_before = acl(&node, "etc/kubernetes/pki/etcd/server.key");
     assert!(acl_before.contains("user:1002:r"), "{acl_before}");
-    fs::remove_dir_all(node.path("etc/kubernetes")).expect("a folder");
-    fs::remove_dir_all(node.path("var/lib/kubelet/pki")).expect("a folder");
+    fs::remove_dir_all(node.path("etc/kubernetes")).expect("a directory");
+    fs::remove_dir_all(node.path("var/lib/kubelet/pki")).expect("a directory");
     node.run(&later(), &["restore", FIRST]).exits(0).says("restored");
     assert_eq!(differs(&before, &node.snapshot()), BTreeMap::new());
     assert_eq!(acl(&node, "etc/kubernetes/pki/etcd/server.key"), acl_before);
@@ -205,7 +205,7 @@ fn a_key_is_never_wider_than_in_the_set_and_a_symlink_points_where_it_did() {
     fs::remove_file(&current).expect("a symlink");
     symlink("/var/lib/kubelet/pki/kubelet-client-2027.pem", &current).expect("a symlink");
     node.remove("etc/kubernetes/pki/ca.key");
-    // A default ACL of the folder would open whatever is made in it.
+    // A default ACL of the directory would open whatever is made in it.
     let acl = Command::new("setfacl")
         .args(["-d", "-m", "u:1003:r"])
         .arg(node.path("etc/kubernetes/pki"))
@@ -260,11 +260,11 @@ fn what_stands_in_the_way_is_named_and_keeps_all_of_it_from_being_restored() {
     node.remove("etc/kubernetes/pki/sa.pub");
     symlink("elsewhere", node.path("etc/kubernetes/pki/sa.pub")).expect("a symlink");
     node.remove("etc/kubernetes/pki/sa.key");
-    fs::create_dir(node.path("etc/kubernetes/pki/sa.key")).expect("a folder");
+    fs::create_dir(node.path("etc/kubernetes/pki/sa.key")).expect("a directory");
     let before = node.snapshot();
     let ran = node.run(&later(), &["restore"]).exits(1);
     let ran = ran.complains("/etc/kubernetes/pki/sa.pub is a file in the backup and a symlink now");
-    ran.complains("/etc/kubernetes/pki/sa.key is a folder")
+    ran.complains("/etc/kubernetes/pki/sa.key is a directory")
         .says("hint: move what is in the way aside");
     assert_eq!(before.changes(&node.snapshot()), BTreeMap::new());
     node.run(&later(), &["restore", "--only", "kubeconfig"]).exits(0);
@@ -273,7 +273,7 @@ fn what_stands_in_the_way_is_named_and_keeps_all_of_it_from_being_restored() {
 #[test]
 fn a_restore_that_fails_half_way_is_undone() {
     let node = node();
-    fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).expect("a folder");
+    fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).expect("a directory");
     node.rewrite("etc/kubernetes/admin.conf", b"damaged");
     node.rewrite("etc/kubernetes/pki/ca.key", b"damaged");
     let before = node.snapshot();
@@ -306,7 +306,7 @@ fn a_restore_that_is_killed_at_any_rename_is_undone_or_finished() {
         symlink("a.pem", node.path("var/lib/kubelet/pki/kubelet-client-current.pem")).expect("a symlink");
         node.run(FRESH, &["backup", "create"]).exits(0);
         let whole = node.snapshot();
-        fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).expect("a folder");
+        fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).expect("a directory");
         fs::remove_file(node.path("var/lib/kubelet/pki/kubelet-client-current.pem")).expect("a symlink");
         node.rewrite("etc/kubernetes/pki/apiserver.crt", b"damaged");
         node.rewrite("etc/kubernetes/admin.conf", b"damaged");
@@ -378,7 +378,7 @@ fn a_sealed_set_is_restored_when_it_can_be_opened_and_refused_when_it_cannot() {
         .exits(0)
         .says("good as far as can be seen without [backup] decrypt_with");
     let before = node.snapshot();
-    fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("a folder");
+    fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("a directory");
     node.run(&later(), &["restore", FIRST])
         .exits(1)
         .complains("it is encrypted")
@@ -393,7 +393,7 @@ fn a_sealed_set_is_restored_when_it_can_be_opened_and_refused_when_it_cannot() {
     assert_eq!(left, BTreeMap::new());
     // With another key there is an error that says so, and nothing is restored from rubbish.
     fs::write(&key, "another passphrase").expect("a write");
-    fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("a folder");
+    fs::remove_dir_all(node.path("etc/kubernetes/pki")).expect("a directory");
     node.run(&later(), &["restore", FIRST])
         .exits(1)
         .complains("cannot use openssl: exit status: 1");
@@ -402,7 +402,7 @@ fn a_sealed_set_is_restored_when_it_can_be_opened_and_refused_when_it_cannot() {
 
 #[test]
 fn a_program_that_fails_is_missing_or_not_roots_is_named_and_the_set_stays_plain() {
-    let theirs = tempfile::tempdir().expect("a folder");
+    let theirs = tempfile::tempdir().expect("a directory");
     let script = theirs.path().join("encrypt");
     fs::write(&script, "#!/bin/sh\ncat\n").expect("a write");
     support::set_mode(&script, 0o777);

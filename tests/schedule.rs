@@ -160,7 +160,7 @@ fn a_fault_is_said_once_a_day_and_not_at_every_look() {
 }
 
 #[test]
-fn a_machine_without_a_kubernetes_folder_is_waited_for() {
+fn a_machine_without_a_kubernetes_directory_is_waited_for() {
     let node = Node::of(support::ECDSA);
     std::fs::rename(node.path("etc/kubernetes"), node.path("etc/later")).unwrap();
     node.configure("schedule = \"* * * * * *\"\nclock_wait = \"0s\"\nspread = \"0s\"\n");

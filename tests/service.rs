@@ -123,9 +123,9 @@ fn a_long_start_asks_for_more_time() {
 }
 
 #[test]
-fn a_read_only_folder_is_named_at_start_with_the_drop_in_that_mends_it() {
+fn a_read_only_directory_is_named_at_start_with_the_drop_in_that_mends_it() {
     in_own_namespace(
-        "a_read_only_folder_is_named_at_start_with_the_drop_in_that_mends_it",
+        "a_read_only_directory_is_named_at_start_with_the_drop_in_that_mends_it",
         || {
             let node = Node::of(support::ECDSA);
             node.configure(RARELY);
@@ -134,10 +134,11 @@ fn a_read_only_folder_is_named_at_start_with_the_drop_in_that_mends_it() {
             let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
             daemon.says("STATUS=Waiting");
             let log = daemon.log();
-            for folder in ["/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"] {
-                let line = format!("cannot write to {folder}: read-only file system; hint: `systemctl edit kubecertd`");
+            for directory in ["/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd"] {
+                let line =
+                    format!("cannot write to {directory}: read-only file system; hint: `systemctl edit kubecertd`");
                 assert!(
-                    log.contains(&line) && log.contains(&format!("ReadWritePaths={folder}`")),
+                    log.contains(&line) && log.contains(&format!("ReadWritePaths={directory}`")),
                     "{log}"
                 );
             }
@@ -156,9 +157,9 @@ fn a_read_only_folder_is_named_at_start_with_the_drop_in_that_mends_it() {
 }
 
 #[test]
-fn a_folder_that_the_sandbox_came_too_early_for_ends_the_daemon_to_be_started_again() {
+fn a_directory_that_the_sandbox_came_too_early_for_ends_the_daemon_to_be_started_again() {
     in_own_namespace(
-        "a_folder_that_the_sandbox_came_too_early_for_ends_the_daemon_to_be_started_again",
+        "a_directory_that_the_sandbox_came_too_early_for_ends_the_daemon_to_be_started_again",
         || {
             let node = Node::of(support::ECDSA);
             std::fs::rename(node.path("etc/kubernetes"), node.path("etc/later")).unwrap();

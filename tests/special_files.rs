@@ -89,8 +89,8 @@ fn a_symlink_loop_is_a_row_with_a_reason_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_folder_is_a_row_with_a_reason_and_the_others_are_renewed() {
-    is_a_row_with_a_reason_and_the_others_are_renewed(|path| fs::create_dir(path).expect("a folder"));
+fn a_directory_is_a_row_with_a_reason_and_the_others_are_renewed() {
+    is_a_row_with_a_reason_and_the_others_are_renewed(|path| fs::create_dir(path).expect("a directory"));
 }
 
 /// A hole of 1 GiB; `renew` is not asked to copy it into a backup here.
@@ -132,7 +132,7 @@ fn things_in_place_of_any_kind_of_file_affect_what_depends_on_it_and_nothing_els
     put("pki/front-proxy-ca.key", &|path| {
         drop(UnixListener::bind(path).expect("a socket"))
     });
-    put("pki/etcd/ca.crt", &|path| fs::create_dir(path).expect("a folder"));
+    put("pki/etcd/ca.crt", &|path| fs::create_dir(path).expect("a directory"));
     put("admin.conf", &|path| make("mknod", path, &["c", "1", "5"]));
     put("manifests/etcd.yaml", &|path| {
         symlink("etcd.yaml", path).expect("a symlink")
@@ -155,7 +155,7 @@ fn things_in_place_of_any_kind_of_file_affect_what_depends_on_it_and_nothing_els
         );
     }
     let ran = ran.complains("/etc/kubernetes/pki/front-proxy-ca.key is no regular file");
-    let ran = ran.complains("/etc/kubernetes/pki/etcd/ca.crt is a folder");
+    let ran = ran.complains("/etc/kubernetes/pki/etcd/ca.crt is a directory");
     ran.complains("/etc/kubernetes/manifests/etcd.yaml is a loop of symlinks");
     let renewed = [
         "apiserver-kubelet-client",

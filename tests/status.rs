@@ -86,7 +86,7 @@ fn any_user_sees_the_public_copy_and_nothing_private_is_in_it() {
     node.configure(RARELY);
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("STATUS=Waiting");
-    // The folder of the test is root's alone; on a node `/` and `/run` are open to everybody.
+    // The directory of the test is root's alone; on a node `/` and `/run` are open to everybody.
     support::set_mode(node.root().parent().unwrap(), 0o755);
     support::set_mode(&node.path("run"), 0o755);
     let as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];

@@ -17,13 +17,13 @@ node() {
 
 # further ROOT FROM TO: pairs that a pattern stands for, from number FROM up to, not including, TO
 further() {
-  local folder=$1/etc/further client=$1/etc/kubernetes/pki/apiserver-kubelet-client number
-  mkdir -p "$folder"
+  local directory=$1/etc/further client=$1/etc/kubernetes/pki/apiserver-kubelet-client number
+  mkdir -p "$directory"
   printf '[[certificate]]\nname = "further-*"\npath = "/etc/further/*.crt"\nkey = "/etc/further/*.key"\nca = "ca"\n' \
     >"$1/etc/kubecertd/config.toml"
   for ((number = $2; number < $3; number++)); do
-    cp "$client.crt" "$folder/$number.crt"
-    cp "$client.key" "$folder/$number.key"
+    cp "$client.crt" "$directory/$number.crt"
+    cp "$client.key" "$directory/$number.key"
   done
 }
 

@@ -1,13 +1,13 @@
 #!/bin/bash
 # run.sh: the main job of kubecertd, once, on a throw-away node with a real etcd. `make demo` calls it.
 #
-# It builds the program, lays out a node like kubeadm's below a temporary folder, starts Debian's etcd with that node's
+# It builds the program, lays out a node like kubeadm's below a temporary directory, starts Debian's etcd with that node's
 # certificates, runs `kubecertd renew`, and shows the node before and after. Each line that begins with `ok` is a claim
 # that was checked; the exit code is 0 only when all of them hold.
 #
-# Environment: KEEP=1          keep the folder and say where it is (default: it is removed)
+# Environment: KEEP=1          keep the directory and say where it is (default: it is removed)
 #              KUBECERTD=PATH  use this program (default: cargo builds the release)
-#              TMPDIR          where the folder is made (default: /tmp)
+#              TMPDIR          where the directory is made (default: /tmp)
 #
 # Not root: it runs in a user namespace of its own, where this user counts as root.
 set -euo pipefail
@@ -227,7 +227,7 @@ etcd_backed_up() {
 start_etcd() {
   local flag known arguments=()
   known=$(etcd --help 2>&1)
-  # The flags of the node's own manifest, its paths below the node's folder; flags that this etcd does not know are left out.
+  # The flags of the node's own manifest, its paths below the node's directory; flags that this etcd does not know are left out.
   while read -r flag; do
     grep -q -e "^ *${flag%%=*} " <<<"$known" && arguments+=("$flag")
   done < <(sed -nE "s#=(/etc/kubernetes|/var/lib/etcd)#=$node\1#; s/^ +- (--.*)/\1/p" "$kubernetes/manifests/etcd.yaml")

@@ -2,7 +2,7 @@
 # node.sh PARTS KEEP...: a Kubernetes v1.20.2 control-plane node of its own on this machine, made by kubeadm's own phases.
 #
 # It lives in namespaces (mount, network, process, host name, IPC). Its root is an overlay in memory over this machine's, so it
-# can change nothing here and leaves nothing behind; the folders KEEP (the repository, say) are seen as they are, read-only.
+# can change nothing here and leaves nothing behind; the directories KEEP (the repository, say) are seen as they are, read-only.
 # The only traces outside are the cgroups below NAME, which are removed at the end.
 #
 # Prints `node NAME PID` when the kubelet was started: PID is the node's process 1 as this machine sees it, and
@@ -30,7 +30,7 @@ outside() {
 
 # The kubelet makes the cgroups of its pods below this one, in every hierarchy (one with cgroup v2).
 make_cgroups() {
-  local root folder
+  local root directory
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
     hierarchies=(/sys/fs/cgroup)
   else
@@ -39,15 +39,15 @@ make_cgroups() {
     done
   fi
   for root in "${hierarchies[@]}"; do
-    folder=$root/$name
-    mkdir "$folder"
-    if [ -e "$folder/cpuset.mems" ] && [ ! -e "$folder/cgroup.controllers" ]; then
-      cat "$root/cpuset.cpus" >"$folder/cpuset.cpus"
-      cat "$root/cpuset.mems" >"$folder/cpuset.mems"
+    directory=$root/$name
+    mkdir "$directory"
+    if [ -e "$directory/cpuset.mems" ] && [ ! -e "$directory/cgroup.controllers" ]; then
+      cat "$root/cpuset.cpus" >"$directory/cpuset.cpus"
+      cat "$root/cpuset.mems" >"$directory/cpuset.mems"
     fi
     if [ "$root" = /sys/fs/cgroup ]; then
       sed 's/[^ ]*/+&/g' "$root/cgroup.controllers" >"$root/cgroup.subtree_control" || true
-      sed 's/[^ ]*/+&/g' "$folder/cgroup.controllers" >"$folder/cgroup.subtree_control"
+      sed 's/[^ ]*/+&/g' "$directory/cgroup.controllers" >"$directory/cgroup.subtree_control"
     fi
   done
 }

@@ -80,20 +80,20 @@ lists() {
 }
 
 apt_get() {
-  # Unpacked as root: apt's own user cannot write into the folder.
+  # Unpacked as root: apt's own user cannot write into the directory.
   apt-get -o Dir::Etc::SourceList="$parts/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root \
     -o Dir::State::Lists="$parts/apt/lists" -o Dir::Cache="$parts/apt/cache" -o Acquire::Retries=3 "$@" </dev/null
 }
 
 # unpack FOLDER PACKAGE...
 unpack() {
-  local folder=$1 package
+  local directory=$1 package
   shift
-  mkdir -p "$folder" "$parts/apt/debs"
+  mkdir -p "$directory" "$parts/apt/debs"
   for package in "$@"; do
     rm -f "$parts/apt/debs"/*
     (cd "$parts/apt/debs" && apt_get -q download "$package")
-    dpkg-deb -x "$parts/apt/debs"/*.deb "$folder"
+    dpkg-deb -x "$parts/apt/debs"/*.deb "$directory"
   done
 }
 
@@ -159,13 +159,13 @@ go_build() {
 
 # kube-apiserver needs definitions that are generated, and not in the source package.
 openapi() {
-  local tree=$build/go/src/k8s.io/kubernetes folders
+  local tree=$build/go/src/k8s.io/kubernetes directories
   go_build "$build/bin/" ./vendor/k8s.io/kube-openapi/cmd/openapi-gen
-  folders=$(cd "$tree" && grep -rl --include=*.go '+k8s:openapi-gen=' pkg staging/src cmd | xargs -n1 dirname | sort -u |
+  directories=$(cd "$tree" && grep -rl --include=*.go '+k8s:openapi-gen=' pkg staging/src cmd | xargs -n1 dirname | sort -u |
     sed -e 's#^staging/src/#k8s.io/kubernetes/vendor/#' -e 's#^\(pkg\|cmd\)/#k8s.io/kubernetes/\1/#' | paste -sd,)
   (cd "$tree" && GOROOT="$build/root/usr/lib/go-1.19" GOPATH="$build/go" GO111MODULE=off \
     PATH="$build/root/usr/lib/go-1.19/bin:$PATH" "$build/bin/openapi-gen" \
-    -i "$folders" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi -o "$build/go/src" \
+    -i "$directories" -p k8s.io/kubernetes/pkg/generated/openapi -O zz_generated.openapi -o "$build/go/src" \
     -h hack/boilerplate/boilerplate.generatego.txt -r /dev/null)
 }
 

@@ -30,7 +30,7 @@ const LEVEL: i32 = 3;
 pub(super) fn write<T>(
     host: &Host,
     settings: &Settings,
-    folder: &Path,
+    directory: &Path,
     name: &str,
     fill: impl FnOnce(&mut dyn Write, &Path) -> Result<T, Failure>,
 ) -> Result<(T, Payload), Failure> {
@@ -43,7 +43,7 @@ pub(super) fn write<T>(
     if !encrypt.is_empty() {
         file.push_str(".enc");
     }
-    let path = folder.join(&file);
+    let path = directory.join(&file);
     let fill = |out: &mut dyn Write| match compress {
         Compress::None => fill(out, &path),
         Compress::Zstd => {
@@ -74,11 +74,11 @@ pub(super) fn write<T>(
 pub(super) fn read<T>(
     host: &Host,
     settings: &Settings,
-    folder: &Path,
+    directory: &Path,
     payload: &Payload,
     read: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let path = folder.join(&payload.file);
+    let path = directory.join(&payload.file);
     let plain = payload.file.trim_end_matches(".enc");
     let unpacked = |sealed: &mut dyn Read| {
         if !plain.ends_with(".zst") {
@@ -118,7 +118,7 @@ pub fn archive_all(host: &Host, settings: &Settings) -> Vec<Failure> {
 
 fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(), Failure> {
     let Ok(manifest) = &backup.manifest else { return Ok(()) };
-    let files = backup.folder.join(FILES);
+    let files = backup.directory.join(FILES);
     if manifest.is_archived() {
         // It ended between the two.
         return host.remove_tree(&files);
@@ -126,22 +126,22 @@ fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(
     if manifest.seal.is_none() || !settings.backup.archives() {
         return Ok(());
     }
-    clear(host, &backup.folder, GROWING)?;
+    clear(host, &backup.directory, GROWING)?;
     let growing = format!("{GROWING}{ARCHIVE}");
-    let written = write(host, settings, &backup.folder, &growing, |out, path| {
+    let written = write(host, settings, &backup.directory, &growing, |out, path| {
         pack(host, &files, &manifest.entries, out).map_err(|e| NewFile::failed(path, &e))
     });
     let ((), grown) = written.inspect_err(|_| {
         // The failure that counts is the one before.
-        let _ = clear(host, &backup.folder, GROWING);
+        let _ = clear(host, &backup.directory, GROWING);
     })?;
     let file = grown.file[GROWING.len()..].to_owned();
-    host.rename(&backup.folder.join(&grown.file), &backup.folder.join(&file))?;
-    host.sync_folder(&backup.folder)?;
+    host.rename(&backup.directory.join(&grown.file), &backup.directory.join(&file))?;
+    host.sync_directory(&backup.directory)?;
     let mut sealed = manifest.clone();
     sealed.payloads.push(Payload { file, ..grown });
     host.replace(
-        &backup.folder.join(MANIFEST),
+        &backup.directory.join(MANIFEST),
         &json(&sealed)?,
         &Attributes::plain(0o600),
     )?;
@@ -149,10 +149,10 @@ fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(
 }
 
 /// Removes what a payload that did not become whole left.
-pub(super) fn clear(host: &Host, folder: &Path, begin: &str) -> Result<(), Failure> {
-    for name in host.names(folder).unwrap_or_default() {
+pub(super) fn clear(host: &Host, directory: &Path, begin: &str) -> Result<(), Failure> {
+    for name in host.names(directory).unwrap_or_default() {
         if name.to_str().is_some_and(|name| name.starts_with(begin)) {
-            host.unlink(&folder.join(name))?;
+            host.unlink(&directory.join(name))?;
         }
     }
     Ok(())
@@ -180,7 +180,7 @@ fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io
         header.set_mtime(entry.mtime.try_into().unwrap_or(0));
         header.set_size(0);
         match entry.kind {
-            Kind::Folder => {
+            Kind::Directory => {
                 header.set_entry_type(tar::EntryType::Directory);
                 archive.append_data(&mut header, inside, io::empty())?;
             }
@@ -263,7 +263,7 @@ pub fn extract_payload(
     payload: &Payload,
     to: &Path,
 ) -> Result<(), Failure> {
-    read(host, settings, &backup.folder, payload, |plain| {
+    read(host, settings, &backup.directory, payload, |plain| {
         let mut new = host.new_file(to)?;
         let copied = io::copy(plain, &mut new);
         copied.map_err(|e| Failure::new(format!("cannot read {}: {}", payload.file, printable(&e.to_string()))))?;
@@ -271,8 +271,8 @@ pub fn extract_payload(
     })
 }
 
-/// Makes the folder `from` of a backup anew as `to`, with what is in it, its owners and modes; compared with the list.
-pub fn extract_folder(
+/// Makes the directory `from` of a backup anew as `to`, with what is in it, its owners and modes; compared with the list.
+pub fn extract_directory(
     host: &Host,
     settings: &Settings,
     backup: &StoredBackup,
@@ -281,10 +281,15 @@ pub fn extract_folder(
     to: &Path,
 ) -> Result<(), Failure> {
     let place = |entry: &Entry| Some(to.join(entry.path.strip_prefix(from).ok()?));
-    // Folders stand after what is in them; they are made before it.
-    for folder in manifest.entries.iter().rev().filter(|entry| entry.kind == Kind::Folder) {
-        if let Some(path) = place(folder) {
-            host.make_folder_like(&path, &folder.attributes())?;
+    // Directories stand after what is in them; they are made before it.
+    for directory in manifest
+        .entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.kind == Kind::Directory)
+    {
+        if let Some(path) = place(directory) {
+            host.make_directory_like(&path, &directory.attributes())?;
         }
     }
     let all = manifest.entries.iter().filter(|entry| entry.path.starts_with(from));
@@ -312,7 +317,7 @@ pub fn extract_folder(
         }
         host.dress(&path, &entry.attributes())
     })?;
-    host.sync_tree_folders(to)?;
+    host.sync_tree_directories(to)?;
     progress.end();
     Ok(())
 }
@@ -329,17 +334,17 @@ pub(super) fn each_file(
     let Some(archive) = manifest.archive() else {
         return manifest.entries.iter().filter(is_file).try_for_each(|entry| {
             let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
-            each(entry, &mut host.open(&backup.folder.join(FILES).join(inside))?)
+            each(entry, &mut host.open(&backup.directory.join(FILES).join(inside))?)
         });
     };
     let fail = |e: io::Error| {
         Failure::new(format!(
             "cannot read {}: {}",
-            backup.folder.join(&archive.file).display(),
+            backup.directory.join(&archive.file).display(),
             printable(&e.to_string())
         ))
     };
-    read(host, settings, &backup.folder, archive, |plain| {
+    read(host, settings, &backup.directory, archive, |plain| {
         let mut tar = tar::Archive::new(plain);
         for packed in tar.entries().map_err(fail)? {
             let mut packed = packed.map_err(fail)?;

@@ -28,8 +28,8 @@ use crate::scan::Scan;
 /// renewed without it.
 #[derive(Debug)]
 pub struct Backup {
-    /// The backup's folder.
-    pub folder: PathBuf,
+    /// The backup's directory.
+    pub directory: PathBuf,
     /// What could not be kept though it should have been, and why that was no reason to stop.
     pub warnings: Vec<String>,
     /// Why a backup was not sealed although it should be: it holds plain files.
@@ -41,7 +41,7 @@ impl Backup {
     /// Where the old bytes of a replaced file are, and their digest.
     pub fn of(&self, real: &Path) -> Option<(PathBuf, &str)> {
         let digest = self.digests.get(real)?;
-        Some((self.folder.join(FILES).join(real.strip_prefix("/").ok()?), digest))
+        Some((self.directory.join(FILES).join(real.strip_prefix("/").ok()?), digest))
     }
 }
 
@@ -93,7 +93,7 @@ impl<'a> Purpose<'a> {
         settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
     }
 
-    /// Whether etcd's data belongs into it. Restoring files does not touch it, and restoring etcd keeps the old folder.
+    /// Whether etcd's data belongs into it. Restoring files does not touch it, and restoring etcd keeps the old directory.
     fn has_etcd(self, settings: &Settings) -> bool {
         settings.backup.before_renewal != BeforeRenewal::Off && !matches!(self, Self::Restore { .. })
     }
@@ -134,14 +134,14 @@ pub fn create(
     purpose: Purpose<'_>,
 ) -> Result<Backup, Failure> {
     let directory = trusted(host, &settings.backup.directory)?;
-    host.make_folder(&directory)?;
+    host.make_directory(&directory)?;
     retention::remove_unfinished(host, &directory)?;
     // What a crash left unsealed; no cycle is unfinished now.
     let unarchived = archive::archive_all(host, settings);
     let name = free_name(host, &directory, scan);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
     let mut backup = Backup {
-        folder: directory.join(&name),
+        directory: directory.join(&name),
         warnings: unarchived
             .iter()
             .map(Failure::to_string)
@@ -156,9 +156,9 @@ pub fn create(
         let _ = host.remove_tree(&unfinished);
         return Err(failure);
     }
-    host.rename(&unfinished, &backup.folder)?;
-    host.sync_folder(&directory)?;
-    let mut spared = vec![backup.folder.as_path()];
+    host.rename(&unfinished, &backup.directory)?;
+    host.sync_directory(&directory)?;
+    let mut spared = vec![backup.directory.as_path()];
     if let Purpose::Restore { id, .. } = purpose {
         spared.push(Path::new(id));
     }
@@ -199,7 +199,7 @@ fn build(
     backup: &mut Backup,
 ) -> Result<(), Failure> {
     let files = unfinished.join(FILES);
-    host.make_folder(&files)?;
+    host.make_directory(&files)?;
     let mut copied: Vec<CopySummary> = Vec::new();
     let mut progress = Progress::of("copy of the files", 0);
     let replaced = purpose.replaced(inventory);
@@ -208,7 +208,7 @@ fn build(
         host.copy(&path, &files, &mut copied, &mut progress)?;
     }
     let taken = take_etcd(host, settings, inventory, purpose, unfinished, &mut copied)?;
-    folders_above(host, &files, &mut copied)?;
+    directories_above(host, &files, &mut copied)?;
     backup.warnings.extend(taken.warning);
     let list = Manifest {
         format: 1,
@@ -227,20 +227,20 @@ fn build(
     host.sync_copies(&files, &copied)?;
     let json = archive::json(&list)?;
     host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
-    host.sync_folder(&files)?;
-    host.sync_folder(unfinished)?;
+    host.sync_directory(&files)?;
+    host.sync_directory(unfinished)?;
     backup.digests = check(host, &replaced, &files, &list)?;
     Ok(())
 }
 
-/// The folders above what was copied: a restore to a disk where they are gone makes them as they were.
-fn folders_above(host: &Host, files: &Path, copied: &mut Vec<CopySummary>) -> Result<(), Failure> {
+/// The directories above what was copied: a restore to a disk where they are gone makes them as they were.
+fn directories_above(host: &Host, files: &Path, copied: &mut Vec<CopySummary>) -> Result<(), Failure> {
     let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
     let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
     above.remove(Path::new("/"));
     copied.iter().for_each(|copied| _ = above.remove(&copied.path));
-    for folder in above.into_iter().rev() {
-        copied.push(host.copy_folder(&folder, files)?);
+    for directory in above.into_iter().rev() {
+        copied.push(host.copy_directory(&directory, files)?);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! etcd's part of a backup: a snapshot over its API; where that does not answer, a copy of its data folder, which says that it is one.
+//! etcd's part of a backup: a snapshot over its API; where that does not answer, a copy of its data directory, which says that it is one.
 
 use std::path::Path;
 
@@ -31,21 +31,21 @@ pub(super) struct EtcdCapture {
     pub(super) warning: Option<String>,
 }
 
-/// Takes etcd's part into the backup `folder`, whose plain files are in `files`.
+/// Takes etcd's part into the backup `directory`, whose plain files are in `files`.
 ///
-/// A copy of the data folder is made only where the API does not answer. A snapshot that fails is a failure: a copy in its place
+/// A copy of the data directory is made only where the API does not answer. A snapshot that fails is a failure: a copy in its place
 /// would hide it.
 pub(super) fn take(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
-    folder: &Path,
+    directory: &Path,
     files: &Path,
     copied: &mut Vec<CopySummary>,
 ) -> Result<EtcdCapture, Failure> {
     let known = known(inventory, settings);
     let because = match connect(host, &known) {
-        Ok((member, status)) => return snapshot(host, settings, folder, member, &status),
+        Ok((member, status)) => return snapshot(host, settings, directory, member, &status),
         Err(because) => because,
     };
     if known.data.is_none() {
@@ -58,21 +58,21 @@ pub(super) fn take(
             warning,
         });
     }
-    copy(host, &known, folder, files, copied, because)
+    copy(host, &known, directory, files, copied, because)
 }
 
 fn snapshot(
     host: &Host,
     settings: &Settings,
-    folder: &Path,
+    directory: &Path,
     mut member: Member,
     status: &Status,
 ) -> Result<EtcdCapture, Failure> {
-    enough_space(host, folder, status.db_size)?;
+    enough_space(host, directory, status.db_size)?;
     let endpoint = member.endpoint.clone();
     let mut trailer = Trailer::default();
     let mut progress = Progress::of("snapshot of etcd", status.db_size);
-    let ((), payload) = archive::write(host, settings, folder, SNAPSHOT, |out, path| {
+    let ((), payload) = archive::write(host, settings, directory, SNAPSHOT, |out, path| {
         member.snapshot(|piece| {
             host.check_stop()?;
             trailer.update(piece);
@@ -121,11 +121,11 @@ pub fn members_of(status: &Status) -> Vec<MemberOf> {
     members.collect()
 }
 
-/// The data folder, with its size known before.
+/// The data directory, with its size known before.
 fn copy(
     host: &Host,
     known: &MemberConfig,
-    folder: &Path,
+    directory: &Path,
     files: &Path,
     copied: &mut Vec<CopySummary>,
     because: String,
@@ -145,7 +145,7 @@ fn copy(
     };
     apart(files, &real)?;
     let size = places::size(host, &real);
-    enough_space(host, folder, size)?;
+    enough_space(host, directory, size)?;
     let kind = match host.running("etcd") {
         Some(_) => EtcdKind::ColdCopyOfARunningMember,
         None => EtcdKind::CopyOfAStoppedMember,
@@ -158,7 +158,7 @@ fn copy(
         let _ = host.remove_tree(&files.join(real.strip_prefix("/").unwrap_or(&real)));
     })?;
     progress.end();
-    info!("etcd's data folder was copied ({}): {because}", kind.words());
+    info!("etcd's data directory was copied ({}): {because}", kind.words());
     let warning = (kind == EtcdKind::ColdCopyOfARunningMember)
         .then(|| format!("the backup has no snapshot of etcd but a {}: {because}", kind.words()));
     Ok(EtcdCapture {
@@ -172,13 +172,13 @@ fn copy(
 }
 
 /// Fails before a disk is filled that etcd may share.
-fn enough_space(host: &Host, folder: &Path, size: u64) -> Result<(), Failure> {
+fn enough_space(host: &Host, directory: &Path, size: u64) -> Result<(), Failure> {
     // A running member grows while it is read.
     let needed = size + size / 20;
-    match host.free_space(folder) {
+    match host.free_space(directory) {
         Some(free) if free < needed => Err(Failure::new(format!(
             "cannot back up etcd's data to {}: it needs {}, and {} are free",
-            folder.parent().unwrap_or(folder).display(),
+            directory.parent().unwrap_or(directory).display(),
             bytes(needed),
             bytes(free)
         ))

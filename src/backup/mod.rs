@@ -1,4 +1,4 @@
-//! Backups: a backup is a folder named by its UTC time that holds copies of everything a cycle could damage, and their digests.
+//! Backups: a backup is a directory named by its UTC time that holds copies of everything a cycle could damage, and their digests.
 
 mod archive;
 mod create;
@@ -8,6 +8,6 @@ pub mod retention;
 pub mod stored;
 pub mod verify;
 
-pub use archive::{archive_all, contents, extract_folder, extract_payload};
+pub use archive::{archive_all, contents, extract_directory, extract_payload};
 pub use create::{Backup, Purpose, create};
 pub use etcd::members_of;

@@ -12,10 +12,10 @@ use crate::scan::Scan;
 
 /// kubecertd's own configuration.
 const OWN: &str = "/etc/kubecertd";
-/// What of the kubelet's folder matters: its certificates, its configuration, and the flags that kubeadm gave it.
+/// What of the kubelet's directory matters: its certificates, its configuration, and the flags that kubeadm gave it.
 const OF_THE_KUBELET: [&str; 3] = ["pki", "config.yaml", "kubeadm-flags.env"];
 
-/// PKI, manifests, the files directly in the kubernetes folder, the kubelet's, our own, whatever else a credential was read from,
+/// PKI, manifests, the files directly in the kubernetes directory, the kubelet's, our own, whatever else a credential was read from,
 /// and what is about to be replaced.
 pub(super) fn places(
     host: &Host,
@@ -27,19 +27,19 @@ pub(super) fn places(
     let mut places: BTreeSet<PathBuf> = BTreeSet::new();
     let real = |path: &Path| host.resolve(path).ok().map(|r| r.real).filter(|real| host.exists(real));
     let kubelet = OF_THE_KUBELET.map(|name| settings.paths.kubelet.join(name));
-    let folders = [&settings.paths.pki, &scan.manifests_folder, &PathBuf::from(OWN)];
-    for path in folders.into_iter().chain(&kubelet) {
+    let directories = [&settings.paths.pki, &scan.manifests_directory, &PathBuf::from(OWN)];
+    for path in directories.into_iter().chain(&kubelet) {
         places.extend(real(path));
-        // A folder behind a symlink is found again only by the symlink.
+        // A directory behind a symlink is found again only by the symlink.
         places.extend(host.is_symlink(path).then(|| path.clone()));
     }
     let kubernetes = real(&settings.paths.kubernetes);
-    if let Some(folder) = kubernetes {
-        let names = host.names(&folder).unwrap_or_default();
+    if let Some(directory) = kubernetes {
+        let names = host.names(&directory).unwrap_or_default();
         places.extend(
             names
                 .into_iter()
-                .map(|n| folder.join(n))
+                .map(|n| directory.join(n))
                 .filter(|p| host.identity(p).is_some()),
         );
     }
@@ -60,39 +60,42 @@ pub(super) fn places(
     places.into_iter().collect()
 }
 
-/// Bytes of all files in a folder, without following symlinks.
-pub(super) fn size(host: &Host, folder: &Path) -> u64 {
-    match host.size(folder) {
+/// Bytes of all files in a directory, without following symlinks.
+pub(super) fn size(host: &Host, directory: &Path) -> u64 {
+    match host.size(directory) {
         Some(size) => size,
-        None if host.is_symlink(folder) => 0,
+        None if host.is_symlink(directory) => 0,
         None => {
-            let names = host.names(folder).unwrap_or_default();
-            names.into_iter().map(|name| size(host, &folder.join(name))).sum()
+            let names = host.names(directory).unwrap_or_default();
+            names.into_iter().map(|name| size(host, &directory.join(name))).sum()
         }
     }
 }
 
-/// The backup folder must not lie in what is copied.
+/// The backup directory must not lie in what is copied.
 pub(super) fn apart(backup: &Path, place: &Path) -> Result<(), Failure> {
     if backup.starts_with(place) {
-        let message = format!("cannot back up {}: the backup folder lies inside it", place.display());
-        return Err(Failure::new(message).hint("set [backup] directory to a folder outside of it"));
+        let message = format!(
+            "cannot back up {}: the backup directory lies inside it",
+            place.display()
+        );
+        return Err(Failure::new(message).hint("set [backup] directory to a directory outside of it"));
     }
     Ok(())
 }
 
-/// The real path of the backup folder, refused where others than root could change it.
+/// The real path of the backup directory, refused where others than root could change it.
 pub(super) fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
     let refuse = |reason: String| {
         Failure::new(format!("cannot back up to {}: {reason}", directory.display()))
-            .hint("give the folders on the way to root, or set [backup] directory")
+            .hint("give the directories on the way to root, or set [backup] directory")
     };
     match host.resolve(directory) {
         Ok(resolved) => match resolved.unsafe_way.or_else(|| host.distrust(&resolved.real)) {
             Some(reason) => Err(refuse(reason)),
             None => Ok(resolved.real),
         },
-        // Folders that do not exist yet are made, root's and 0700.
+        // Directories that do not exist yet are made, root's and 0700.
         Err(crate::model::ReadError::Missing) => {
             trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default()))
         }

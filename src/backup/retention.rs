@@ -23,7 +23,7 @@ pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path])
         going.push(unfinished);
     }
     if let Some(first) = going.first() {
-        host.sync_folder(parent(first))?;
+        host.sync_directory(parent(first))?;
     }
     host.remove_trees(&going)?;
     Ok(doomed)
@@ -54,7 +54,7 @@ pub fn doomed(backups: &[StoredBackup], rules: &settings::Backup, now: Timestamp
             doomed.push(backup);
         }
     }
-    doomed.into_iter().map(|backup| backup.folder.clone()).collect()
+    doomed.into_iter().map(|backup| backup.directory.clone()).collect()
 }
 
 fn created(backup: &StoredBackup) -> Option<Timestamp> {
@@ -106,7 +106,7 @@ mod tests {
         };
         StoredBackup {
             id: format!("{day}"),
-            folder: format!("/{day}").into(),
+            directory: format!("/{day}").into(),
             manifest: Ok(manifest),
             fault: None,
         }

@@ -18,7 +18,7 @@ use crate::model::{Attributes, ReadError};
 
 /// The name of the list in a backup.
 pub const MANIFEST: &str = "manifest.json";
-/// The folder in a backup under which every file stands at its absolute path.
+/// The directory in a backup under which every file stands at its absolute path.
 pub const FILES: &str = "files";
 /// The archive that takes the place of [`FILES`], without the endings that say what was done to it.
 pub const ARCHIVE: &str = "files.tar";
@@ -34,13 +34,13 @@ pub const BEFORE_RENEWING: &str = "before renewing ";
 /// The reason of a backup that was taken before a restore starts with this.
 pub const BEFORE_RESTORING: &str = "before restoring ";
 
-/// A backup in the backup folder, as its list says.
+/// A backup in the backup directory, as its list says.
 #[derive(Debug, Clone)]
 pub struct StoredBackup {
-    /// Its folder's name.
+    /// Its directory's name.
     pub id: String,
-    /// Its folder.
-    pub folder: PathBuf,
+    /// Its directory.
+    pub directory: PathBuf,
     /// Its list; or why it cannot be used.
     pub manifest: Result<Manifest, String>,
     /// Why it is no good although its list can be read: what `backup verify` found, or a part that is missing or cut.
@@ -73,7 +73,7 @@ impl StoredBackup {
     }
 }
 
-/// All backups of a folder, oldest first (their names are times). Interrupted ones are not among them.
+/// All backups of a directory, oldest first (their names are times). Interrupted ones are not among them.
 pub fn all(host: &Host, directory: &Path) -> Vec<StoredBackup> {
     let names = host.names(directory).unwrap_or_default();
     let ids = names
@@ -83,12 +83,12 @@ pub fn all(host: &Host, directory: &Path) -> Vec<StoredBackup> {
     ids.map(|id| read(host, directory, id)).collect()
 }
 
-/// What others than root could look into of the backup folder and its sets, in one sentence; nothing that is in them is secret then.
+/// What others than root could look into of the backup directory and its sets, in one sentence; nothing that is in them is secret then.
 pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
     let names = host.names(directory).unwrap_or_default();
     let backups = names.into_iter().filter(|name| name.to_str().is_some_and(is_set));
     let all = std::iter::once(directory.to_owned()).chain(backups.map(|name| directory.join(name)));
-    let mut open = all.filter_map(|folder| host.wider_than_root(&folder));
+    let mut open = all.filter_map(|directory| host.wider_than_root(&directory));
     let first = open.next()?;
     let others = match open.count() {
         0 => String::new(),
@@ -101,8 +101,8 @@ pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
 
 /// One set by its name.
 pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
-    let folder = directory.join(&id);
-    let path = folder.join(MANIFEST);
+    let directory = directory.join(&id);
+    let path = directory.join(MANIFEST);
     let manifest = match host.read_own(&path) {
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| format!("{} does not parse ({e})", path.display())),
         Err(ReadError::Missing) => Err(format!("{} is missing", path.display())),
@@ -111,24 +111,24 @@ pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
     let fault = manifest
         .as_ref()
         .ok()
-        .and_then(|manifest| fault(host, &folder, manifest));
+        .and_then(|manifest| fault(host, &directory, manifest));
     StoredBackup {
         id,
-        folder,
+        directory,
         manifest,
         fault,
     }
 }
 
 /// What can be seen without reading the files: a thousand backups are listed within a second.
-fn fault(host: &Host, folder: &Path, manifest: &Manifest) -> Option<String> {
-    if host.exists(&folder.join(BAD)) {
-        let said = host.read(&folder.join(BAD)).ok();
+fn fault(host: &Host, directory: &Path, manifest: &Manifest) -> Option<String> {
+    if host.exists(&directory.join(BAD)) {
+        let said = host.read(&directory.join(BAD)).ok();
         let said = said.and_then(|file| file.bytes.text().ok().map(printable));
         return Some(said.unwrap_or_else(|| "it was found to be bad".into()));
     }
     manifest.payloads.iter().find_map(|payload| {
-        let size = host.size(&folder.join(&payload.file));
+        let size = host.size(&directory.join(&payload.file));
         (size != Some(payload.size)).then(|| match size {
             Some(size) => format!("{} has {size} bytes, and not {}", payload.file, payload.size),
             None => format!("{} is missing", payload.file),
@@ -136,7 +136,7 @@ fn fault(host: &Host, folder: &Path, manifest: &Manifest) -> Option<String> {
     })
 }
 
-/// `20261124T031700Z`, with `-2` and so on for a second one in the same second. Nothing else in the folder is ours.
+/// `20261124T031700Z`, with `-2` and so on for a second one in the same second. Nothing else in the directory is ours.
 pub fn is_set(name: &str) -> bool {
     let (time, number) = name.split_once('-').unwrap_or((name, "2"));
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -162,9 +162,9 @@ pub struct Manifest {
     /// How it is sealed, or will be when nothing needs its plain files any more; none for one that stays plain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<ArchiveInfo>,
-    /// The files in the backup's own folder besides this list.
+    /// The files in the backup's own directory besides this list.
     pub payloads: Vec<Payload>,
-    /// One entry a path, folders after what is in them.
+    /// One entry a path, directories after what is in them.
     pub entries: Vec<Entry>,
 }
 
@@ -188,7 +188,7 @@ pub struct Etcd {
     /// Why it is no snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
-    /// The data folder that was copied; it is among the entries.
+    /// The data directory that was copied; it is among the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The snapshot.
@@ -214,10 +214,10 @@ pub enum EtcdKind {
     /// Read over etcd's API, its checksum compared.
     #[serde(rename = "snapshot")]
     Snapshot,
-    /// The data folder, while an etcd was writing to it: it may have lost the end of the write-ahead log.
+    /// The data directory, while an etcd was writing to it: it may have lost the end of the write-ahead log.
     #[serde(rename = "cold copy of a running member: last resort")]
     ColdCopyOfARunningMember,
-    /// The data folder, at rest.
+    /// The data directory, at rest.
     #[serde(rename = "copy of a stopped member")]
     CopyOfAStoppedMember,
     /// Nothing: it could not be had.
@@ -240,7 +240,7 @@ impl EtcdKind {
 /// A snapshot and where it was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Its file in the backup's folder.
+    /// Its file in the backup's directory.
     pub file: String,
     /// Bytes of the snapshot, with its checksum, before compression and encryption.
     pub size: u64,
@@ -276,7 +276,7 @@ pub struct ArchiveInfo {
     pub encrypted: bool,
 }
 
-/// A file in a backup's own folder, as it lies there.
+/// A file in a backup's own directory, as it lies there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     /// Its name.
@@ -292,7 +292,7 @@ pub struct Payload {
 pub struct Entry {
     /// Absolute path on the node.
     pub path: PathBuf,
-    /// `file`, `folder` or `symlink`.
+    /// `file`, `directory` or `symlink`.
     pub kind: Kind,
     /// Permission bits.
     pub mode: u32,
@@ -338,7 +338,8 @@ impl Entry {
 #[allow(missing_docs)]
 pub enum Kind {
     File,
-    Folder,
+    #[serde(alias = "folder")]
+    Directory,
     Symlink,
 }
 
@@ -346,7 +347,7 @@ impl From<&CopySummary> for Entry {
     fn from(copied: &CopySummary) -> Self {
         let (kind, size, sha256, target) = match &copied.what {
             What::File { size, sha256 } => (Kind::File, Some(*size), Some(sha256.clone()), None),
-            What::Folder => (Kind::Folder, None, None, None),
+            What::Directory => (Kind::Directory, None, None, None),
             What::Symlink(target) => (Kind::Symlink, None, None, Some(target.clone())),
         };
         Self {

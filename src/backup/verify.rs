@@ -51,7 +51,7 @@ pub fn reads_inside(settings: &Settings, backup: &StoredBackup) -> bool {
 
 /// Remembers in the backup what was found, so that no list calls it good and no rotation counts on it.
 pub fn remember(host: &Host, backup: &StoredBackup, wrong: &[String]) -> Result<(), Failure> {
-    let mark = backup.folder.join(BAD);
+    let mark = backup.directory.join(BAD);
     match wrong.first() {
         Some(first) => host.replace(&mark, printable(first).as_bytes(), &Attributes::plain(0o600)),
         None => host.unlink(&mark),
@@ -71,7 +71,10 @@ impl Check<'_> {
     fn payloads(&mut self) {
         for payload in &self.manifest.payloads {
             let file = &payload.file;
-            match self.host.digest_of(&self.backup.folder.join(file), &mut self.progress) {
+            match self
+                .host
+                .digest_of(&self.backup.directory.join(file), &mut self.progress)
+            {
                 Ok(digest) if digest == payload.sha256 => self.trailer(payload),
                 Ok(_) => self
                     .wrong
@@ -87,7 +90,7 @@ impl Check<'_> {
             return;
         }
         let mut trailer = Trailer::default();
-        let read = archive::read(self.host, self.settings, &self.backup.folder, payload, |plain| {
+        let read = archive::read(self.host, self.settings, &self.backup.directory, payload, |plain| {
             drain(plain, |piece| trailer.update(piece))
         });
         let checked = read
@@ -101,7 +104,7 @@ impl Check<'_> {
     fn plain(&mut self) {
         for entry in &self.manifest.entries {
             let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
-            let copy = self.backup.folder.join(FILES).join(inside);
+            let copy = self.backup.directory.join(FILES).join(inside);
             let path = entry.path.display();
             match entry.kind {
                 Kind::File => match self.host.digest_of(&copy, &mut self.progress) {
@@ -109,8 +112,8 @@ impl Check<'_> {
                     Ok(_) => self.wrong.push(damaged(entry)),
                     Err(reason) => self.wrong.push(format!("{path} cannot be read: {reason}")),
                 },
-                Kind::Folder | Kind::Symlink if self.host.exists(&copy) => {}
-                Kind::Folder | Kind::Symlink => self.wrong.push(format!("{path} is missing")),
+                Kind::Directory | Kind::Symlink if self.host.exists(&copy) => {}
+                Kind::Directory | Kind::Symlink => self.wrong.push(format!("{path} is missing")),
             }
         }
     }
@@ -142,16 +145,16 @@ impl Check<'_> {
         }
     }
 
-    /// Open to root alone: the backup's folder, its list, and what lies beside it (below `files/` the folder is what closes it).
+    /// Open to root alone: the backup's directory, its list, and what lies beside it (below `files/` the directory is what closes it).
     fn modes(&mut self) {
-        let folder = &self.backup.folder;
+        let directory = &self.backup.directory;
         let own = self
             .manifest
             .payloads
             .iter()
             .map(|payload| payload.file.as_str())
             .chain([MANIFEST]);
-        let all = std::iter::once(folder.clone()).chain(own.map(|name| folder.join(name)));
+        let all = std::iter::once(directory.clone()).chain(own.map(|name| directory.join(name)));
         let wide = all.filter_map(|path| self.host.wider_than_root(&path));
         self.wrong
             .extend(wide.map(|reason| format!("others could read it: {reason}")));

@@ -107,7 +107,7 @@ struct Pair(
     &'static str,
 );
 
-/// name, path below the PKI folder, CA, readers, purpose
+/// name, path below the PKI directory, CA, readers, purpose
 const PAIRS: [Pair; 7] = [
     Pair(
         "apiserver",
@@ -160,7 +160,7 @@ const PAIRS: [Pair; 7] = [
     ),
 ];
 
-/// name (and file below the kubernetes folder), readers, purpose
+/// name (and file below the kubernetes directory), readers, purpose
 const KUBECONFIGS: [(&str, &[&str], &str); 4] = [
     ("admin.conf", &[], "Administrators log in to the API server with it."),
     (
@@ -259,7 +259,7 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
     all.into_values().collect()
 }
 
-/// The entries that a pattern stands for, given the names of the files in its folder.
+/// The entries that a pattern stands for, given the names of the files in its directory.
 ///
 /// A file that fits the key's pattern is a key (`member-x-key.pem` fits `member-*.pem` too).
 pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {

@@ -60,7 +60,7 @@ fn create(context: &Context, settings: &Settings) -> Result<Exit, Failure> {
         super::say(format_args!("kubecertd: {warning}"));
     }
     backup.unarchived.iter().for_each(super::complain);
-    super::print(&format!("{}\n", backup.folder.display()))?;
+    super::print(&format!("{}\n", backup.directory.display()))?;
     Ok(if backup.unarchived.is_empty() {
         Exit::Done
     } else {

@@ -22,10 +22,10 @@ pub struct Context {
 }
 
 impl Context {
-    /// Fails only when signals cannot be caught or the root is no folder. SIGHUP ends what runs `on_terminal`.
+    /// Fails only when signals cannot be caught or the root is no directory. SIGHUP ends what runs `on_terminal`.
     pub fn new(root: &Path, config: &Path, on_terminal: bool) -> Result<Self, Failure> {
         let root = root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
-            Failure::new(format!("cannot use --root {}: it is no folder", root.display()))
+            Failure::new(format!("cannot use --root {}: it is no directory", root.display()))
                 .exit(crate::model::Exit::Usage)
         })?;
         let stop = Stop::on_signals(on_terminal).map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
@@ -55,18 +55,18 @@ impl Context {
             &mut sources,
             &mut problems,
         );
-        let folder = parent(&self.config).join("config.d");
-        match self.host.names(&folder) {
+        let directory = parent(&self.config).join("config.d");
+        match self.host.names(&directory) {
             Ok(names) => {
                 for name in names
                     .iter()
                     .filter(|n| n.to_str().is_some_and(|n| n.ends_with(".toml") && !n.starts_with('.')))
                 {
-                    self.source(&folder.join(name), true, &mut sources, &mut problems);
+                    self.source(&directory.join(name), true, &mut sources, &mut problems);
                 }
             }
             Err(ReadError::Missing) => {}
-            Err(ReadError::Because(reason)) => problems.push(problem(&folder, reason)),
+            Err(ReadError::Because(reason)) => problems.push(problem(&directory, reason)),
         }
         let settings = Settings::check(&sources, &mut problems);
         problems.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));

@@ -6,7 +6,7 @@ use crate::doctor::{Evidence, examine};
 use crate::etcd::member;
 use crate::host::STATE;
 use crate::model::{Exit, Failure};
-use crate::plan::{self, Request, folders};
+use crate::plan::{self, Request, directories};
 use crate::report::{Format, doctor};
 use crate::restart::pending;
 use crate::{cycle, inventory, scan};

@@ -26,7 +26,7 @@ use crate::plan::{Decision, Plan};
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, max_term_width = 100)]
 struct Args {
-    /// Work on the node whose root folder this is; every other path is seen from there
+    /// Work on the node whose root directory this is; every other path is seen from there
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 

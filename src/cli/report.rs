@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     if args.html == Path::new("-") {
         super::print(&html)?;
     } else {
-        write(host, &look.scan.manifests_folder, &args.html, &html)?;
+        write(host, &look.scan.manifests_directory, &args.html, &html)?;
     }
     Ok(Exit::Done)
 }
@@ -76,12 +76,12 @@ fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), F
         }
         None => here.for_everybody(),
     };
-    let folder = here.resolve(parent(&file)).ok().map(|folder| folder.real);
-    let folder = folder.filter(|folder| here.is_folder(folder));
-    let folder = folder.ok_or_else(|| cannot("its folder is not there"))?;
-    let is_manifests = |found: ResolvedPath| host.outside(&found.real) == folder;
+    let directory = here.resolve(parent(&file)).ok().map(|directory| directory.real);
+    let directory = directory.filter(|directory| here.is_directory(directory));
+    let directory = directory.ok_or_else(|| cannot("its directory is not there"))?;
+    let is_manifests = |found: ResolvedPath| host.outside(&found.real) == directory;
     if host.resolve(manifests).is_ok_and(is_manifests) {
-        return Err(cannot("the kubelet takes every file in this folder for a pod"));
+        return Err(cannot("the kubelet takes every file in this directory for a pod"));
     }
     here.replace(&file, html.as_bytes(), &like)
 }

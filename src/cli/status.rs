@@ -16,7 +16,7 @@ pub struct Args {
     output: Format,
 }
 
-/// Prints what the daemon left last: from the state folder, or its public copy for those who may not look in there. It need not run, and no
+/// Prints what the daemon left last: from the state directory, or its public copy for those who may not look in there. It need not run, and no
 /// configuration is read. What can be seen of the moment is added: whether the daemon lives, and who is at work.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let status = known(&context.host).ok_or_else(|| {

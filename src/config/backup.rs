@@ -75,7 +75,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A program and its arguments: an absolute path, or a name that is looked for in the system's folders.
+    /// A program and its arguments: an absolute path, or a name that is looked for in the system's directories.
     pub(super) fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
         let words = self.texts(key, get, |word| match word {
             "" => Err("an empty word is no part of a command".into()),

@@ -222,11 +222,11 @@ impl Checker<'_> {
             .clone()
             .unwrap_or_else(|| s.paths.kubernetes.join("manifests"));
         let backed_up = [&s.paths.kubernetes, &s.paths.pki, &manifests];
-        if let Some(folder) = backed_up
+        if let Some(directory) = backed_up
             .into_iter()
-            .find(|folder| s.backup.directory.starts_with(folder))
+            .find(|directory| s.backup.directory.starts_with(directory))
         {
-            let message = format!("lies inside {}, which is backed up", folder.display());
+            let message = format!("lies inside {}, which is backed up", directory.display());
             self.wrong("backup.directory", |f| &f.backup.directory, message);
         }
         if s.backup

@@ -217,7 +217,7 @@ pub struct Restart {
 /// `[metrics]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// The folder that node_exporter's textfile collector reads; none: no metrics are written. Default none.
+    /// The directory that node_exporter's textfile collector reads; none: no metrics are written. Default none.
     pub textfile_directory: Option<PathBuf>,
 }
 

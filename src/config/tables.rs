@@ -97,10 +97,10 @@ impl Checker<'_> {
     /// A `*` stands for the same text in path, key and name, and only in the last part of a path.
     fn pattern(&mut self, source: &Source, table: &str, at: &Text, parts: &[&str]) {
         let stars: Vec<_> = parts.iter().map(|part| part.matches('*').count()).collect();
-        let in_folder = parts[1..]
+        let in_directory = parts[1..]
             .iter()
             .any(|p| Path::new(p).parent().is_some_and(|p| p.to_string_lossy().contains('*')));
-        if in_folder || stars.iter().any(|n| *n != stars[0] || *n > 1) {
+        if in_directory || stars.iter().any(|n| *n != stars[0] || *n > 1) {
             let span = at.as_ref().map_or(0..0, Spanned::span);
             let message = "a `*` must stand once in name, path and key alike, and in the file's name only";
             self.problems

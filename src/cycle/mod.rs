@@ -197,8 +197,8 @@ fn renew(
     notify::status("Backing up");
     let backup = backup::create(host, settings, &scan, &inventory, Purpose::Renewal(&clearance))?;
     drop(scan);
-    info!(message_id = events::BACKED_UP, backup = %backup.folder.display(), "backed up");
-    report.backup = Some(backup.folder.clone());
+    info!(message_id = events::BACKED_UP, backup = %backup.directory.display(), "backed up");
+    report.backup = Some(backup.directory.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
     if let Err(blocked) = coordinate::confirm(host, settings, &inventory, cluster_lock) {
         let failure = blocked.failure();

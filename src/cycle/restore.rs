@@ -27,7 +27,7 @@ use crate::restore::{Part, Restoration, plan};
 use crate::scan::{self, Scan};
 use crate::transaction;
 
-/// What a component holds in memory from its start on, below the kubernetes folder: a restored one is used after a restart only.
+/// What a component holds in memory from its start on, below the kubernetes directory: a restored one is used after a restart only.
 /// In the order of restarts.
 const HOLDS: [(&str, &[&str]); 4] = [
     ("etcd", &["pki/etcd/ca.crt"]),
@@ -105,8 +105,8 @@ fn carry_out(
         replaced: &replaced,
     };
     let backup = backup::create(host, settings, &scan, &inventory, purpose)?;
-    info!(backup = %backup.folder.display(), "backed up what is there now");
-    report.backup = Some(backup.folder.clone());
+    info!(backup = %backup.directory.display(), "backed up what is there now");
+    report.backup = Some(backup.directory.clone());
     report.warnings.extend(backup.warnings.iter().cloned());
     let change = Change::of_restore(host, &inventory, credentials(&inventory, &restoration), steps);
     let Restoration { files, tree, .. } = restoration;

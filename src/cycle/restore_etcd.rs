@@ -1,8 +1,8 @@
 //! Putting etcd's data back, on the only member of a cluster:
 //!
-//! set -> verify -> way -> new folder -> park -> exchange -> unpark -> health -> restart -> report
+//! set -> verify -> way -> new directory -> park -> exchange -> unpark -> health -> restart -> report
 //!
-//! The new folder is made while the cluster still runs. From the exchange on, the old folder is aside; an etcd that does not come up with the
+//! The new directory is made while the cluster still runs. From the exchange on, the old directory is aside; an etcd that does not come up with the
 //! new one gets the old one back.
 
 use std::path::{Path, PathBuf};
@@ -152,19 +152,19 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Makes the new folder beside the old one. Nothing is stopped for it.
+    /// Makes the new directory beside the old one. Nothing is stopped for it.
     fn make_data(&self, backup: &StoredBackup, swap: &Swap) -> Result<(), Failure> {
         let host = self.host;
         let size = match &self.plan.source {
-            // Once for the folder, once more where it lies sealed.
+            // Once for the directory, once more where it lies sealed.
             Source::Snapshot { size, .. } => size * 2,
             Source::Copy(_) => backup.size(),
         };
-        let folder = swap.data.parent().unwrap_or(Path::new("/"));
-        if let Some(free) = host.free_space(folder).filter(|free| *free < size) {
+        let directory = swap.data.parent().unwrap_or(Path::new("/"));
+        if let Some(free) = host.free_space(directory).filter(|free| *free < size) {
             return Err(Failure::new(format!(
                 "cannot restore etcd to {}: it needs {}, and {} are free",
-                folder.display(),
+                directory.display(),
                 text::bytes(size),
                 text::bytes(free)
             )));
@@ -174,10 +174,10 @@ impl<'a> Work<'a> {
                 let Ok(list) = &backup.manifest else {
                     return Err(Failure::new(format!("cannot read the list of {}", backup.id)));
                 };
-                backup::extract_folder(host, self.settings, backup, list, from, &swap.new)
+                backup::extract_directory(host, self.settings, backup, list, from, &swap.new)
             }
             Source::Snapshot { payload, size, tool } => {
-                host.make_folder(folder)?;
+                host.make_directory(directory)?;
                 backup::extract_payload(host, self.settings, backup, payload, &swap.plain)?;
                 let [name, cluster, urls] = &self.plan.member;
                 let outside = |path: &PathBuf| host.outside(path).display().to_string();
@@ -215,10 +215,10 @@ impl<'a> Work<'a> {
             let like = host.attributes(&swap.data)?;
             host.own(&swap.new, like.uid, like.gid)?;
         }
-        host.sync_tree_folders(&swap.new)
+        host.sync_tree_directories(&swap.new)
     }
 
-    /// Stops both, exchanges the folders, starts etcd and waits until it is well; otherwise the old folder comes back.
+    /// Stops both, exchanges the directories, starts etcd and waits until it is well; otherwise the old directory comes back.
     fn exchange(&self, swap: &Swap) -> Result<(), Failure> {
         let exchanged = self.stop().and_then(|()| swap.exchange(self.host)).and_then(|()| {
             info!("{} is the restored one", swap.data.display());

@@ -52,7 +52,7 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
 /// kubecertd keeps the names of a certificate; kubeadm makes one anew only where none is.
 fn again(credential: &str) -> String {
     format!(
-        "move its .crt and .key out of the PKI folder, then `kubeadm init phase certs {credential} --config FILE`, with the name in FILE (apiServer.certSANs, etcd.local.serverCertSANs, peerCertSANs)"
+        "move its .crt and .key out of the PKI directory, then `kubeadm init phase certs {credential} --config FILE`, with the name in FILE (apiServer.certSANs, etcd.local.serverCertSANs, peerCertSANs)"
     )
 }
 

@@ -16,14 +16,14 @@ const COARSE: time::Duration = time::Duration::seconds(2);
 /// Bytes of a backup besides etcd's: the files of a look are 5 MiB at most, and have a list.
 const FILES: u64 = 8 << 20;
 
-/// Files in the manifests folder that nobody means, pods that are there twice, and manifests that cannot be used.
+/// Files in the manifests directory that nobody means, pods that are there twice, and manifests that cannot be used.
 pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.inventory.bad_manifests.iter().map(|bad| match bad {
         BadManifest::Unusable(path, reason) => Finding::fault(
             path.display(),
             format!("{reason}: its pod cannot be restarted, or does not start"),
         )
-        .hint("mend it, or move it out of the folder: the kubelet reads every file there"),
+        .hint("mend it, or move it out of the directory: the kubelet reads every file there"),
         BadManifest::Twice(pod, files) => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             let about = files.first().cloned().unwrap_or_default();
@@ -32,7 +32,7 @@ pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
                 files.join(" and ")
             );
             Finding::fault(about, message)
-                .hint("move all but one of them out of the folder, and wait until the pod runs")
+                .hint("move all but one of them out of the directory, and wait until the pod runs")
         }
         BadManifest::Stray(path) => Finding::warning(
             path.display(),
@@ -131,22 +131,24 @@ pub(super) fn space(evidence: &Evidence<'_>) -> Vec<Finding> {
     short.map(finding).into_iter().collect()
 }
 
-/// Folders that a cycle writes to and cannot.
+/// Directories that a cycle writes to and cannot.
 pub(super) fn writable(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.surroundings.refused.iter().map(|refused| {
-        let folder = refused.folder.display();
+        let directory = refused.directory.display();
         if !refused.by_sandbox {
-            return Finding::fault(folder, format!("cannot be written to: {}", refused.reason))
+            return Finding::fault(directory, format!("cannot be written to: {}", refused.reason))
                 .hint("look at the mount and at `lsattr -d`; a look by another user than root says this, too");
         }
-        let is_home = ["/root", "/home"].iter().any(|home| refused.folder.starts_with(home));
+        let is_home = ["/root", "/home"]
+            .iter()
+            .any(|home| refused.directory.starts_with(home));
         let lines = if is_home {
-            format!("`ProtectHome=tmpfs` and `BindPaths=-{}`", refused.folder.display())
+            format!("`ProtectHome=tmpfs` and `BindPaths=-{}`", refused.directory.display())
         } else {
-            format!("`ReadWritePaths={}`", refused.folder.display())
+            format!("`ReadWritePaths={}`", refused.directory.display())
         };
         Finding::fault(
-            folder,
+            directory,
             format!("cannot be written to by the service: {}", refused.reason),
         )
         .hint(format!(

@@ -19,7 +19,7 @@ pub struct MemberConfig {
     pub ca: PathBuf,
     /// Client certificates and keys, to be tried in this order: one of them may have expired.
     pub clients: Vec<(PathBuf, PathBuf)>,
-    /// Where the data folder of a member on this node is; none where etcd runs elsewhere.
+    /// Where the data directory of a member on this node is; none where etcd runs elsewhere.
     pub data: Option<PathBuf>,
     /// A member is meant to run here (not on a worker, or before `kubeadm init`).
     pub is_meant: bool,

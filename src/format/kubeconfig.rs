@@ -34,7 +34,7 @@ pub enum Credential {
         /// Private key; absent where the file names none.
         key: Option<Zeroizing<String>>,
     },
-    /// In files; relative paths start at the kubeconfig's folder.
+    /// In files; relative paths start at the kubeconfig's directory.
     Files {
         /// `client-certificate`.
         certificate: PathBuf,

@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(5);
 impl Host {
     /// Runs a command of this machine with `input` on its standard input, until it ends well, within `limit`.
     ///
-    /// Under systemd it is a transient unit, since what sends mail, looks into a home folder or restarts something cannot do so in the sandbox of the
+    /// Under systemd it is a transient unit, since what sends mail, looks into a home directory or restarts something cannot do so in the sandbox of the
     /// daemon's own; what it leaves running ends with it. Elsewhere it is a child with nothing but a plain PATH in its environment. What it prints goes where our log goes.
     pub fn call(&self, words: &[String], input: &[u8], limit: Duration) -> Result<(), Failure> {
         let (name, arguments) = words

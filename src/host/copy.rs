@@ -1,4 +1,4 @@
-//! Copying a folder for a backup: owner, mode, time and symlinks kept, holes too, every byte hashed on the way.
+//! Copying a directory for a backup: owner, mode, time and symlinks kept, holes too, every byte hashed on the way.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -45,14 +45,14 @@ pub enum What {
         /// SHA-256 of what was copied, hex.
         sha256: String,
     },
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A symlink and its target as written.
     Symlink(PathBuf),
 }
 
 impl Host {
-    /// Copies `path` (a file, or a folder with all that is in it) to the same place below `to`, and lists what was copied.
+    /// Copies `path` (a file, or a directory with all that is in it) to the same place below `to`, and lists what was copied.
     ///
     /// The copies are durable only after [`Host::sync_copies`].
     pub fn copy(
@@ -68,9 +68,9 @@ impl Host {
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
         let at = self.at(&target);
         self.check_stop()?;
-        self.make_folder(parent(&target))?;
+        self.make_directory(parent(&target))?;
         let what = if found.is_dir() {
-            self.make_folder(&target)?;
+            self.make_directory(&target)?;
             let mut names: Vec<_> = fs::read_dir(&source)
                 .and_then(Iterator::collect::<io::Result<Vec<_>>>)
                 .map_err(|e| fail(&e))?;
@@ -78,7 +78,7 @@ impl Host {
             for name in names {
                 self.copy(&path.join(name.file_name()), to, done, progress)?;
             }
-            What::Folder
+            What::Directory
         } else if found.is_symlink() {
             let points_to = fs::read_link(&source).map_err(|e| fail(&e))?;
             symlink(&points_to, &at).map_err(|e| failed("write", &target, &e))?;
@@ -95,7 +95,7 @@ impl Host {
         } else {
             return Ok(());
         };
-        if what == What::Folder {
+        if what == What::Directory {
             dress(&fs::File::open(&at).map_err(|e| failed("write", &target, &e))?, &found)
                 .map_err(|e| failed("write", &target, &e))?;
         }
@@ -115,12 +115,12 @@ impl Host {
         Ok(())
     }
 
-    /// Copies a folder without what is in it, to where [`Host::copy`] has made its place.
-    pub fn copy_folder(&self, path: &Path, to: &Path) -> Result<CopySummary, Failure> {
+    /// Copies a directory without what is in it, to where [`Host::copy`] has made its place.
+    pub fn copy_directory(&self, path: &Path, to: &Path) -> Result<CopySummary, Failure> {
         let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
         fs::File::open(self.at(&target))
-            .and_then(|folder| dress(&folder, &found))
+            .and_then(|directory| dress(&directory, &found))
             .map_err(|e| failed("write", &target, &e))?;
         Ok(CopySummary {
             path: path.to_owned(),
@@ -129,7 +129,7 @@ impl Host {
             gid: found.gid(),
             modified: found.mtime(),
             extended: extended(&self.at(path)).map_err(|e| failed("copy", path, &e))?,
-            what: What::Folder,
+            what: What::Directory,
         })
     }
 
@@ -148,21 +148,24 @@ impl Host {
         read().map_err(|e| reason(&e))
     }
 
-    /// Makes all copies below `to` durable: files first, then every folder that holds one.
+    /// Makes all copies below `to` durable: files first, then every directory that holds one.
     pub fn sync_copies(&self, to: &Path, copies: &[CopySummary]) -> Result<(), Failure> {
-        let mut folders = BTreeSet::new();
+        let mut directories = BTreeSet::new();
         for copied in copies {
             let target = to.join(copied.path.strip_prefix("/").unwrap_or(&copied.path));
-            folders.insert(parent(&target).to_owned());
+            directories.insert(parent(&target).to_owned());
             match copied.what {
                 What::File { .. } => fs::File::open(self.at(&target))
                     .and_then(|file| file.sync_all())
                     .map_err(|e| failed("sync", &target, &e))?,
-                What::Folder => _ = folders.insert(target),
+                What::Directory => _ = directories.insert(target),
                 What::Symlink(_) => {}
             }
         }
-        folders.iter().rev().try_for_each(|folder| self.sync_folder(folder))
+        directories
+            .iter()
+            .rev()
+            .try_for_each(|directory| self.sync_directory(directory))
     }
 }
 

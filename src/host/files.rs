@@ -25,7 +25,7 @@ const MOST_LINKS: usize = 40;
 pub struct ResolvedPath {
     /// Without symlinks, seen from the root.
     pub real: PathBuf,
-    /// The first folder on the way that others than root could change, and how.
+    /// The first directory on the way that others than root could change, and how.
     pub unsafe_way: Option<String>,
 }
 
@@ -72,17 +72,17 @@ impl Host {
         Ok(ResolvedPath { real, unsafe_way })
     }
 
-    /// Why others than root could change what is in this folder.
-    pub fn distrust(&self, folder: &Path) -> Option<String> {
-        self.distrust_found(folder, &self.at(folder).metadata().ok()?)
+    /// Why others than root could change what is in this directory.
+    pub fn distrust(&self, directory: &Path) -> Option<String> {
+        self.distrust_found(directory, &self.at(directory).metadata().ok()?)
     }
 
-    fn distrust_found(&self, folder: &Path, found: &std::fs::Metadata) -> Option<String> {
+    fn distrust_found(&self, directory: &Path, found: &std::fs::Metadata) -> Option<String> {
         // Under an ACL the group bits are its mask: somebody named in it may write, whatever the group.
-        let by_acl =
-            found.mode() & 0o020 != 0 && matches!(xattr::get(self.at(folder), "system.posix_acl_access"), Ok(Some(_)));
-        let by_acl = by_acl.then(|| format!("{} is writable by an ACL", folder.display()));
-        distrust(folder, found.uid(), found.gid(), found.mode()).or(by_acl)
+        let by_acl = found.mode() & 0o020 != 0
+            && matches!(xattr::get(self.at(directory), "system.posix_acl_access"), Ok(Some(_)));
+        let by_acl = by_acl.then(|| format!("{} is writable by an ACL", directory.display()));
+        distrust(directory, found.uid(), found.gid(), found.mode()).or(by_acl)
     }
 
     /// Reads a regular file of at most 1 MiB.
@@ -116,7 +116,7 @@ impl Host {
         let found = file.metadata().map_err(|e| unread(&e))?;
         if !found.is_file() {
             let what = if found.is_dir() {
-                "is a folder"
+                "is a directory"
             } else {
                 "is no regular file"
             };
@@ -147,8 +147,8 @@ impl Host {
         found.is_file().then(|| identity(&found))
     }
 
-    /// Whether `path` itself is a folder.
-    pub fn is_folder(&self, path: &Path) -> bool {
+    /// Whether `path` itself is a directory.
+    pub fn is_directory(&self, path: &Path) -> bool {
         self.at(path).symlink_metadata().is_ok_and(|found| found.is_dir())
     }
 
@@ -157,9 +157,9 @@ impl Host {
         self.at(path).is_symlink()
     }
 
-    /// The names in a folder, sorted; none where it does not exist.
-    pub fn names(&self, folder: &Path) -> Result<Vec<OsString>, ReadError> {
-        let real = self.resolve(folder)?.real;
+    /// The names in a directory, sorted; none where it does not exist.
+    pub fn names(&self, directory: &Path) -> Result<Vec<OsString>, ReadError> {
+        let real = self.resolve(directory)?.real;
         let entries = match self.at(&real).read_dir() {
             Ok(entries) => entries,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -172,12 +172,17 @@ impl Host {
         Ok(names)
     }
 
-    /// Why others than root could look into this folder.
-    pub fn wider_than_root(&self, folder: &Path) -> Option<String> {
-        let found = self.at(folder).symlink_metadata().ok()?;
+    /// Why others than root could look into this directory.
+    pub fn wider_than_root(&self, directory: &Path) -> Option<String> {
+        let found = self.at(directory).symlink_metadata().ok()?;
         let mode = found.mode() & 0o777;
-        (found.uid() != 0 || mode & 0o077 != 0)
-            .then(|| format!("{} is {mode:04o} and belongs to user {}", folder.display(), found.uid()))
+        (found.uid() != 0 || mode & 0o077 != 0).then(|| {
+            format!(
+                "{} is {mode:04o} and belongs to user {}",
+                directory.display(),
+                found.uid()
+            )
+        })
     }
 
     /// Whether `path` (or anything in it, one level deep) changed after `since` and not in the future.
@@ -197,7 +202,7 @@ impl Host {
     }
 }
 
-/// Why a file or folder with this owner and mode is not root's alone.
+/// Why a file or directory with this owner and mode is not root's alone.
 pub fn distrust(path: &Path, uid: u32, gid: u32, mode: u32) -> Option<String> {
     let path = path.display();
     if uid != 0 {
@@ -226,7 +231,7 @@ pub fn can_be_read_back(bytes: &[u8], what: &str) -> Result<(), Failure> {
             "cannot write {what}: it would be larger than {}",
             words(LARGEST_OWN)
         ))
-        .hint("fewer files at once: renew by name, or look at what lies in the folders")),
+        .hint("fewer files at once: renew by name, or look at what lies in the directories")),
     }
 }
 
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_others_can_write_is_named() {
+    fn a_directory_that_others_can_write_is_named() {
         assert!(distrust(Path::new("/x"), 0, 0, 0o40775).is_none());
         assert!(distrust(Path::new("/x"), 0, 5, 0o40775).unwrap().contains("group 5"));
         assert!(distrust(Path::new("/x"), 0, 0, 0o41777).unwrap().contains("everybody"));

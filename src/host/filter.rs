@@ -18,7 +18,7 @@ use crate::format::text::printable;
 use crate::model::Failure;
 
 /// Where a program without a path is looked for, in this order.
-const FOLDERS: [&str; 6] = [
+const DIRECTORIES: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
     "/usr/sbin",
@@ -93,7 +93,10 @@ pub fn program(word: &str) -> Result<PathBuf, Failure> {
     let candidates: Vec<PathBuf> = if word.starts_with('/') {
         vec![word.into()]
     } else {
-        FOLDERS.iter().map(|folder| Path::new(folder).join(word)).collect()
+        DIRECTORIES
+            .iter()
+            .map(|directory| Path::new(directory).join(word))
+            .collect()
     };
     let found = candidates.iter().find_map(|path| {
         let resolved = machine.resolve(path).ok()?;
@@ -134,7 +137,7 @@ impl FilterProcess {
         let child = Command::new(program(name)?)
             .args(arguments)
             .env_clear()
-            .env("PATH", FOLDERS.join(":"))
+            .env("PATH", DIRECTORIES.join(":"))
             .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())

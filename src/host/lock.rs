@@ -1,4 +1,4 @@
-//! One kubecertd at a time on a node: flock(2) on a file in the state folder.
+//! One kubecertd at a time on a node: flock(2) on a file in the state directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -49,7 +49,7 @@ impl Host {
 
     /// Takes the lock if it is free.
     pub fn try_lock(&self, purpose: &str) -> Result<Option<Lock>, Failure> {
-        self.make_folder(Path::new(STATE))?;
+        self.make_directory(Path::new(STATE))?;
         let way = self.resolve(Path::new(STATE)).ok().and_then(|found| found.unsafe_way);
         if let Some(reason) = way.or_else(|| self.distrust(Path::new(STATE))) {
             return Err(Failure::new(format!("cannot use {STATE}: {reason}")).hint("give it to root, with mode 0700"));

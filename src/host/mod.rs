@@ -38,7 +38,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The machine whose root folder is `root`.
+    /// The machine whose root directory is `root`.
     pub fn new(root: PathBuf, stop: stop::Stop) -> Self {
         Self { root, stop }
     }
@@ -87,7 +87,7 @@ pub fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
             failure.hint("free space on this file system, then run it again")
         }
         Some(nix::errno::Errno::EROFS) => failure.hint(
-            "the file system is read-only here; if only the service sees it so, add the folder to ReadWritePaths= in a drop-in of kubecertd.service",
+            "the file system is read-only here; if only the service sees it so, add the directory to ReadWritePaths= in a drop-in of kubecertd.service",
         ),
         Some(nix::errno::Errno::EPERM | nix::errno::Errno::EBUSY) if nix::unistd::geteuid().is_root() => failure
             .hint("the file is immutable (lsattr shows it) or a mount of its own")

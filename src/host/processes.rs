@@ -48,8 +48,8 @@ impl Host {
 
     /// The process with this id; none for one that has ended, or a thread of the kernel.
     pub fn process(&self, pid: i32) -> Option<Process> {
-        let folder = self.at(Path::new("/proc")).join(pid.to_string());
-        let read = |name: &str| std::fs::read(folder.join(name)).ok();
+        let directory = self.at(Path::new("/proc")).join(pid.to_string());
+        let read = |name: &str| std::fs::read(directory.join(name)).ok();
         let command = read("cmdline")?;
         let called = command
             .split(|byte| *byte == 0)

@@ -13,31 +13,31 @@ use crate::model::{Attributes, Failure, ReadError};
 const RUN: &str = "/run/kubecertd";
 
 impl Host {
-    /// Writes a file that everybody may read, mode 0644, in a folder that everybody may enter.
+    /// Writes a file that everybody may read, mode 0644, in a directory that everybody may enter.
     pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         let run = Path::new(RUN);
-        if !self.is_folder(run) {
-            self.make_folder(run)?;
+        if !self.is_directory(run) {
+            self.make_directory(run)?;
             std::fs::set_permissions(self.at(run), std::fs::Permissions::from_mode(0o755))
                 .map_err(|e| failed("open to everybody", run, &e))?;
         }
         self.replace(&self.published(name), bytes, &Attributes::plain(0o644))
     }
 
-    /// Writes a file that everybody may read, mode 0644, into a folder that is there already. Not where others than root could lead it
-    /// elsewhere: into the manifests folder, say.
-    pub fn publish_into(&self, folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let path = folder.join(name);
+    /// Writes a file that everybody may read, mode 0644, into a directory that is there already. Not where others than root could lead it
+    /// elsewhere: into the manifests directory, say.
+    pub fn publish_into(&self, directory: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let path = directory.join(name);
         let fail = |reason: String| Failure::new(format!("cannot write {}: {reason}", path.display()));
-        if !self.is_folder(folder) {
-            return Err(fail("there is no such folder".into()).hint(format!("mkdir {}", folder.display())));
+        if !self.is_directory(directory) {
+            return Err(fail("there is no such directory".into()).hint(format!("mkdir {}", directory.display())));
         }
-        let found = self.resolve(folder).map_err(|unread| match unread {
+        let found = self.resolve(directory).map_err(|unread| match unread {
             ReadError::Missing => fail("it has gone".into()),
             ReadError::Because(reason) => fail(reason),
         })?;
         if let Some(reason) = found.unsafe_way.or_else(|| self.distrust(&found.real)) {
-            return Err(fail(reason).hint("give the folder, and those above it, to root, writable by nobody else"));
+            return Err(fail(reason).hint("give the directory, and those above it, to root, writable by nobody else"));
         }
         self.replace(&found.real.join(name), bytes, &Attributes::plain(0o644))
     }
@@ -56,21 +56,21 @@ impl Host {
         Path::new(RUN).join(name)
     }
 
-    /// Why nothing can be written into this folder, or into the nearest one above it that exists. Asks the kernel, and writes nothing.
-    pub fn cannot_write(&self, folder: &Path) -> Option<String> {
+    /// Why nothing can be written into this directory, or into the nearest one above it that exists. Asks the kernel, and writes nothing.
+    pub fn cannot_write(&self, directory: &Path) -> Option<String> {
         let real = self
-            .resolve(folder)
-            .map_or_else(|_| folder.to_owned(), |found| found.real);
-        let existing = real.ancestors().find(|folder| self.exists(folder))?;
+            .resolve(directory)
+            .map_or_else(|_| directory.to_owned(), |found| found.real);
+        let existing = real.ancestors().find(|directory| self.exists(directory))?;
         let refused = access(&self.at(existing), AccessFlags::W_OK).err()?;
         Some(reason(&io::Error::from(refused)))
     }
 
     /// As [`Self::cannot_write`], as another process of this machine sees its file systems: a service's sandbox is its own.
-    pub fn cannot_write_as(&self, pid: u32, folder: &Path) -> Option<String> {
+    pub fn cannot_write_as(&self, pid: u32, directory: &Path) -> Option<String> {
         let root = self.outside(Path::new("/"));
         let seen = Path::new("/proc").join(pid.to_string()).join("root");
-        Self::new(seen.join(root.strip_prefix("/").unwrap_or(&root)), self.stop.clone()).cannot_write(folder)
+        Self::new(seen.join(root.strip_prefix("/").unwrap_or(&root)), self.stop.clone()).cannot_write(directory)
     }
 
     /// When a process of this machine started, in clock ticks since boot; none for one that has ended. Also for another root: it is where this

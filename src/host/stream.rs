@@ -55,9 +55,9 @@ impl Host {
         found.is_file().then_some(found.len())
     }
 
-    /// Bytes that may still be written, root's reserve left aside, at `folder`, or at the nearest folder above it that exists.
-    pub fn free_space(&self, folder: &Path) -> Option<u64> {
-        let existing = folder.ancestors().find(|folder| self.exists(folder))?;
+    /// Bytes that may still be written, root's reserve left aside, at `directory`, or at the nearest directory above it that exists.
+    pub fn free_space(&self, directory: &Path) -> Option<u64> {
+        let existing = directory.ancestors().find(|directory| self.exists(directory))?;
         let found = rustix::fs::statvfs(self.at(existing)).ok()?;
         Some(found.f_bavail.saturating_mul(found.f_frsize))
     }

@@ -1,4 +1,4 @@
-//! Writing: every file is made beside its place, synced, and renamed; every folder that changed is synced.
+//! Writing: every file is made beside its place, synced, and renamed; every directory that changed is synced.
 //!
 //! Paths given here are real (without symlinks) and seen from the root.
 
@@ -71,14 +71,14 @@ impl Host {
         fs::remove_file(self.at(real)).map_err(|e| failed("remove", real, &e))
     }
 
-    /// Makes the names in a folder durable.
-    pub fn sync_folder(&self, real: &Path) -> Result<(), Failure> {
+    /// Makes the names in a directory durable.
+    pub fn sync_directory(&self, real: &Path) -> Result<(), Failure> {
         fs::File::open(self.at(real))
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| failed("sync the folder", real, &e))
+            .and_then(|directory| directory.sync_all())
+            .map_err(|e| failed("sync the directory", real, &e))
     }
 
-    /// Replaces (or makes) a file in one step: new file beside it, rename, sync of the folder.
+    /// Replaces (or makes) a file in one step: new file beside it, rename, sync of the directory.
     pub fn replace(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
         let new = beside(real, "new");
         self.unlink(&new)?;
@@ -88,24 +88,24 @@ impl Host {
             let _ = self.unlink(&new);
         }
         made?;
-        self.sync_folder(parent(real))
+        self.sync_directory(parent(real))
     }
 
-    /// Makes a folder and those above it, mode 0700, and syncs the parents of the new ones.
-    pub fn make_folder(&self, folder: &Path) -> Result<(), Failure> {
-        if self.at(folder).is_dir() {
+    /// Makes a directory and those above it, mode 0700, and syncs the parents of the new ones.
+    pub fn make_directory(&self, directory: &Path) -> Result<(), Failure> {
+        if self.at(directory).is_dir() {
             return Ok(());
         }
-        self.make_folder(parent(folder))?;
-        match fs::DirBuilder::new().mode(0o700).create(self.at(folder)) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("make the folder", folder, &e)),
-            _ => self.sync_folder(parent(folder)),
+        self.make_directory(parent(directory))?;
+        match fs::DirBuilder::new().mode(0o700).create(self.at(directory)) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(failed("make the directory", directory, &e)),
+            _ => self.sync_directory(parent(directory)),
         }
     }
 
-    /// Makes one folder with these attributes, and syncs the one above. One that is there already is left as it is.
-    pub fn make_folder_like(&self, folder: &Path, like: &Attributes) -> Result<(), Failure> {
-        let path = self.at(folder);
+    /// Makes one directory with these attributes, and syncs the one above. One that is there already is left as it is.
+    pub fn make_directory_like(&self, directory: &Path, like: &Attributes) -> Result<(), Failure> {
+        let path = self.at(directory);
         if path.is_dir() {
             return Ok(());
         }
@@ -114,8 +114,8 @@ impl Host {
             let made = fs::File::open(&path)?;
             dress(&made, &path, like)
         };
-        make().map_err(|e| failed("make the folder", folder, &e))?;
-        self.sync_folder(parent(folder))
+        make().map_err(|e| failed("make the directory", directory, &e))?;
+        self.sync_directory(parent(directory))
     }
 
     /// Gives a file its owner, mode and attributes, durably.
@@ -125,11 +125,11 @@ impl Host {
         done.map_err(|e| failed("set the attributes of", real, &e))
     }
 
-    /// Gives a folder, and all that is in it, this owner: what another program made belongs to root.
+    /// Gives a directory, and all that is in it, this owner: what another program made belongs to root.
     pub fn own(&self, real: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
         let path = self.at(real);
         std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).map_err(|e| failed("set the owner of", real, &e))?;
-        if !self.is_folder(real) {
+        if !self.is_directory(real) {
             return Ok(());
         }
         let names = self.names(real).unwrap_or_default();
@@ -138,20 +138,20 @@ impl Host {
             .try_for_each(|name| self.own(&real.join(name), uid, gid))
     }
 
-    /// Makes the names in a folder and in all folders below it durable.
-    pub fn sync_tree_folders(&self, real: &Path) -> Result<(), Failure> {
+    /// Makes the names in a directory and in all directories below it durable.
+    pub fn sync_tree_directories(&self, real: &Path) -> Result<(), Failure> {
         for name in self.names(real).unwrap_or_default() {
             let below = real.join(name);
-            if self.is_folder(&below) {
-                self.sync_tree_folders(&below)?;
+            if self.is_directory(&below) {
+                self.sync_tree_directories(&below)?;
             }
         }
-        self.sync_folder(real)
+        self.sync_directory(real)
     }
 
-    /// Removes a folder if nothing is in it; whether it did.
-    pub fn remove_empty_folder(&self, folder: &Path) -> bool {
-        fs::remove_dir(self.at(folder)).is_ok()
+    /// Removes a directory if nothing is in it; whether it did.
+    pub fn remove_empty_directory(&self, directory: &Path) -> bool {
+        fs::remove_dir(self.at(directory)).is_ok()
     }
 
     /// Makes a symlink; nothing may be there yet.
@@ -164,28 +164,28 @@ impl Host {
         fs::read_link(self.at(real)).ok()
     }
 
-    /// Removes a folder with all that is in it.
-    pub fn remove_tree(&self, folder: &Path) -> Result<(), Failure> {
-        self.remove_trees(&[folder])
+    /// Removes a directory with all that is in it.
+    pub fn remove_tree(&self, directory: &Path) -> Result<(), Failure> {
+        self.remove_trees(&[directory])
     }
 
-    /// Removes folders that stand in one folder, each with all that is in it; that one is synced once for all of them.
-    pub fn remove_trees(&self, folders: &[impl AsRef<Path>]) -> Result<(), Failure> {
-        for folder in folders {
-            let folder = folder.as_ref();
-            match fs::remove_dir_all(self.at(folder)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", folder, &e)),
+    /// Removes directories that stand in one directory, each with all that is in it; that one is synced once for all of them.
+    pub fn remove_trees(&self, directories: &[impl AsRef<Path>]) -> Result<(), Failure> {
+        for directory in directories {
+            let directory = directory.as_ref();
+            match fs::remove_dir_all(self.at(directory)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", directory, &e)),
                 _ => {}
             }
         }
-        folders
+        directories
             .first()
-            .map_or(Ok(()), |first| self.sync_folder(parent(first.as_ref())))
+            .map_or(Ok(()), |first| self.sync_directory(parent(first.as_ref())))
     }
 
     /// Writes one of our own state files, durably.
     pub fn write_state(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        self.make_folder(Path::new(STATE))?;
+        self.make_directory(Path::new(STATE))?;
         self.replace(&self.state(name), bytes, &Attributes::plain(0o600))
     }
 
@@ -195,13 +195,13 @@ impl Host {
             return Ok(());
         }
         self.unlink(&self.state(name))?;
-        self.sync_folder(Path::new(STATE))
+        self.sync_directory(Path::new(STATE))
     }
 }
 
 /// The dot-file beside `real` that holds what is being written (`new`) or what was there before (`old`).
 ///
-/// The kubelet ignores dot-files in its manifests folder.
+/// The kubelet ignores dot-files in its manifests directory.
 pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
     let mut name = OsString::from(".");
     name.push(real.file_name().unwrap_or_default());
@@ -209,14 +209,14 @@ pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
     real.with_file_name(name)
 }
 
-/// The folder a file is in.
+/// The directory a file is in.
 pub fn parent(real: &Path) -> &Path {
     real.parent().unwrap_or(Path::new("/"))
 }
 
-/// Gives a file or folder that was born closed its owner, mode and attributes.
+/// Gives a file or directory that was born closed its owner, mode and attributes.
 fn dress(file: &fs::File, path: &Path, like: &Attributes) -> io::Result<()> {
-    // A default ACL of the folder must not widen what the old file did not have.
+    // A default ACL of the directory must not widen what the old file did not have.
     for name in listed(path)? {
         if name == "system.posix_acl_access" && !like.extended.iter().any(|(kept, _)| *kept == name) {
             xattr::remove(path, &name)?;

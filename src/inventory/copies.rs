@@ -87,7 +87,7 @@ fn held(seen: &ScannedCopy, credentials: &[Credential]) -> Result<EmbeddedCreden
         return Err(format!("others than root could replace it: {reason}"));
     }
     if file.identity.links != file.names.len() as u64 {
-        return Err("it has another name outside of the scanned folders".into());
+        return Err("it has another name outside of the scanned directories".into());
     }
     let text = file.bytes.text().map_err(|reason| format!("it {reason}"))?;
     let users = users(text, original).map_err(|reason| format!("it {reason}"))?;

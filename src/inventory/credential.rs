@@ -69,8 +69,8 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Material, String> {
     } = kubeconfig::parse(file.bytes.text().map_err(at)?).map_err(at)?;
     match credential {
         kubeconfig::Credential::Files { certificate, key } => {
-            let folder = path.parent().unwrap_or(Path::new("/"));
-            in_files(scan, None, &folder.join(certificate), &folder.join(key)).map_err(|reason| {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            in_files(scan, None, &directory.join(certificate), &directory.join(key)).map_err(|reason| {
                 format!(
                     "{} refers to a credential that cannot be read: {reason}",
                     path.display()

@@ -30,7 +30,7 @@ pub struct Inventory {
     pub authorities: Vec<Authority>,
     /// The static pods whose manifests parse.
     pub pods: Vec<Pod>,
-    /// What is wrong in the manifests folder.
+    /// What is wrong in the manifests directory.
     pub bad_manifests: Vec<BadManifest>,
     /// Every reader that is known here, in the order of restarts.
     pub readers: Vec<Reader>,
@@ -180,7 +180,7 @@ pub fn build(scan: &Scan) -> Inventory {
     let mut pods = Vec::new();
     let mut bad_manifests = Vec::new();
     for (name, read) in &scan.manifests {
-        let path = scan.manifests_folder.join(name);
+        let path = scan.manifests_directory.join(name);
         match pod(read) {
             Ok(pod) => pods.push(pod),
             Err(reason) => bad_manifests.push(BadManifest::Unusable(path, printable(&reason))),

@@ -78,7 +78,7 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     all
 }
 
-/// What is wrong in the manifests folder.
+/// What is wrong in the manifests directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadManifest {
     /// This file is no manifest that can be used, and why.
@@ -104,14 +104,14 @@ impl std::fmt::Display for BadManifest {
             }
             Self::Stray(path) => write!(
                 f,
-                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the folder",
+                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the directory",
                 path.display()
             ),
         }
     }
 }
 
-/// Files in the manifests folder that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
+/// Files in the manifests directory that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
 /// with no dot, whatever its ending (measured on kubelets 1.20 and 1.36), so a copy of a manifest is a second pod of the same name.
 pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<BadManifest> {
     let twice = by_name(pods).into_iter().filter(|(_, files)| files.len() > 1);
@@ -121,8 +121,8 @@ pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<BadManifest> {
     });
     let stray = scan.manifests.iter().filter_map(|(name, _)| {
         let is_meant = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        // The folder itself, where it cannot be listed, has no name.
-        let path = scan.manifests_folder.join(name);
+        // The directory itself, where it cannot be listed, has no name.
+        let path = scan.manifests_directory.join(name);
         (!is_meant && !name.is_empty()).then_some(BadManifest::Stray(path))
     });
     twice.chain(stray).collect()

@@ -7,7 +7,7 @@ use super::Plan;
 use crate::config::Settings;
 use crate::inventory::Inventory;
 
-/// The folders that a cycle may have to write to, besides our own state: those of the credentials that are renewed here, of the manifests, of the
+/// The directories that a cycle may have to write to, besides our own state: those of the credentials that are renewed here, of the manifests, of the
 /// copies of kubeconfigs, and the backups'.
 pub fn written(plan: &Plan, inventory: &Inventory, settings: &Settings) -> BTreeSet<PathBuf> {
     let items = plan.items.iter().filter(|item| item.due.is_some());
@@ -16,8 +16,8 @@ pub fn written(plan: &Plan, inventory: &Inventory, settings: &Settings) -> BTree
         .map(|item| item.path.as_path())
         .chain(inventory.pods.iter().map(|pod| pod.file.real.as_path()))
         .chain(copies.map(|copy| copy.path.as_path()));
-    let folders = files
+    let directories = files
         .filter_map(Path::parent)
         .chain([settings.backup.directory.as_path(), &settings.paths.kubernetes]);
-    folders.map(Path::to_owned).collect()
+    directories.map(Path::to_owned).collect()
 }

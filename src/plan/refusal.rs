@@ -57,7 +57,7 @@ pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
         let known = file.names.len() as u64;
         (file.identity.links != known).then(|| {
             format!(
-                "{path} has {} names and only {known} of them are in the scanned folders; a renewal would leave the others old",
+                "{path} has {} names and only {known} of them are in the scanned directories; a renewal would leave the others old",
                 file.identity.links
             )
         })

@@ -111,7 +111,7 @@ impl Event {
         let whole = |occasion, rows| Self {
             credentials: rows,
             exit: Some(report.exit() as u8),
-            backup: report.backup.as_ref().map(|folder| folder.display().to_string()),
+            backup: report.backup.as_ref().map(|directory| directory.display().to_string()),
             restarted: report.restarted.iter().map(|done| done.reader.clone()).collect(),
             pending_restarts: report.pending.iter().map(|left| left.reader.clone()).collect(),
             error: report.failure.as_ref().map(Failure::to_string),

@@ -147,7 +147,7 @@ pub struct EtcdReport {
     pub done: bool,
     /// `snapshot` or `copy`.
     pub from: &'static str,
-    /// The data folder.
+    /// The data directory.
     pub data: PathBuf,
     /// Where the old one is, or will be; none where none is there.
     pub aside: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! What the daemon knows: a document that it leaves in the state folder and, for every user of the node, in /run. A stable interface; keys are
+//! What the daemon knows: a document that it leaves in the state directory and, for every user of the node, in /run. A stable interface; keys are
 //! added, and never change their meaning within one `version`. Pure.
 
 use serde::{Deserialize, Serialize};

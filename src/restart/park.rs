@@ -1,4 +1,4 @@
-//! Park: a manifest is taken out of the kubelet's sight by one rename to a dot-file in the same folder, and comes back with a fresh annotation.
+//! Park: a manifest is taken out of the kubelet's sight by one rename to a dot-file in the same directory, and comes back with a fresh annotation.
 //!
 //! The kubelet ignores names that start with a dot, and ends the pod within a second. While it is parked the manifest is missing, so it is
 //! written down first, durably, and [`recover`] brings it back whatever happens.
@@ -10,7 +10,7 @@ use crate::host::Host;
 use crate::host::write::{beside, parent};
 use crate::model::{Failure, ReadError};
 
-/// The record's name in the state folder: the manifests that are parked.
+/// The record's name in the state directory: the manifests that are parked.
 const RECORD: &str = "parked.json";
 
 /// Takes a manifest out. It must be one that can come back with its annotation. One that is out already stays so.
@@ -25,7 +25,7 @@ pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
     }
     record(host, &all)?;
     host.rename(manifest, &beside(manifest, "parked"))?;
-    host.sync_folder(parent(manifest))
+    host.sync_directory(parent(manifest))
 }
 
 /// Brings a parked manifest back, with a fresh annotation: a static pod that returns unchanged is not started again by kubelets 1.22
@@ -40,9 +40,9 @@ pub fn unpark(host: &Host, manifest: &Path) -> Result<(), Failure> {
     }
     host.unlink(&beside(manifest, "new"))?;
     host.unlink(&parked)?;
-    // A folder that is gone has nothing to make durable.
+    // A directory that is gone has nothing to make durable.
     if host.exists(parent(manifest)) {
-        host.sync_folder(parent(manifest))?;
+        host.sync_directory(parent(manifest))?;
     }
     let mut all = read(host)?;
     all.retain(|other| other != manifest);
@@ -69,7 +69,7 @@ fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     let path = host.state(RECORD);
     let fail = |reason: String| {
         Failure::new(format!("cannot read {}: {reason}", path.display()))
-            .hint("rename every .NAME.kubecertd-parked in the manifests folder to NAME, then remove the record")
+            .hint("rename every .NAME.kubecertd-parked in the manifests directory to NAME, then remove the record")
             .exit(crate::model::Exit::NotPutBack)
     };
     match host.read(&path) {

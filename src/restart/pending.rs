@@ -9,7 +9,7 @@ use crate::host::write::beside;
 use crate::model::{Failure, Process, Timestamp};
 use crate::plan::readers::ReaderStep;
 
-/// The record's name in the state folder.
+/// The record's name in the state directory.
 const RECORD: &str = "pending-restarts.json";
 
 /// One reader that still has to be restarted.

@@ -19,7 +19,7 @@ pub enum Part {
     Kubelet,
 }
 
-/// The entries of these parts (all parts where none is named), without the folders above them.
+/// The entries of these parts (all parts where none is named), without the directories above them.
 ///
 /// etcd's data is not among them (it has a way of its own), and neither is kubecertd's own configuration, which decides over this
 /// very restore.
@@ -35,15 +35,16 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
     let path = &entry.path;
     let paths = &settings.paths;
     let data = manifest.etcd.as_ref().and_then(|etcd| etcd.data.as_ref());
-    let within = |folder: &Path| path.starts_with(folder) || ways(manifest, folder).any(|way| path.starts_with(way));
+    let within =
+        |directory: &Path| path.starts_with(directory) || ways(manifest, directory).any(|way| path.starts_with(way));
     if data.is_some_and(|data| path.starts_with(data)) || path.starts_with("/etc/kubecertd") {
         return None;
     }
-    if within(&scan.manifests_folder) {
+    if within(&scan.manifests_directory) {
         return Some(Part::Manifests);
     }
     if within(&paths.kubelet) {
-        // Its `pki` and two files, and not the folder itself.
+        // Its `pki` and two files, and not the directory itself.
         return (path != &paths.kubelet).then_some(Part::Kubelet);
     }
     if within(&paths.pki) {
@@ -51,16 +52,16 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
     }
     match entry.kind {
         // Those above what was backed up are made where they are missing, and are nothing by themselves.
-        Kind::Folder => None,
+        Kind::Directory => None,
         Kind::File | Kind::Symlink if path.parent() == Some(&paths.kubernetes) => Some(Part::Kubeconfig),
         Kind::File if settings.copies.iter().any(|copy| copy.path == *path) => Some(Part::Kubeconfig),
         Kind::File | Kind::Symlink => Some(Part::Pki),
     }
 }
 
-/// Where a folder led when the backup was taken, by a symlink that is in it.
-fn ways<'a>(manifest: &'a Manifest, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'a> {
-    let folder = folder.to_owned();
-    let links = manifest.entries.iter().filter(move |entry| entry.path == folder);
+/// Where a directory led when the backup was taken, by a symlink that is in it.
+fn ways<'a>(manifest: &'a Manifest, directory: &Path) -> impl Iterator<Item = PathBuf> + use<'a> {
+    let directory = directory.to_owned();
+    let links = manifest.entries.iter().filter(move |entry| entry.path == directory);
     links.filter_map(|link| Some(link.path.parent()?.join(link.target.as_ref()?)))
 }

@@ -15,7 +15,7 @@ use crate::model::Failure;
 /// What is put in the place of etcd's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A snapshot, and the tool that makes a data folder of it.
+    /// A snapshot, and the tool that makes a data directory of it.
     Snapshot {
         /// Its file in the backup.
         payload: Payload,
@@ -24,7 +24,7 @@ pub enum Source {
         /// etcd's own program.
         tool: Tool,
     },
-    /// A copy of the data folder, at this path in the backup.
+    /// A copy of the data directory, at this path in the backup.
     Copy(PathBuf),
 }
 
@@ -120,7 +120,7 @@ pub fn way(
     })))
 }
 
-/// What the backup has of etcd; or why people have to make a data folder of it.
+/// What the backup has of etcd; or why people have to make a data directory of it.
 fn source(
     backup: &StoredBackup,
     list: &Manifest,
@@ -187,9 +187,9 @@ fn procedure(
     let snapshot = list.etcd.as_ref().and_then(|etcd| etcd.snapshot.as_ref());
     let file = snapshot.map_or_else(
         || "SNAPSHOT".into(),
-        |snapshot| backup.folder.join(&snapshot.file).display().to_string(),
+        |snapshot| backup.directory.join(&snapshot.file).display().to_string(),
     );
-    let folder = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
+    let directory = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
     let cluster: Vec<_> = members
         .iter()
         .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", member.name)))
@@ -200,7 +200,7 @@ fn procedure(
     let mut line = |text: String| _ = writeln!(out, "{text}");
     line("On every control-plane node, before the next step:".into());
     line(format!(
-        "  mkdir -p /root/parked && mv {folder}/kube-apiserver.yaml {folder}/etcd.yaml /root/parked/"
+        "  mkdir -p /root/parked && mv {directory}/kube-apiserver.yaml {directory}/etcd.yaml /root/parked/"
     ));
     line("  crictl ps --name 'etcd|kube-apiserver'        # wait until it names none".into());
     line(format!("  mv {} {}.before-restore", data.display(), data.display()));
@@ -227,7 +227,7 @@ fn procedure(
     );
     line("On every control-plane node, one after the other:".into());
     line(format!(
-        "  mv /root/parked/etcd.yaml /root/parked/kube-apiserver.yaml {folder}/"
+        "  mv /root/parked/etcd.yaml /root/parked/kube-apiserver.yaml {directory}/"
     ));
     line(
         "Once the API server answers, on every node of the cluster, since watches are from the history before:".into(),

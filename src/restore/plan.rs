@@ -25,7 +25,7 @@ pub struct Restoration {
     pub left_alone: Vec<PathBuf>,
     /// Files, keys directly before their certificates.
     pub files: Vec<Replacement>,
-    /// Folders and symlinks.
+    /// Directories and symlinks.
     pub tree: Tree,
 }
 
@@ -34,7 +34,7 @@ pub struct Restoration {
 pub struct Change {
     /// Where.
     pub path: PathBuf,
-    /// `file`, `folder` or `symlink`.
+    /// `file`, `directory` or `symlink`.
     pub kind: Kind,
     /// `missing`, or what differs: `content`, `owner`, `mode`, `attributes`, `target`.
     pub differs: Vec<&'static str>,
@@ -95,8 +95,8 @@ pub fn plan(
 /// A backup that is root's alone and that has nothing wrong with it.
 pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, backup: &'a StoredBackup) -> Result<&'a Manifest, Failure> {
     let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", backup.id));
-    let way = host.resolve(&backup.folder).ok().and_then(|found| found.unsafe_way);
-    if let Some(reason) = way.or_else(|| host.wider_than_root(&backup.folder)) {
+    let way = host.resolve(&backup.directory).ok().and_then(|found| found.unsafe_way);
+    if let Some(reason) = way.or_else(|| host.wider_than_root(&backup.directory)) {
         return Err(refuse(format!("others could have changed it: {reason}")));
     }
     let wrong = verify::verify(host, settings, backup);
@@ -116,7 +116,7 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn compare(&mut self, entry: &Entry, bytes: &mut BTreeMap<PathBuf, Bytes>) {
         let compared = match entry.kind {
-            Kind::Folder => self.folder(entry),
+            Kind::Directory => self.directory(entry),
             Kind::Symlink => self.symlink(entry),
             Kind::File => match bytes.remove(&entry.path) {
                 Some(bytes) => self.file(entry, bytes),
@@ -128,15 +128,15 @@ impl Comparison<'_> {
         }
     }
 
-    fn folder(&mut self, entry: &Entry) -> Result<(), String> {
-        if self.host.is_folder(&entry.path) {
+    fn directory(&mut self, entry: &Entry) -> Result<(), String> {
+        if self.host.is_directory(&entry.path) {
             // Its mode may have been changed on purpose, and closes or opens nothing that the files in it do not.
             return self.safe_way(&entry.path);
         }
         if self.host.exists(&entry.path) {
-            return Err("is a folder in the backup and something else now".into());
+            return Err("is a directory in the backup and something else now".into());
         }
-        self.restoration.tree.folders.push(DirectoryEntry {
+        self.restoration.tree.directories.push(DirectoryEntry {
             path: entry.path.clone(),
             like: entry.attributes(),
         });
@@ -264,11 +264,15 @@ impl Comparison<'_> {
         });
     }
 
-    /// The folders above what is restored that are missing too.
+    /// The directories above what is restored that are missing too.
     fn make_way(&mut self, manifest: &Manifest) {
         let mut missing: BTreeMap<PathBuf, Attributes> = BTreeMap::new();
-        let folders = std::mem::take(&mut self.restoration.tree.folders);
-        missing.extend(folders.into_iter().map(|folder| (folder.path, folder.like)));
+        let directories = std::mem::take(&mut self.restoration.tree.directories);
+        missing.extend(
+            directories
+                .into_iter()
+                .map(|directory| (directory.path, directory.like)),
+        );
         let changed: Vec<_> = self
             .restoration
             .changes
@@ -282,7 +286,7 @@ impl Comparison<'_> {
                 }
                 let listed = manifest.entries.iter().find(|entry| entry.path == above);
                 match listed {
-                    Some(entry) if entry.kind == Kind::Folder => {
+                    Some(entry) if entry.kind == Kind::Directory => {
                         missing.insert(above.to_owned(), entry.attributes());
                         self.change(entry, vec!["missing"]);
                     }
@@ -295,7 +299,7 @@ impl Comparison<'_> {
             }
         }
         // A path sorts before what is below it.
-        self.restoration.tree.folders = missing
+        self.restoration.tree.directories = missing
             .into_iter()
             .map(|(path, like)| DirectoryEntry { path, like })
             .collect();
@@ -317,10 +321,10 @@ fn order(file: &Replacement) -> (PathBuf, bool) {
 }
 
 fn left_alone(host: &Host, chosen: &[&Entry]) -> Vec<PathBuf> {
-    let folders = chosen.iter().filter(|entry| entry.kind == Kind::Folder);
-    let names = folders.flat_map(|folder| {
-        let names = host.names(&folder.path).unwrap_or_default();
-        names.into_iter().map(|name| folder.path.join(name))
+    let directories = chosen.iter().filter(|entry| entry.kind == Kind::Directory);
+    let names = directories.flat_map(|directory| {
+        let names = host.names(&directory.path).unwrap_or_default();
+        names.into_iter().map(|name| directory.path.join(name))
     });
     let mut left: Vec<_> = names
         .filter(|path| !chosen.iter().any(|entry| entry.path == *path))

@@ -1,4 +1,4 @@
-//! Exchanging etcd's data folder: two renames, written down before, so that there is always one to come back to.
+//! Exchanging etcd's data directory: two renames, written down before, so that there is always one to come back to.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,13 @@ use crate::host::Host;
 use crate::host::write::{beside, parent};
 use crate::model::{Exit, Failure, ReadError};
 
-/// The record's name in the state folder.
+/// The record's name in the state directory.
 const RECORD: &str = "etcd-restore.json";
 
 /// An exchange that was begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Swap {
-    /// The data folder.
+    /// The data directory.
     pub data: PathBuf,
     /// Where the old one goes.
     pub aside: PathBuf,
@@ -25,7 +25,7 @@ pub struct Swap {
 }
 
 impl Swap {
-    /// Writes down what is going to happen. `stamp` makes the name of the old folder.
+    /// Writes down what is going to happen. `stamp` makes the name of the old directory.
     pub fn begin(host: &Host, data: &Path, stamp: &str) -> Result<Self, Failure> {
         let named = |what: &str| {
             let mut name = data.file_name().unwrap_or_default().to_owned();
@@ -51,34 +51,34 @@ impl Swap {
         Ok(swap)
     }
 
-    /// The new folder takes the place of the old one. etcd must not run.
+    /// The new directory takes the place of the old one. etcd must not run.
     pub fn exchange(&self, host: &Host) -> Result<(), Failure> {
         if host.exists(&self.data) {
             host.rename(&self.data, &self.aside)?;
-            host.sync_folder(parent(&self.data))?;
+            host.sync_directory(parent(&self.data))?;
         }
         host.rename(&self.new, &self.data)?;
-        host.sync_folder(parent(&self.data))
+        host.sync_directory(parent(&self.data))
     }
 
-    /// The old folder comes back, and the new one goes. etcd must not run.
+    /// The old directory comes back, and the new one goes. etcd must not run.
     pub fn take_back(&self, host: &Host) -> Result<(), Failure> {
         if host.exists(&self.aside) {
             if host.exists(&self.data) {
                 host.rename(&self.data, &self.new)?;
             }
             host.rename(&self.aside, &self.data)?;
-            host.sync_folder(parent(&self.data))?;
+            host.sync_directory(parent(&self.data))?;
         }
         self.end(host)
     }
 
-    /// Whether there is an old folder to come back to.
+    /// Whether there is an old directory to come back to.
     pub fn has_old(&self, host: &Host) -> bool {
         host.exists(&self.aside)
     }
 
-    /// Removes what is left of the work, and the record. The old folder stays aside.
+    /// Removes what is left of the work, and the record. The old directory stays aside.
     pub fn end(&self, host: &Host) -> Result<(), Failure> {
         host.remove_tree(&self.new)?;
         host.unlink(&self.plain)?;
@@ -91,14 +91,14 @@ pub fn is_unfinished(host: &Host) -> bool {
     host.exists(&host.state(RECORD))
 }
 
-/// Ends an exchange that a killed process left: where the data folder is missing, the old one comes back; where the new one is in its place
-/// already, it stays. To be called before etcd's manifest comes back: without its folder etcd would begin an empty cluster.
+/// Ends an exchange that a killed process left: where the data directory is missing, the old one comes back; where the new one is in its place
+/// already, it stays. To be called before etcd's manifest comes back: without its directory etcd would begin an empty cluster.
 pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
     let path = host.state(RECORD);
     host.unlink(&beside(&path, "new"))?;
     let fail = |reason: String| {
         Failure::new(format!("cannot read {}: {reason}", path.display()))
-            .hint("see that etcd's data folder is in its place, then remove the record")
+            .hint("see that etcd's data directory is in its place, then remove the record")
             .exit(Exit::NotPutBack)
     };
     let swap: Swap = match host.read(&path) {

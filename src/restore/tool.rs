@@ -1,4 +1,4 @@
-//! The installed program that makes a data folder of a snapshot: etcd's own.
+//! The installed program that makes a data directory of a snapshot: etcd's own.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -54,8 +54,8 @@ pub struct Scan {
     pub kubelet_health: Option<SocketAddr>,
     /// Whether the kubelet renews its client certificate (`rotateCertificates`); none where its configuration cannot be read.
     pub kubelet_rotates: Option<bool>,
-    /// The kubelet's `staticPodPath`, or the configured folder.
-    pub manifests_folder: PathBuf,
+    /// The kubelet's `staticPodPath`, or the configured directory.
+    pub manifests_directory: PathBuf,
     /// Every file in it whose name starts with no dot (the kubelet reads them all), sorted by name.
     pub manifests: Vec<(String, ReadResult)>,
     /// The service account key pair.
@@ -156,7 +156,7 @@ fn scan_within(
         specs: catalog::credentials(&settings.paths.kubernetes, &settings.paths.pki, &extra),
         authorities: catalog::authorities(&settings.paths.pki, &settings.authorities),
         manifests: Vec::new(),
-        manifests_folder: configured
+        manifests_directory: configured
             .or(kubelet.static_pods)
             .unwrap_or_else(|| settings.paths.kubernetes.join("manifests")),
         kubelet_health: kubelet.health,
@@ -183,9 +183,9 @@ fn scan_within(
     scan
 }
 
-/// None where the folder, or one on the way to it, does not exist.
-fn names(host: &Host, folder: &Path) -> Result<Vec<String>, ReadError> {
-    let names = match host.names(folder) {
+/// None where the directory, or one on the way to it, does not exist.
+fn names(host: &Host, directory: &Path) -> Result<Vec<String>, ReadError> {
+    let names = match host.names(directory) {
         Err(ReadError::Missing) => Vec::new(),
         names => names?,
     };
@@ -196,9 +196,9 @@ fn too_many(what: &str, number: usize, most: usize) -> ReadError {
     ReadError::Because(format!("{what} {number} files, and no more than {most} are read"))
 }
 
-/// The names of the manifests. A folder that cannot be listed stands for itself, as a manifest that cannot be read.
+/// The names of the manifests. A directory that cannot be listed stands for itself, as a manifest that cannot be read.
 fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
-    let visible = names(host, &scan.manifests_folder).map(|mut names| {
+    let visible = names(host, &scan.manifests_directory).map(|mut names| {
         names.retain(|name| !name.starts_with('.'));
         names
     });
@@ -241,17 +241,17 @@ fn read_all(
         }
     }
     let mut manifests = manifests(host, scan);
-    let folder = host
-        .resolve(&scan.manifests_folder)
-        .map_or_else(|_| scan.manifests_folder.clone(), |found| found.real);
-    manifests.retain(|name| meant.is_none_or(|meant| meant.contains(&folder.join(name))));
-    let folder = scan.manifests_folder.clone();
-    own.extend(manifests.iter().map(|name| (folder.join(name), LARGEST_YAML)));
+    let directory = host
+        .resolve(&scan.manifests_directory)
+        .map_or_else(|_| scan.manifests_directory.clone(), |found| found.real);
+    manifests.retain(|name| meant.is_none_or(|meant| meant.contains(&directory.join(name))));
+    let directory = scan.manifests_directory.clone();
+    own.extend(manifests.iter().map(|name| (directory.join(name), LARGEST_YAML)));
     reader.read(own, scan);
     for name in manifests {
         let read = scan
             .files
-            .remove(&folder.join(&name))
+            .remove(&directory.join(&name))
             .unwrap_or(Err(ReadError::Missing));
         scan.manifests.push((name, read.map(Arc::unwrap_or_clone)));
     }
@@ -304,8 +304,10 @@ impl Reader<'_> {
     /// It is no file of the look's own: nothing that it refers to is read, and it is backed up only where it is brought along.
     fn copy(&mut self, spec: &CopySpec, scan: &Scan) -> ScannedCopy {
         let path = &spec.path;
-        let folder = self.host.resolve(write::parent(path)).map(|folder| folder.real);
-        let itself = folder.ok().and_then(|folder| Some(folder.join(path.file_name()?)));
+        let directory = self.host.resolve(write::parent(path)).map(|directory| directory.real);
+        let itself = directory
+            .ok()
+            .and_then(|directory| Some(directory.join(path.file_name()?)));
         let read = match scan.files.contains_key(path) {
             true => Err(ReadError::Because("is a file that is looked at for itself".into())),
             false => self.host.read_at_most(path, LARGEST_YAML),
@@ -343,7 +345,7 @@ fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
             Some(reason) => Err(format!("others than root could replace it: {reason}")),
             None => Ok(found.real),
         },
-        Err(ReadError::Missing) => Err("its folder is missing".into()),
+        Err(ReadError::Missing) => Err("its directory is missing".into()),
         Err(ReadError::Because(reason)) => Err(reason),
     }
 }
@@ -351,38 +353,40 @@ fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
 /// The files that a kubeconfig's user refers to.
 fn referenced(path: &Path, read: &ReadResult) -> Vec<PathBuf> {
     let text = read.as_ref().ok().and_then(|file| file.bytes.text().ok());
-    let folder = write::parent(path);
+    let directory = write::parent(path);
     text.and_then(kubeconfig::files)
         .map_or_else(Vec::new, |(certificate, key)| {
-            vec![folder.join(certificate), folder.join(key)]
+            vec![directory.join(certificate), directory.join(key)]
         })
 }
 
-/// Finds all names of files that have more than one, in the folders that are looked at.
+/// Finds all names of files that have more than one, in the directories that are looked at.
 fn name_hard_links(host: &Host, settings: &Settings, scan: &mut Scan) {
     let copies = scan.copies.iter().filter_map(|copy| copy.read.as_ref().ok());
     let mut read = scan.files.values().flatten().map(Arc::as_ref).chain(copies);
     if !read.any(|file| file.identity.links > 1) {
         return;
     }
-    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
-    folders.extend([
+    let mut directories: BTreeSet<PathBuf> = BTreeSet::new();
+    directories.extend([
         settings.paths.kubernetes.clone(),
         settings.paths.pki.clone(),
         settings.paths.pki.join("etcd"),
     ]);
     let copies = scan.copies.iter().map(|copy| &copy.spec.path);
-    folders.extend(
+    directories.extend(
         scan.files
             .keys()
             .chain(copies)
             .map(|path| write::parent(path).to_owned()),
     );
     let mut names: BTreeMap<(u64, u64), BTreeSet<PathBuf>> = BTreeMap::new();
-    for folder in folders {
-        let Ok(folder) = host.resolve(&folder) else { continue };
-        for name in host.names(&folder.real).unwrap_or_default() {
-            let path = folder.real.join(name);
+    for directory in directories {
+        let Ok(directory) = host.resolve(&directory) else {
+            continue;
+        };
+        for name in host.names(&directory.real).unwrap_or_default() {
+            let path = directory.real.join(name);
             if let Some(found) = host.identity(&path) {
                 names.entry((found.device, found.inode)).or_default().insert(path);
             }

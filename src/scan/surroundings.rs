@@ -1,4 +1,4 @@
-//! What is around the certificates and decides whether they will be renewed: the service, its disk, its folders, and who else renews.
+//! What is around the certificates and decides whether they will be renewed: the service, its disk, its directories, and who else renews.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::host::Host;
 /// Bytes of a unit or a table of cron that is looked at. Real ones are a hundred times smaller.
 const LARGEST: u64 = 64 << 10;
 
-/// Files of one folder that are looked at.
+/// Files of one directory that are looked at.
 const MOST: usize = 1000;
 
 /// Where systemd looks for units (systemd.unit(5)), the most important first.
@@ -33,7 +33,7 @@ const CRON: [&str; 7] = [
     "/var/spool/cron/crontabs",
 ];
 
-/// The table of cron that is no folder.
+/// The table of cron that is no directory.
 const CRONTAB: &str = "/etc/crontab";
 
 /// What was found around the certificates.
@@ -47,7 +47,7 @@ pub struct Surroundings {
     pub masked: BTreeSet<String>,
     /// Tables and scripts of cron.
     pub cron: Vec<(PathBuf, String)>,
-    /// Folders that a cycle writes to and could not, and why.
+    /// Directories that a cycle writes to and could not, and why.
     pub refused: Vec<UnwritableDirectory>,
     /// Bytes that are free for backups; none where nobody can tell.
     pub free: Option<u64>,
@@ -55,31 +55,31 @@ pub struct Surroundings {
     pub database: u64,
 }
 
-/// A folder that cannot be written to.
+/// A directory that cannot be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnwritableDirectory {
     /// Which.
-    pub folder: PathBuf,
+    pub directory: PathBuf,
     /// Why.
     pub reason: String,
     /// Only the service cannot: its sandbox keeps it from it.
     pub by_sandbox: bool,
 }
 
-/// Looks around. `folders` are those that a cycle writes to, `daemon` is the process of the service, `data` the folder of etcd's data.
+/// Looks around. `directories` are those that a cycle writes to, `daemon` is the process of the service, `data` the directory of etcd's data.
 pub fn observe(
     host: &Host,
-    folders: BTreeSet<PathBuf>,
+    directories: BTreeSet<PathBuf>,
     backups: &Path,
     daemon: Option<u32>,
     data: Option<&Path>,
 ) -> Surroundings {
-    let refused = folders.into_iter().filter_map(|folder| {
-        let own = host.cannot_write(&folder);
+    let refused = directories.into_iter().filter_map(|directory| {
+        let own = host.cannot_write(&directory);
         let by_sandbox = own.is_none();
-        let reason = own.or_else(|| host.cannot_write_as(daemon?, &folder))?;
+        let reason = own.or_else(|| host.cannot_write_as(daemon?, &directory))?;
         Some(UnwritableDirectory {
-            folder,
+            directory,
             reason,
             by_sandbox,
         })
@@ -93,7 +93,7 @@ pub fn observe(
         ..Surroundings::default()
     };
     units(host, &mut around);
-    let tables = CRON.iter().flat_map(|folder| files(host, Path::new(folder)));
+    let tables = CRON.iter().flat_map(|directory| files(host, Path::new(directory)));
     for path in tables.chain([CRONTAB.into()]) {
         around.cron.extend(text(host, &path));
     }
@@ -102,8 +102,8 @@ pub fn observe(
 
 fn units(host: &Host, around: &mut Surroundings) {
     let mut seen = BTreeSet::new();
-    for folder in UNITS {
-        for path in files(host, Path::new(folder)) {
+    for directory in UNITS {
+        for path in files(host, Path::new(directory)) {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 continue;
             };
@@ -130,11 +130,11 @@ fn units(host: &Host, around: &mut Surroundings) {
     }
 }
 
-fn files(host: &Host, folder: &Path) -> Vec<PathBuf> {
+fn files(host: &Host, directory: &Path) -> Vec<PathBuf> {
     let real = host
-        .resolve(folder)
-        .map_or_else(|_| folder.to_owned(), |found| found.real);
-    let names = host.names(folder).unwrap_or_default().into_iter().take(MOST);
+        .resolve(directory)
+        .map_or_else(|_| directory.to_owned(), |found| found.real);
+    let names = host.names(directory).unwrap_or_default().into_iter().take(MOST);
     names.map(|name| real.join(name)).collect()
 }
 

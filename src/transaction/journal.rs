@@ -15,7 +15,7 @@ use crate::model::{Bytes, Exit, Failure, ReadError};
 use crate::restart::pending::{self, PendingRestart};
 use crate::state;
 
-/// The journal's name in the state folder.
+/// The journal's name in the state directory.
 pub(super) const JOURNAL: &str = "transaction.json";
 
 /// What this version writes, and all that it understands.
@@ -39,9 +39,10 @@ pub(super) struct Journal {
     /// The backup set, for people.
     pub(super) backup: PathBuf,
     pub(super) files: Vec<Entry>,
-    /// Folders that were not there, those above first.
+    /// Directories that were not there, those above first.
     #[serde(default)]
-    pub(super) folders: Vec<PathBuf>,
+    #[serde(rename = "folders")]
+    pub(super) directories: Vec<PathBuf>,
     /// Symlinks that are made or replaced.
     #[serde(default)]
     pub(super) links: Vec<Link>,
@@ -98,16 +99,16 @@ impl Journal {
         host.write_state(JOURNAL, &json)
     }
 
-    pub(super) fn sync_folders(&self, host: &Host) -> Result<(), Failure> {
+    pub(super) fn sync_directories(&self, host: &Host) -> Result<(), Failure> {
         let paths = self
             .files
             .iter()
             .map(|e| &e.path)
             .chain(self.links.iter().map(|l| &l.path));
-        let folders: BTreeSet<&Path> = paths.map(|path| parent(path)).collect();
+        let directories: BTreeSet<&Path> = paths.map(|path| parent(path)).collect();
         // One that was to be made may not be there (any more).
-        let mut there = folders.into_iter().filter(|folder| host.exists(folder));
-        there.try_for_each(|folder| host.sync_folder(folder))
+        let mut there = directories.into_iter().filter(|directory| host.exists(directory));
+        there.try_for_each(|directory| host.sync_directory(directory))
     }
 
     /// Whether every file is the new one.
@@ -140,7 +141,7 @@ impl Journal {
             let paths: Vec<_> = failed.iter().map(|(path, _)| path.as_str()).collect();
             return Err(Failure::new(format!("{first} (not put back: {})", text::list(&paths))));
         }
-        self.sync_folders(host)?;
+        self.sync_directories(host)?;
         for entry in &self.files {
             let path = entry.path.display().to_string();
             match digest(host, &entry.path)? {
@@ -152,7 +153,7 @@ impl Journal {
             }
         }
         self.clear_files(host)?;
-        tree::remove_folders(host, &self.folders);
+        tree::remove_directories(host, &self.directories);
         host.remove_state(JOURNAL)?;
         Ok(foreign)
     }
@@ -180,7 +181,7 @@ impl Journal {
             host.unlink(&beside(&entry.path, "new"))?;
             host.unlink(&beside(&entry.path, "old"))?;
         }
-        self.sync_folders(host)
+        self.sync_directories(host)
     }
 }
 

@@ -3,9 +3,9 @@
 //! A cycle writes down, durably and before its first change, what it will replace, with what, and where the old bytes are. Then:
 //!
 //! 1. *stage*: every new file is made beside its place (`.NAME.kubecertd-new`) and synced; the old one gets a second name
-//!    (`.NAME.kubecertd-old`), so that going back is a rename too and needs no space; the folders are synced.
+//!    (`.NAME.kubecertd-old`), so that going back is a rename too and needs no space; the directories are synced.
 //! 2. *install*: the new files are renamed over the old ones, a key directly before its certificate, after a last look whether
-//!    somebody else changed them; the folders are synced; the journal says `installed`.
+//!    somebody else changed them; the directories are synced; the journal says `installed`.
 //! 3. *commit*: the second names are removed, what is still to be restarted is recorded, the journal is removed.
 //!
 //! A process that dies in 1 or 2 is undone by [`recover`]; one that dies after `installed` is finished. Whatever the moment, each
@@ -57,7 +57,7 @@ pub fn install<'a>(
     )
 }
 
-/// As [`install`], with folders and symlinks that the files need or that go with them.
+/// As [`install`], with directories and symlinks that the files need or that go with them.
 pub fn install_tree<'a>(
     host: &'a Host,
     (lock, cluster_lock): (&'a Lock, &ClusterLock),
@@ -73,9 +73,13 @@ pub fn install_tree<'a>(
         format: FORMAT,
         cycle,
         phase: Phase::Installing,
-        backup: backup.folder.clone(),
+        backup: backup.directory.clone(),
         files,
-        folders: tree.folders.iter().map(|folder| folder.path.clone()).collect(),
+        directories: tree
+            .directories
+            .iter()
+            .map(|directory| directory.path.clone())
+            .collect(),
         links: tree.links,
         restarts,
     };
@@ -85,7 +89,7 @@ pub fn install_tree<'a>(
         _lock: lock,
         journal,
     };
-    let done = tree::make_folders(host, &tree.folders)
+    let done = tree::make_directories(host, &tree.directories)
         .and_then(|()| transaction.stage(&replacements))
         .and_then(|()| transaction.rename_all(&replacements));
     match done {
@@ -125,7 +129,7 @@ impl Transaction<'_> {
             self.stage_one(replacement)
                 .map_err(|failure| replacement.concerning(failure))?;
         }
-        self.journal.sync_folders(self.host)
+        self.journal.sync_directories(self.host)
     }
 
     fn stage_one(&self, replacement: &Replacement) -> Result<(), Failure> {
@@ -170,7 +174,7 @@ impl Transaction<'_> {
         for link in &self.journal.links {
             link.install(self.host)?;
         }
-        self.journal.sync_folders(self.host)?;
+        self.journal.sync_directories(self.host)?;
         self.host.check_stop()?;
         for entry in self.journal.files.iter().filter(|entry| !entry.alone) {
             if digest(self.host, &entry.path)? != Some(entry.new.clone()) {

@@ -1,4 +1,4 @@
-//! Folders and symlinks of a transaction. They hold no secret and no bytes: what they were stands in the journal itself.
+//! Directories and symlinks of a transaction. They hold no secret and no bytes: what they were stands in the journal itself.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ use crate::model::Failure;
 /// What is made or replaced besides files.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    /// Folders that are not there, those above first.
-    pub folders: Vec<DirectoryEntry>,
+    /// Directories that are not there, those above first.
+    pub directories: Vec<DirectoryEntry>,
     /// Symlinks.
     pub links: Vec<Link>,
 }
 
-/// A folder that is made.
+/// A directory that is made.
 #[derive(Debug, Clone)]
 pub struct DirectoryEntry {
     /// Where, without symlinks on the way.
@@ -37,18 +37,18 @@ pub struct Link {
     pub new: PathBuf,
 }
 
-pub(super) fn make_folders(host: &Host, folders: &[DirectoryEntry]) -> Result<(), Failure> {
-    folders
+pub(super) fn make_directories(host: &Host, directories: &[DirectoryEntry]) -> Result<(), Failure> {
+    directories
         .iter()
-        .try_for_each(|folder| host.make_folder_like(&folder.path, &folder.like))
+        .try_for_each(|directory| host.make_directory_like(&directory.path, &directory.like))
 }
 
 /// Those that are empty; one that somebody put a file into meanwhile stays.
-pub(super) fn remove_folders(host: &Host, folders: &[PathBuf]) {
-    for folder in folders.iter().rev() {
-        if host.remove_empty_folder(folder) {
-            // An empty folder that is back after a loss of power is harmless.
-            let _ = host.sync_folder(parent(folder));
+pub(super) fn remove_directories(host: &Host, directories: &[PathBuf]) {
+    for directory in directories.iter().rev() {
+        if host.remove_empty_directory(directory) {
+            // An empty directory that is back after a loss of power is harmless.
+            let _ = host.sync_directory(parent(directory));
         }
     }
 }

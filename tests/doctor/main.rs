@@ -39,7 +39,7 @@ fn healthy(tree: &str) -> Node {
 }
 
 fn enable(node: &Node, unit: &str) {
-    fs::create_dir_all(node.path(ENABLED)).expect("a folder");
+    fs::create_dir_all(node.path(ENABLED)).expect("a directory");
     symlink(format!("/{UNITS}/{unit}"), node.path(&format!("{ENABLED}/{unit}"))).expect("a symlink");
 }
 
@@ -139,7 +139,7 @@ fn a_person_reads_the_worst_first_and_what_to_do() {
 #[test]
 fn on_a_worker_and_before_kubeadm_nothing_is_a_fault() {
     let node = healthy(ECDSA);
-    fs::remove_dir_all(node.path("etc/kubernetes")).expect("a folder");
+    fs::remove_dir_all(node.path("etc/kubernetes")).expect("a directory");
     let (code, findings) = diagnosis(&node, FRESH);
     assert_eq!((code, findings), (0, Vec::new()));
 }

@@ -93,16 +93,16 @@ fn files_that_nobody_means_and_manifests_that_cannot_be_used_are_found() {
 
 /// A process of the node, as /proc shows it, that started so many seconds after this machine.
 fn process(node: &Node, pid: u32, program: &str, ticks: u64) {
-    let folder = format!("proc/{pid}");
+    let directory = format!("proc/{pid}");
     node.write(
-        &format!("{folder}/cmdline"),
+        &format!("{directory}/cmdline"),
         format!("{program}\0--x\0").as_bytes(),
         0o444,
     );
-    node.write(&format!("{folder}/cgroup"), b"0::/kubepods/pod1\n", 0o444);
+    node.write(&format!("{directory}/cgroup"), b"0::/kubepods/pod1\n", 0o444);
     let fields = vec!["0"; 18].join(" ");
     node.write(
-        &format!("{folder}/stat"),
+        &format!("{directory}/stat"),
         format!("{pid} (x) S {fields} {ticks} 0\n").as_bytes(),
         0o444,
     );
@@ -143,8 +143,8 @@ fn a_process_that_is_older_than_its_credential_is_found() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_to_is_found() {
-    mount::in_own_namespace("surroundings::a_folder_that_cannot_be_written_to_is_found", || {
+fn a_directory_that_cannot_be_written_to_is_found() {
+    mount::in_own_namespace("surroundings::a_directory_that_cannot_be_written_to_is_found", || {
         let node = healthy(ECDSA);
         let mounted = mount::Mount::read_only(&node.path("etc/kubernetes/pki/etcd"));
         finds(
@@ -161,11 +161,11 @@ fn a_folder_that_cannot_be_written_to_is_found() {
     });
 }
 
-/// The daemon sees a read-only folder that everybody else may write to, as in a sandbox that is older than the folder.
+/// The daemon sees a read-only directory that everybody else may write to, as in a sandbox that is older than the directory.
 #[test]
-fn a_folder_that_the_service_alone_cannot_write_to_is_found_with_the_drop_in() {
+fn a_directory_that_the_service_alone_cannot_write_to_is_found_with_the_drop_in() {
     let node = healthy(ECDSA);
-    fs::create_dir_all(node.path("root/.kube")).expect("a folder");
+    fs::create_dir_all(node.path("root/.kube")).expect("a directory");
     node.configure("[[kubeconfig_copy]]\npath = \"/root/.kube/config\"\nof = \"admin.conf\"\n");
     node.write(
         "root/.kube/config",
@@ -189,7 +189,7 @@ fn a_folder_that_the_service_alone_cannot_write_to_is_found_with_the_drop_in() {
     daemon.says("READY=1");
     let found = of_check(&node, FRESH, "writable");
     let wanted = ["/etc/kubernetes/pki/etcd", "/root/.kube"]
-        .map(|folder| format!("{folder}: cannot be written to by the service: read-only file system"));
+        .map(|directory| format!("{directory}: cannot be written to by the service: read-only file system"));
     assert_eq!(found, wanted);
     node.run(FRESH, &["doctor"])
         .exits(1)
@@ -203,7 +203,7 @@ fn a_disk_that_is_too_full_for_the_next_backup_is_found() {
         "surroundings::a_disk_that_is_too_full_for_the_next_backup_is_found",
         || {
             let node = healthy(ECDSA);
-            fs::create_dir_all(node.path("srv/backups")).expect("a folder");
+            fs::create_dir_all(node.path("srv/backups")).expect("a directory");
             let _mounted = mount::Mount::memory(&node.path("srv/backups"), "size=4m,mode=0700");
             node.configure("[backup]\ndirectory = \"/srv/backups\"\n");
             finds(

@@ -46,7 +46,7 @@ impl Node {
         let parts = parts()?;
         let repository = env!("CARGO_MANIFEST_DIR");
         let binary = Path::new(env!("CARGO_BIN_EXE_kubecertd"));
-        let target = binary.parent().expect("the binary is in a folder");
+        let target = binary.parent().expect("the binary is in a directory");
         let mut log = tempfile::tempfile().expect("a temporary file");
         // In a session of its own: whoever ends the test's process group leaves it the time to remove its cgroups.
         let mut shell = Command::new("setsid")
@@ -120,8 +120,8 @@ impl Node {
     /// Writes a file of root's (0600), in one rename from a name that the kubelet does not read.
     #[track_caller]
     pub fn write(&self, path: &str, content: &str) {
-        let (folder, name) = path.rsplit_once('/').expect("an absolute path");
-        let new = format!("{folder}/.{name}.e2e");
+        let (directory, name) = path.rsplit_once('/').expect("an absolute path");
+        let new = format!("{directory}/.{name}.e2e");
         self.run_with(
             &["sh", "-c", &format!("umask 077 && cat >{new} && mv {new} {path}")],
             content,
@@ -222,7 +222,7 @@ impl Drop for Node {
     }
 }
 
-/// The folder of the real parts; nothing where they cannot be had.
+/// The directory of the real parts; nothing where they cannot be had.
 fn parts() -> Option<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);

@@ -79,17 +79,17 @@ impl std::fmt::Display for Polls {
     }
 }
 
-/// kubeadm's documented way to restart a control plane: all four manifests out of their folder, 20 s, and back.
+/// kubeadm's documented way to restart a control plane: all four manifests out of their directory, 20 s, and back.
 pub fn baseline(node: &Node) -> Polls {
-    let (folder, aside) = ("/etc/kubernetes/manifests", "/etc/kubernetes/aside");
+    let (directory, aside) = ("/etc/kubernetes/manifests", "/etc/kubernetes/aside");
     let before = node.processes();
     let poller = node.poll();
     node.run(&["mkdir", aside]).exits(0);
-    node.run(&["sh", "-c", &format!("mv {folder}/*.yaml {aside}/")])
+    node.run(&["sh", "-c", &format!("mv {directory}/*.yaml {aside}/")])
         .exits(0);
     // Not a wait for something: these seconds are the procedure.
     thread::sleep(Duration::from_secs(20));
-    node.run(&["sh", "-c", &format!("mv {aside}/*.yaml {folder}/")])
+    node.run(&["sh", "-c", &format!("mv {aside}/*.yaml {directory}/")])
         .exits(0);
     node.settle();
     let polls = poller.stop();

@@ -275,7 +275,7 @@ fn killed_while_parked(node: &Node) {
 /// Names that the kubelet reads.
 fn manifests(node: &Node) -> BTreeSet<String> {
     let entries = fs::read_dir(node.path(MANIFESTS))
-        .expect("the manifests folder")
+        .expect("the manifests directory")
         .flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     names.filter(|name| !name.starts_with('.')).collect()

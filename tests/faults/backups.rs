@@ -17,7 +17,7 @@ pub fn add(image: &mut Image, set: &str) {
     let mut file = common("/etc/kubernetes/old.conf", "file", 0o600);
     file["size"] = json!(content.len());
     file["sha256"] = json!(hex(content));
-    let entries = vec![file, common("/etc/kubernetes", "folder", 0o700)];
+    let entries = vec![file, common("/etc/kubernetes", "directory", 0o700)];
     let list = json!({
         "format": 1, "node": "master01", "created": "2026-11-01T03:17:00Z", "reason": "before renewing all", "entries": entries,
     });
@@ -111,7 +111,7 @@ fn complete(image: &Image, set: &str) -> Result<(), String> {
         .take_while(|(path, _)| path.starts_with(&prefix))
         .find(|(path, entry)| {
             let on_the_way =
-                entry.kind == Kind::Folder && listed.iter().any(|listed| listed.starts_with(&format!("{path}/")));
+                entry.kind == Kind::Directory && listed.iter().any(|listed| listed.starts_with(&format!("{path}/")));
             !listed.contains(*path) && !on_the_way
         });
     unlisted.map_or(Ok(()), |(path, _)| Err(format!("{path} is not listed")))
@@ -132,7 +132,7 @@ fn matches(entry: &Entry, item: &Value) -> Result<(), &'static str> {
             }
             "file"
         }
-        Kind::Folder => "folder",
+        Kind::Directory => "directory",
         Kind::Symlink(target) => {
             if item["target"] != *target {
                 return Err("has another target");

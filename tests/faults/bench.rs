@@ -27,9 +27,9 @@ const FAST: &str = "--seccomp-bpf";
 
 const MEMORY: &str = "/dev/shm";
 
-/// A folder of trees, in memory where it keeps extended attributes; removed at the end of the test.
+/// A directory of trees, in memory where it keeps extended attributes; removed at the end of the test.
 pub struct Bench {
-    folder: TempDir,
+    directory: TempDir,
     next: AtomicUsize,
 }
 
@@ -48,21 +48,21 @@ impl Bench {
     pub fn new() -> Self {
         let in_memory = TempDir::with_prefix_in("kubecertd-faults-", MEMORY)
             .ok()
-            .filter(|folder| {
-                let probe = folder.path().join("probe");
+            .filter(|directory| {
+                let probe = directory.path().join("probe");
                 std::fs::write(&probe, "").is_ok() && xattr::set(&probe, "user.probe", b"1").is_ok()
             });
-        let folder =
-            in_memory.unwrap_or_else(|| TempDir::with_prefix("kubecertd-faults-").expect("a temporary folder"));
+        let directory =
+            in_memory.unwrap_or_else(|| TempDir::with_prefix("kubecertd-faults-").expect("a temporary directory"));
         Bench {
-            folder,
+            directory,
             next: AtomicUsize::new(0),
         }
     }
 
     fn fresh_path(&self, kind: &str) -> PathBuf {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.folder.path().join(format!("{kind}{number}"))
+        self.directory.path().join(format!("{kind}{number}"))
     }
 
     pub fn tree(&self, image: &Image) -> Tree {

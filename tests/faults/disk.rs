@@ -1,6 +1,6 @@
 //! A disk that loses its power: only what was synced is sure to be there afterwards.
 //!
-//! fsync(2) of a file makes its content and attributes durable, fsync of a folder the names in it. Of everything else any part may have
+//! fsync(2) of a file makes its content and attributes durable, fsync of a directory the names in it. Of everything else any part may have
 //! reached the disk, since file systems order these writes as they like; the names of one rename change together.
 
 use super::image::{Attributes, Entry, Image, Kind};
@@ -22,7 +22,7 @@ pub enum Survives {
 #[derive(Clone)]
 enum Content {
     File(Arc<Vec<u8>>),
-    Folder(BTreeMap<String, usize>),
+    Directory(BTreeMap<String, usize>),
     Symlink(String),
 }
 
@@ -39,7 +39,7 @@ type Change = Vec<(String, Option<usize>)>;
 struct Inode {
     now: State,
     synced: State,
-    /// The changes to a folder since it was synced.
+    /// The changes to a directory since it was synced.
     waiting: Vec<Change>,
 }
 
@@ -50,21 +50,21 @@ impl Disk {
     /// A tree that is wholly on the disk.
     pub fn of(image: &Image) -> Self {
         let mut disk = Disk(Vec::new());
-        disk.new_inode(Content::Folder(BTreeMap::new()), Attributes::plain(0o755));
+        disk.new_inode(Content::Directory(BTreeMap::new()), Attributes::plain(0o755));
         let mut numbers = BTreeMap::new();
         for (path, entry) in &image.0 {
             let number = *numbers.entry(entry.inode).or_insert_with(|| {
                 let content = match &entry.kind {
                     Kind::File(bytes) => Content::File(Arc::clone(bytes)),
-                    Kind::Folder => Content::Folder(BTreeMap::new()),
+                    Kind::Directory => Content::Directory(BTreeMap::new()),
                     Kind::Symlink(target) => Content::Symlink(target.clone()),
                 };
                 let number = disk.new_inode(content, entry.attributes.clone());
                 disk.0[number].now.modified = entry.modified;
                 number
             });
-            let (folder, name) = disk.place(path);
-            disk.change(folder, vec![(name, Some(number))]);
+            let (directory, name) = disk.place(path);
+            disk.change(directory, vec![(name, Some(number))]);
         }
         (0..disk.0.len()).for_each(|number| disk.sync(number));
         disk
@@ -92,16 +92,16 @@ impl Disk {
             "rename" | "renameat" | "renameat2" => self.rename(path, &call.paths[1]),
             "link" | "linkat" => {
                 let inode = self.find(path);
-                let (folder, name) = self.place(&call.paths[1]);
-                self.change(folder, vec![(name, Some(inode))]);
+                let (directory, name) = self.place(&call.paths[1]);
+                self.change(directory, vec![(name, Some(inode))]);
             }
             "unlink" | "unlinkat" | "rmdir" => {
-                let (folder, name) = self.place(path);
-                self.change(folder, vec![(name, None)]);
+                let (directory, name) = self.place(path);
+                self.change(directory, vec![(name, None)]);
             }
             "mkdir" | "mkdirat" => {
                 let mode = number(call.word(if call.name == "mkdir" { 1 } else { 2 }), 8) as u32;
-                self.add(path, Content::Folder(BTreeMap::new()), mode);
+                self.add(path, Content::Directory(BTreeMap::new()), mode);
             }
             "symlink" | "symlinkat" => self.add(path, Content::Symlink(text(call.bytes(0))), 0o777),
             _ => self.dress(path, call),
@@ -141,12 +141,12 @@ impl Disk {
 
     fn rename(&mut self, from: &str, to: &str) {
         let inode = self.find(from);
-        let ((from_folder, from_name), (to_folder, to_name)) = (self.place(from), self.place(to));
+        let ((from_directory, from_name), (to_directory, to_name)) = (self.place(from), self.place(to));
         assert_eq!(
-            from_folder, to_folder,
-            "the model of the disk knows renames within a folder only"
+            from_directory, to_directory,
+            "the model of the disk knows renames within a directory only"
         );
-        self.change(to_folder, vec![(from_name, None), (to_name, Some(inode))]);
+        self.change(to_directory, vec![(from_name, None), (to_name, Some(inode))]);
     }
 
     fn edit(&mut self, path: &str, edit: impl FnOnce(&mut Vec<u8>)) {
@@ -159,8 +159,8 @@ impl Disk {
 
     fn add(&mut self, path: &str, content: Content, mode: u32) {
         let inode = self.new_inode(content, Attributes::plain(mode));
-        let (folder, name) = self.place(path);
-        self.change(folder, vec![(name, Some(inode))]);
+        let (directory, name) = self.place(path);
+        self.change(directory, vec![(name, Some(inode))]);
     }
 
     /// What a file is born with is on the disk as soon as one of its names is; its bytes are not.
@@ -184,16 +184,16 @@ impl Disk {
         inode.waiting.clear();
     }
 
-    fn change(&mut self, folder: usize, change: Change) {
-        let inode = &mut self.0[folder];
+    fn change(&mut self, directory: usize, change: Change) {
+        let inode = &mut self.0[directory];
         apply(&mut inode.now.content, &change);
         inode.waiting.push(change);
     }
 
-    /// The folder of a path, and the name in it.
+    /// The directory of a path, and the name in it.
     fn place(&self, path: &str) -> (usize, String) {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        (self.find(folder), name.to_owned())
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        (self.find(directory), name.to_owned())
     }
 
     fn find(&self, path: &str) -> usize {
@@ -204,7 +204,7 @@ impl Disk {
     fn lookup(&self, path: &str) -> Option<usize> {
         let mut number = 0;
         for name in path.split('/').filter(|name| !name.is_empty()) {
-            let Content::Folder(names) = &self.0[number].now.content else {
+            let Content::Directory(names) = &self.0[number].now.content else {
                 return None;
             };
             number = *names.get(name)?;
@@ -220,7 +220,7 @@ impl Disk {
     }
 
     fn collect(&self, number: usize, prefix: &str, survives: Survives, image: &mut Image) {
-        let Content::Folder(names) = self.0[number].left(number, survives).content else {
+        let Content::Directory(names) = self.0[number].left(number, survives).content else {
             return;
         };
         for (name, child) in names {
@@ -229,9 +229,9 @@ impl Disk {
             let kind = match state.content {
                 Content::File(bytes) => Kind::File(bytes),
                 Content::Symlink(target) => Kind::Symlink(target),
-                Content::Folder(_) => {
+                Content::Directory(_) => {
                     self.collect(child, &format!("{path}/"), survives, image);
-                    Kind::Folder
+                    Kind::Directory
                 }
             };
             let entry = Entry {
@@ -262,7 +262,7 @@ impl Inode {
                 let choices = [synced, now, &torn];
                 state.content = Content::File(Arc::clone(choices[chance.below(3)]));
             }
-            (Content::Folder(_), synced) => {
+            (Content::Directory(_), synced) => {
                 let in_order = chance.one_in(2);
                 let end = if in_order {
                     chance.below(self.waiting.len() + 1)
@@ -283,8 +283,8 @@ impl Inode {
 }
 
 fn apply(content: &mut Content, change: &Change) {
-    let Content::Folder(names) = content else {
-        panic!("a name in something that is no folder");
+    let Content::Directory(names) = content else {
+        panic!("a name in something that is no directory");
     };
     for (name, inode) in change {
         match inode {

@@ -80,8 +80,8 @@ fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
 
 /// Whether `path` is `file` or a dot-file that kubecertd makes beside it, and not the copy of it in a backup.
 fn is_beside(path: &str, file: &str) -> bool {
-    let (folder, name) = file.rsplit_once('/').expect("a file in a folder");
-    let inside = path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+    let (directory, name) = file.rsplit_once('/').expect("a file in a directory");
+    let inside = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
     inside.is_some_and(|inside| inside == name || inside.starts_with(&format!(".{name}.kubecertd-")))
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     File(Arc<Vec<u8>>),
-    Folder,
+    Directory,
     Symlink(String),
 }
 
@@ -57,7 +57,7 @@ impl Image {
         image
     }
 
-    /// Writes all of it below a new folder. Hard links become hard links again; the inode numbers are new ones.
+    /// Writes all of it below a new directory. Hard links become hard links again; the inode numbers are new ones.
     pub fn write(&self, root: &Path) {
         fs::create_dir(root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
         let mut first_names: BTreeMap<u64, &String> = BTreeMap::new();
@@ -85,9 +85,9 @@ impl Image {
         std::str::from_utf8(self.bytes(path)?).ok()
     }
 
-    /// The names directly in a folder.
-    pub fn names(&self, folder: &str) -> Vec<&str> {
-        let prefix = format!("{folder}/");
+    /// The names directly in a directory.
+    pub fn names(&self, directory: &str) -> Vec<&str> {
+        let prefix = format!("{directory}/");
         self.0
             .range(prefix.clone()..)
             .map_while(|(path, _)| path.strip_prefix(&prefix))
@@ -95,7 +95,7 @@ impl Image {
             .collect()
     }
 
-    /// A new file that shares its inode with nobody; the folders on the way must be there.
+    /// A new file that shares its inode with nobody; the directories on the way must be there.
     pub fn put(&mut self, path: &str, bytes: &[u8], mode: u32, modified: i64) {
         self.add(path, Kind::File(Arc::new(bytes.to_vec())), mode, modified);
     }
@@ -116,7 +116,7 @@ impl Entry {
     fn write(&self, at: &Path) -> io::Result<()> {
         match &self.kind {
             Kind::Symlink(target) => return symlink(target, at),
-            Kind::Folder => fs::create_dir(at)?,
+            Kind::Directory => fs::create_dir(at)?,
             Kind::File(bytes) => fs::write(at, bytes.as_slice())?,
         }
         let Attributes {
@@ -144,15 +144,15 @@ impl Entry {
     }
 }
 
-fn collect(folder: &Path, prefix: &str, entries: &mut BTreeMap<String, Entry>) -> io::Result<()> {
-    for child in fs::read_dir(folder)? {
+fn collect(directory: &Path, prefix: &str, entries: &mut BTreeMap<String, Entry>) -> io::Result<()> {
+    for child in fs::read_dir(directory)? {
         let child = child?;
         let at = child.path();
         let path = format!("{prefix}{}", child.file_name().to_string_lossy());
         let found = child.metadata()?;
         let kind = if found.is_dir() {
             collect(&at, &format!("{path}/"), entries)?;
-            Kind::Folder
+            Kind::Directory
         } else if found.is_symlink() {
             Kind::Symlink(fs::read_link(&at)?.to_string_lossy().into_owned())
         } else {

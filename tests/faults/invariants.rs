@@ -80,7 +80,7 @@ pub fn judge(before: &Image, after: &Image, disk: Disk) -> Verdict {
     verdict
 }
 
-/// Nothing is left beside the files, in kubecertd's own folder or of a backup: for nodes on which somebody else was at work.
+/// Nothing is left beside the files, in kubecertd's own directory or of a backup: for nodes on which somebody else was at work.
 pub fn untidiness(image: &Image) -> Vec<String> {
     let beside = image.0.keys().filter(|path| path.contains(".kubecertd-"));
     let mut wrong: Vec<_> = beside.map(|path| format!("{path} should not be there")).collect();
@@ -89,7 +89,7 @@ pub fn untidiness(image: &Image) -> Vec<String> {
     wrong
 }
 
-/// The node alone: what is outside kubecertd's own folder.
+/// The node alone: what is outside kubecertd's own directory.
 pub fn judge_node(before: &Image, after: &Image, disk: Disk) -> Verdict {
     let mut wrong = Vec::new();
     let outcome = outcome(before, after, &mut wrong);
@@ -175,8 +175,8 @@ fn difference(old: &Entry, new: &Entry, disk: Disk) -> Option<&'static str> {
     if old.attributes != new.attributes {
         return Some("owner, mode or an attribute");
     }
-    // The time of a folder changes with its names.
-    let moved = old.kind != Kind::Folder && (old.inode, old.modified) != (new.inode, new.modified);
+    // The time of a directory changes with its names.
+    let moved = old.kind != Kind::Directory && (old.inode, old.modified) != (new.inode, new.modified);
     (disk == Disk::Same && moved).then_some("inode or time")
 }
 

@@ -172,8 +172,8 @@ pub fn image() -> Image {
 
 fn usual_mode(path: &str, kind: &Kind) -> u32 {
     match kind {
-        Kind::Folder if path == MANIFESTS => 0o700,
-        Kind::Folder => 0o755,
+        Kind::Directory if path == MANIFESTS => 0o700,
+        Kind::Directory => 0o755,
         _ if path.ends_with(".crt") || path.ends_with(".pub") => 0o644,
         _ => 0o600,
     }
@@ -200,18 +200,18 @@ fn move_behind_symlinks(image: &mut Image) {
     }
 }
 
-/// A file, and the folders on the way where they are missing.
+/// A file, and the directories on the way where they are missing.
 pub fn put(image: &mut Image, path: &str, bytes: &[u8], mode: u32) {
-    add_folders(image, path);
+    add_directories(image, path);
     image.put(path, bytes, mode, MODIFIED);
 }
 
-fn add_folders(image: &mut Image, path: &str) {
+fn add_directories(image: &mut Image, path: &str) {
     for (end, _) in path.match_indices('/') {
-        let folder = &path[..end];
-        if !image.0.contains_key(folder) {
-            let own = folder.starts_with(BACKUPS) || folder.starts_with("var/lib/etcd");
-            image.add(folder, Kind::Folder, if own { 0o700 } else { 0o755 }, MODIFIED);
+        let directory = &path[..end];
+        if !image.0.contains_key(directory) {
+            let own = directory.starts_with(BACKUPS) || directory.starts_with("var/lib/etcd");
+            image.add(directory, Kind::Directory, if own { 0o700 } else { 0o755 }, MODIFIED);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Every system call that changes files or makes them durable, and what its arguments are: `d` a folder that the next path is relative
+/// Every system call that changes files or makes them durable, and what its arguments are: `d` a directory that the next path is relative
 /// to, `p` a path, `f` an open file, `_` something else. The question mark lets strace pass over what a machine does not have.
 const CALLS: [(&str, &str); 46] = [
     ("openat", "dp"),
@@ -60,7 +60,7 @@ const CALLS: [(&str, &str); 46] = [
 pub enum Argument {
     /// A path or data; strace shows data up to the length that `-s` says.
     Text(Vec<u8>),
-    /// An open file or folder, by the path that it has now.
+    /// An open file or directory, by the path that it has now.
     Open(PathBuf),
     /// A number, flags, a structure.
     Other(String),
@@ -250,15 +250,15 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn paths(arguments: &[Argument], shape: &str) -> Vec<PathBuf> {
-    let mut folder = PathBuf::new();
+    let mut directory = PathBuf::new();
     let mut paths = Vec::new();
     for (argument, kind) in arguments.iter().zip(shape.chars()) {
         match (kind, argument) {
-            ('d', Argument::Open(path)) => folder = path.clone(),
+            ('d', Argument::Open(path)) => directory = path.clone(),
             ('f', Argument::Open(path)) => paths.push(path.clone()),
-            ('p', Argument::Text(text)) => paths.push(folder.join(String::from_utf8_lossy(text).as_ref())),
+            ('p', Argument::Text(text)) => paths.push(directory.join(String::from_utf8_lossy(text).as_ref())),
             // utimensat(2) without a path is about the open file itself.
-            ('p', Argument::Other(_)) => paths.push(folder.clone()),
+            ('p', Argument::Other(_)) => paths.push(directory.clone()),
             _ => {}
         }
     }

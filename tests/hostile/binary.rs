@@ -106,7 +106,7 @@ fn the_pairs_are_renewed_beside_yaml_that_grows_by_aliases() {
 
 /// With nothing else to do: the kubelet's configuration says where the manifests are, and a hostile one says nothing.
 #[test]
-fn a_hostile_kubelet_configuration_leaves_the_default_folder_of_manifests() {
+fn a_hostile_kubelet_configuration_leaves_the_default_directory_of_manifests() {
     for text in [amplified::bombs()[0].clone(), "[".repeat(100_000)] {
         let node = Node::of(ECDSA);
         node.write("var/lib/kubelet/config.yaml", text.as_bytes(), 0o600);

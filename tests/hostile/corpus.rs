@@ -1,4 +1,4 @@
-//! Every file of tests/corpus through the function that the fuzz target of its folder asks: what was found once stays found.
+//! Every file of tests/corpus through the function that the fuzz target of its directory asks: what was found once stays found.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,11 @@ use crate::bounded::in_time;
 use crate::oracle;
 
 fn files(target: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("a folder entry").path()).collect();
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(target);
+    let entries = fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("a directory entry").path()).collect();
     files.sort();
-    assert!(!files.is_empty(), "no file in {}", folder.display());
+    assert!(!files.is_empty(), "no file in {}", directory.display());
     files
 }
 

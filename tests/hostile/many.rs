@@ -114,7 +114,7 @@ fn a_pattern_for_1000_pairs_of_1_mib_leaves_most_of_them_out() {
     // One file a kind on disk, behind 1,000 symlinks.
     node.write("srv/chain.pem", &chain.as_bytes()[..MIB.min(chain.len())], 0o644);
     node.write("srv/key.pem", key.as_bytes(), 0o600);
-    fs::create_dir(node.path(FURTHER)).expect("a new folder");
+    fs::create_dir(node.path(FURTHER)).expect("a new directory");
     for number in 0..1000 {
         let link = |target: &str, end: &str| {
             std::os::unix::fs::symlink(target, node.path(&format!("{FURTHER}/{number}.{end}"))).expect("a symlink");
@@ -200,7 +200,7 @@ fn patterns_for_10000_pairs_are_looked_at_and_for_10001_they_are_a_row_with_a_re
 }
 
 #[test]
-fn a_manifests_folder_with_2000_files_is_a_reason_and_no_burden() {
+fn a_manifests_directory_with_2000_files_is_a_reason_and_no_burden() {
     let node = Node::of(ECDSA);
     for number in 0..2000 {
         node.write(&format!("{MANIFESTS}/{number}"), b"", 0o600);

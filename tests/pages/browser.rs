@@ -20,7 +20,7 @@ pub enum Scheme {
 }
 
 pub struct Browser {
-    folder: TempDir,
+    directory: TempDir,
     name: String,
 }
 
@@ -33,20 +33,20 @@ pub struct Picture {
 impl Browser {
     /// With this page; pictures are called by `name`.
     pub fn with(name: &str, html: &str) -> Self {
-        let folder = TempDir::with_prefix("kubecertd-browser-").expect("a temporary folder");
-        fs::write(folder.path().join("page.html"), html).expect("the page");
+        let directory = TempDir::with_prefix("kubecertd-browser-").expect("a temporary directory");
+        fs::write(directory.path().join("page.html"), html).expect("the page");
         let name = name.to_owned();
-        Browser { folder, name }
+        Browser { directory, name }
     }
 
     fn page(&self) -> PathBuf {
-        self.folder.path().join("page.html")
+        self.directory.path().join("page.html")
     }
 
     /// Opens the page.
     #[track_caller]
     fn run(&self, options: &[String]) -> Output {
-        let profile = self.folder.path().join("profile");
+        let profile = self.directory.path().join("profile");
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", DEADLINE, "unshare", "--net", "chromium"]);
         // Root needs --no-sandbox; the rest keeps the browser from looking for updates and fonts of its own.
@@ -76,7 +76,7 @@ impl Browser {
 
     /// The addresses that the page asked for, itself apart.
     pub fn requests(&self) -> Vec<String> {
-        let log = self.folder.path().join("net.json");
+        let log = self.directory.path().join("net.json");
         self.run(&[format!("--log-net-log={}", log.display()), "--dump-dom".to_owned()]);
         let text = fs::read_to_string(&log).expect("the log");
         let log: serde_json::Value = serde_json::from_str(&text).expect("JSON");

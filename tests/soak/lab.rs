@@ -16,7 +16,7 @@ const OWN: &str = "10.77.0.1/24";
 /// A hardware address that nobody has: what is sent there is lost, as in a network that is cut.
 const NOWHERE: &str = "02:00:00:00:00:01";
 
-/// Runs `body` in mount, network and process namespaces of its own, with a temporary folder in memory: the test starts itself again. Everything in
+/// Runs `body` in mount, network and process namespaces of its own, with a temporary directory in memory: the test starts itself again. Everything in
 /// them ends with it, also when somebody kills it. `test` is the calling test, by its whole name; a wrong one is an error.
 pub fn alone(test: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
@@ -37,7 +37,7 @@ pub fn alone(test: &str, body: fn()) {
         );
         return body();
     }
-    let folder = tempfile::TempDir::with_prefix("kubecertd-soak-").expect("a temporary folder");
+    let directory = tempfile::TempDir::with_prefix("kubecertd-soak-").expect("a temporary directory");
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL"])
         .args([
@@ -54,7 +54,7 @@ pub fn alone(test: &str, body: fn()) {
         .arg(std::env::current_exe().expect("the path of this test"))
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
-        .env("TMPDIR", folder.path())
+        .env("TMPDIR", directory.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

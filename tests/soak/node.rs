@@ -13,7 +13,7 @@ use super::support::{self, clock, faketime_library, set_mode};
 /// No condition is waited for longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The journal of a transaction, and the folder that restarts leave files in.
+/// The journal of a transaction, and the directory that restarts leave files in.
 pub const STATE: &str = "var/lib/kubecertd";
 pub const EVENTS: &str = "events";
 
@@ -44,17 +44,17 @@ impl Node {
     pub fn new(number: usize, count: usize) -> Self {
         let tree = support::Node::of(support::ECDSA);
         tree.run(&clock::now(), &["renew", "all", "--force"]).exits(0);
-        for folder in ["var/lib/kubecertd", "var/lib/etcd"] {
-            fs::remove_dir_all(tree.path(folder)).expect("what the renewal and the fixture left");
+        for directory in ["var/lib/kubecertd", "var/lib/etcd"] {
+            fs::remove_dir_all(tree.path(directory)).expect("what the renewal and the fixture left");
         }
-        for (folder, mode) in [
+        for (directory, mode) in [
             (STATE, 0o700),
             ("var/lib/etcd", 0o700),
             (EVENTS, 0o755),
             ("var/log", 0o755),
         ] {
-            fs::create_dir_all(tree.path(folder)).expect("a new folder");
-            set_mode(&tree.path(folder), mode);
+            fs::create_dir_all(tree.path(directory)).expect("a new directory");
+            set_mode(&tree.path(directory), mode);
         }
         let (name, address) = (name(number), address(number));
         tree.write("etc/hostname", format!("{name}\n").as_bytes(), 0o644);

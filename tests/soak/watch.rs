@@ -1,4 +1,4 @@
-//! What is seen from outside, in the order in which it happened: inotify(7) on the state folders of all nodes, and on the folders that the commands of
+//! What is seen from outside, in the order in which it happened: inotify(7) on the state directories of all nodes, and on the directories that the commands of
 //! `[[reader]]` leave files in. One queue, so the kernel orders the events of all nodes.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::node::{EVENTS, STATE};
 
 /// The journal of a transaction: it appears before the first replacement, and goes after the proof or the undoing.
 const JOURNAL: &str = "transaction.json";
-/// Made in a watched folder to end the watch.
+/// Made in a watched directory to end the watch.
 const STOP: &str = "stop";
 
 /// What was seen so far; everybody who does something to the nodes writes to it, too.
@@ -73,8 +73,8 @@ impl Watch {
         let mut places = HashMap::new();
         for node in &lab.nodes {
             let journal = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
-            for (folder, flags) in [(STATE, journal), (EVENTS, AddWatchFlags::IN_CREATE)] {
-                let watch = inotify.add_watch(&node.tree.path(folder), flags).expect("a watch");
+            for (directory, flags) in [(STATE, journal), (EVENTS, AddWatchFlags::IN_CREATE)] {
+                let watch = inotify.add_watch(&node.tree.path(directory), flags).expect("a watch");
                 places.insert(watch, node.number);
             }
         }

@@ -308,9 +308,9 @@ pub fn fill(etcd: &Etcd, node: &Node, count: usize) {
     }
 }
 
-/// What is below a folder, for comparison: nothing half made may be left.
-pub fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
+/// What is below a directory, for comparison: nothing half made may be left.
+pub fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
         .map(|entries| {
             entries
                 .map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8"))

@@ -40,9 +40,9 @@ const DEADLINE_SECONDS: &str = "120";
 /// kubecertd does not take the copying of the fixture for a kubeadm at work.
 const MODIFIED: Duration = Duration::from_secs(1_795_459_800);
 
-/// A folder that is a node's root, removed at the end of the test.
+/// A directory that is a node's root, removed at the end of the test.
 pub struct Node {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 /// What a run of the binary left.
@@ -72,10 +72,10 @@ pub fn kubeadm_clock(state: &str, format: &str) -> String {
 }
 
 impl Node {
-    /// A copy of a fixture tree with the modes that kubeadm gives, and an etcd member folder with something in it.
+    /// A copy of a fixture tree with the modes that kubeadm gives, and an etcd member directory with something in it.
     pub fn of(tree: &str) -> Self {
         let node = Node {
-            folder: TempDir::with_prefix("kubecertd-node-").expect("a temporary folder"),
+            directory: TempDir::with_prefix("kubecertd-node-").expect("a temporary directory"),
         };
         fs::create_dir(node.root()).expect("the root of the node");
         copy(&fixture(tree), &node.root());
@@ -89,13 +89,13 @@ impl Node {
                 .collect();
             node.write(&format!("var/lib/etcd/member/{path}"), &content, 0o600);
         }
-        for folder in [
+        for directory in [
             "var/lib/etcd",
             "var/lib/etcd/member",
             "var/lib/etcd/member/snap",
             "var/lib/etcd/member/wal",
         ] {
-            set_mode(&node.path(folder), 0o700);
+            set_mode(&node.path(directory), 0o700);
         }
         set_mode(&node.path("etc/kubernetes/manifests"), 0o700);
         node
@@ -104,7 +104,7 @@ impl Node {
     /// Another node with the same files.
     pub fn like(other: &Self) -> Self {
         let node = Node {
-            folder: TempDir::with_prefix("kubecertd-node-").expect("a temporary folder"),
+            directory: TempDir::with_prefix("kubecertd-node-").expect("a temporary directory"),
         };
         let done = Command::new("cp").arg("-a").arg(other.root()).arg(node.root()).status();
         assert!(done.expect("cp starts").success());
@@ -112,7 +112,7 @@ impl Node {
     }
 
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
+        self.directory.path().join("root")
     }
 
     /// A path on the node: `etc/kubernetes/admin.conf`.
@@ -123,14 +123,14 @@ impl Node {
 
     /// A path beside the node's root, for files that are no part of it.
     pub fn scratch(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Writes a file of root's with this mode and the mtime of a fresh node; missing folders get 0755.
+    /// Writes a file of root's with this mode and the mtime of a fresh node; missing directories get 0755.
     pub fn write(&self, path: &str, content: &[u8], mode: u32) {
         write(&self.path(path), content, mode);
     }
@@ -286,10 +286,13 @@ pub fn assert_same_text(got: &str, wanted: &str, what: &str) {
 
 fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
-        let entry = entry.expect("a folder entry");
+        let entry = entry.expect("a directory entry");
         let target = to.join(entry.file_name());
         if entry.file_type().expect("a file type").is_dir() {
-            fs::DirBuilder::new().mode(0o755).create(&target).expect("a new folder");
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .create(&target)
+                .expect("a new directory");
             copy(&entry.path(), &target);
         } else {
             let public = target
@@ -305,12 +308,12 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn write(path: &Path, content: &[u8], mode: u32) {
-    let folder = path.parent().expect("a file is in a folder");
+    let directory = path.parent().expect("a file is in a directory");
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o755)
-        .create(folder)
-        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        .create(directory)
+        .unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     let mut file = fs::File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     file.write_all(content).expect("a write");
     settle(&file);

@@ -30,7 +30,7 @@ pub fn in_own_namespace(test: &str, body: fn()) {
     );
 }
 
-/// A mount that ends before the folder below it is removed: declare it after the node.
+/// A mount that ends before the directory below it is removed: declare it after the node.
 pub struct Mount(PathBuf);
 
 impl Mount {
@@ -40,7 +40,7 @@ impl Mount {
         Mount(at.to_owned())
     }
 
-    /// The folder itself, mounted once more on its own place, read-only.
+    /// The directory itself, mounted once more on its own place, read-only.
     pub fn read_only(at: &Path) -> Self {
         mount(&["--bind", at.to_str().expect("a path in UTF-8")], at);
         mount(&["-o", "remount,bind,ro"], at);
@@ -50,7 +50,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // A failure shows as a left-over temporary folder; a panic here would hide the test's own.
+        // A failure shows as a left-over temporary directory; a panic here would hide the test's own.
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }

@@ -41,7 +41,7 @@ pub struct Desk(TempDir);
 
 impl Desk {
     pub fn new() -> Self {
-        Desk(TempDir::with_prefix("kubecertd-openssl-").expect("a temporary folder"))
+        Desk(TempDir::with_prefix("kubecertd-openssl-").expect("a temporary directory"))
     }
 
     pub fn path(&self, name: &str) -> String {

@@ -1,4 +1,4 @@
-//! A folder as it was at one moment, and what differs between two moments.
+//! A directory as it was at one moment, and what differs between two moments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,7 +17,7 @@ pub const PUBLIC: &str = "run/kubecertd";
 pub enum Kind {
     File(Vec<u8>),
     LargeFile,
-    Folder,
+    Directory,
     Symlink(String),
     /// FIFO, socket or device node, told apart by the file type in the mode. Never opened: that could wait for ever.
     Special,
@@ -61,7 +61,7 @@ impl Snapshot {
         }
     }
 
-    /// Everything that differs, down to the mtime of a folder. For what must not write at all.
+    /// Everything that differs, down to the mtime of a directory. For what must not write at all.
     pub fn every_change(&self, after: &Snapshot) -> Changes {
         let paths: BTreeSet<&String> = self.0.keys().chain(after.0.keys()).collect();
         paths
@@ -77,14 +77,14 @@ impl Snapshot {
             .collect()
     }
 
-    /// What differs in the node itself: without kubecertd's own state, and without the mtime of folders, which changes whenever a
+    /// What differs in the node itself: without kubecertd's own state, and without the mtime of directories, which changes whenever a
     /// file in them is replaced by a rename.
     pub fn changes(&self, after: &Snapshot) -> Changes {
         let mut changes = self.every_change(after);
         changes.retain(|path, change| {
-            let folder = after.0.get(path).is_some_and(|entry| entry.kind == Kind::Folder);
+            let directory = after.0.get(path).is_some_and(|entry| entry.kind == Kind::Directory);
             !(is_state(path)
-                || folder
+                || directory
                     && (change == "modified"
                         || change == "added" && [STATE, PUBLIC].iter().any(|own| own.starts_with(path.as_str()))))
         });
@@ -119,7 +119,7 @@ impl Entry {
         let differs = [
             (
                 "content",
-                self.kind != new.kind || self.size != new.size && self.kind != Kind::Folder,
+                self.kind != new.kind || self.size != new.size && self.kind != Kind::Directory,
             ),
             ("mode", self.mode != new.mode),
             ("owner", (self.uid, self.gid) != (new.uid, new.gid)),
@@ -139,15 +139,15 @@ fn collect(path: &Path, name: &str, entries: &mut BTreeMap<String, Entry>) {
     let data = fs::symlink_metadata(path).unwrap_or_else(|error| panic!("cannot look at {}: {error}", path.display()));
     let kind = match data.file_type() {
         kind if kind.is_symlink() => Kind::Symlink(fs::read_link(path).expect("a symlink").display().to_string()),
-        kind if kind.is_dir() => Kind::Folder,
+        kind if kind.is_dir() => Kind::Directory,
         kind if !kind.is_file() => Kind::Special,
         _ if data.len() > LARGEST_READ => Kind::LargeFile,
         _ => Kind::File(fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))),
     };
-    if kind == Kind::Folder {
-        for child in fs::read_dir(path).expect("a folder") {
+    if kind == Kind::Directory {
+        for child in fs::read_dir(path).expect("a directory") {
             let child = child
-                .expect("a folder entry")
+                .expect("a directory entry")
                 .file_name()
                 .into_string()
                 .expect("names in UTF-8");

@@ -20,7 +20,7 @@ const BOOT: Duration = Duration::from_secs(180);
 pub const SOON: Duration = Duration::from_secs(90);
 
 pub struct Node {
-    folder: TempDir,
+    directory: TempDir,
     nspawn: Child,
     /// Its process 1, as this machine sees it.
     init: u32,
@@ -34,22 +34,26 @@ pub struct Ran {
     command: String,
 }
 
-/// A folder below target/, made by `make e2e-systemd`.
+/// A directory below target/, made by `make e2e-systemd`.
 pub fn made(path: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
-    assert!(folder.exists(), "{} is missing: run make e2e-systemd", folder.display());
-    folder
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("target").join(path);
+    assert!(
+        directory.exists(),
+        "{} is missing: run make e2e-systemd",
+        directory.display()
+    );
+    directory
 }
 
-/// The package in this folder whose name ends so.
-pub fn package(folder: &str, end: &str) -> PathBuf {
-    let folder = made(&format!("packages/{folder}"));
-    let entries = fs::read_dir(&folder).expect("a folder");
+/// The package in this directory whose name ends so.
+pub fn package(directory: &str, end: &str) -> PathBuf {
+    let directory = made(&format!("packages/{directory}"));
+    let entries = fs::read_dir(&directory).expect("a directory");
     let mut all: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     all.retain(|path| path.to_str().expect("a path in UTF-8").ends_with(end));
     match &all[..] {
         [one] => one.clone(),
-        _ => panic!("{}: one package {end} and not {all:?}", folder.display()),
+        _ => panic!("{}: one package {end} and not {all:?}", directory.display()),
     }
 }
 
@@ -57,14 +61,14 @@ impl Node {
     /// Debian alone, with the package of this tree in /root.
     pub fn empty() -> Self {
         let base = made("systemd/base");
-        let parent = base.parent().expect("a folder").to_owned();
-        let folder = TempDir::with_prefix_in("node-", parent).expect("a folder beside it");
-        let root = folder.path().join("root");
+        let parent = base.parent().expect("a directory").to_owned();
+        let directory = TempDir::with_prefix_in("node-", parent).expect("a directory beside it");
+        let root = directory.path().join("root");
         run(Command::new("cp").args(["-a", "--reflink=auto"]).args([&base, &root]));
         fs::copy(package("out", ".deb"), root.join("root/kubecertd_0_amd64.deb")).expect("a copy of the package");
         let mut node = Node {
             nspawn: nspawn(&root),
-            folder,
+            directory,
             init: 0,
         };
         let begin = Instant::now();
@@ -112,7 +116,7 @@ impl Node {
     /// A path on the node: `etc/kubernetes/admin.conf`.
     pub fn path(&self, path: &str) -> PathBuf {
         assert!(!path.starts_with('/'), "{path} would leave the node");
-        self.folder.path().join("root").join(path)
+        self.directory.path().join("root").join(path)
     }
 
     #[track_caller]
@@ -123,7 +127,7 @@ impl Node {
     #[track_caller]
     pub fn write(&self, path: &str, content: &str) {
         let path = self.path(path);
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 

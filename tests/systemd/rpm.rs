@@ -28,8 +28,8 @@ fn works(root: &TempDir, arguments: &[&str]) -> String {
 /// A root with a shell, libc and systemctl for the scripts of the package: Debian's, so that rpm knows of no package there.
 fn system() -> TempDir {
     let base = made("systemd/base");
-    let parent = base.parent().expect("a folder");
-    let root = TempDir::with_prefix_in("rpm-", parent).expect("a folder beside it");
+    let parent = base.parent().expect("a directory");
+    let root = TempDir::with_prefix_in("rpm-", parent).expect("a directory beside it");
     run(Command::new("cp")
         .args(["-a", "--reflink=auto"])
         .arg(base.join("."))
@@ -68,7 +68,7 @@ fn the_rpm_installs_verifies_keeps_an_edited_configuration_and_goes() {
 
     // Its scripts speak for the backups, and for a renewal that cannot be put back.
     let state = root.path().join("var/lib/kubecertd");
-    std::fs::create_dir_all(state.join("backups")).expect("folders");
+    std::fs::create_dir_all(state.join("backups")).expect("directorys");
     support::set_mode(&state, 0o700);
     std::fs::write(state.join("transaction.json"), "{").expect("a write");
     let (well, refused) = rpm(&root, &["-e", "kubecertd"]);
@@ -86,7 +86,7 @@ fn the_rpm_installs_verifies_keeps_an_edited_configuration_and_goes() {
 
 #[test]
 fn the_rpm_wants_no_newer_libc_than_that_of_rhel_8() {
-    let root = TempDir::with_prefix("kubecertd-rpm-").expect("a temporary folder");
+    let root = TempDir::with_prefix("kubecertd-rpm-").expect("a temporary directory");
     let file = package("out", ".rpm");
     let wants = works(&root, &["-qp", "--requires", file.to_str().expect("a path in UTF-8")]);
     assert!(wants.contains("libc.so.6(GLIBC_2.28)(64bit)"), "{wants}");

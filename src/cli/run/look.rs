@@ -13,7 +13,7 @@ use crate::guard::Trigger;
 use crate::host::{STATE, notify};
 use crate::inventory::Inventory;
 use crate::model::Failure;
-use crate::plan::{Plan, Request, folders};
+use crate::plan::{Plan, Request, directories};
 use crate::report::notices::{self, Kind};
 use crate::state;
 
@@ -69,8 +69,8 @@ impl Daemon {
         }
         let before = std::mem::take(&mut self.problems);
         self.problems = all.iter().map(ToString::to_string).collect();
-        for (folder, reason) in self.not_writable(inventory, plan) {
-            let line = tell::not_writable(&folder, &reason, &before);
+        for (directory, reason) in self.not_writable(inventory, plan) {
+            let line = tell::not_writable(&directory, &reason, &before);
             self.problems.push(line);
         }
         let kubernetes = &self.settings.paths.kubernetes;
@@ -94,30 +94,30 @@ impl Daemon {
         look
     }
 
-    /// Folders that a cycle would write to and cannot: asked at every look, since a folder that is made anew is read-only to a service whose
+    /// Directories that a cycle would write to and cannot: asked at every look, since a directory that is made anew is read-only to a service whose
     /// sandbox was made before it.
     fn not_writable(&self, inventory: &Inventory, plan: &Plan) -> Vec<(PathBuf, String)> {
-        let mut folders = directories::written(plan, inventory, &self.settings);
-        folders.insert(STATE.into());
-        folders.extend(self.settings.metrics.textfile_directory.clone());
-        let refused = folders.into_iter();
+        let mut directories = directories::written(plan, inventory, &self.settings);
+        directories.insert(STATE.into());
+        directories.extend(self.settings.metrics.textfile_directory.clone());
+        let refused = directories.into_iter();
         refused
-            .filter_map(|folder| {
-                let reason = self.host.cannot_write(&folder)?;
-                Some((folder, reason))
+            .filter_map(|directory| {
+                let reason = self.host.cannot_write(&directory)?;
+                Some((directory, reason))
             })
             .collect()
     }
 
-    /// A sandbox that was made before the folder of the PKI was is read-only there for the life of the process: systemd makes a new one.
+    /// A sandbox that was made before the directory of the PKI was is read-only there for the life of the process: systemd makes a new one.
     pub(super) fn sandbox_is_too_old(&self) -> Result<(), Failure> {
         let kubernetes = &self.settings.paths.kubernetes;
         if self.kubernetes_was_there || !self.host.exists(kubernetes) || self.host.cannot_write(kubernetes).is_none() {
             return Ok(());
         }
-        let folder = kubernetes.display();
+        let directory = kubernetes.display();
         Err(Failure::new(format!(
-            "cannot write to {folder}, which was made after the service had started: ends, to be started again"
+            "cannot write to {directory}, which was made after the service had started: ends, to be started again"
         )))
     }
 }

@@ -115,21 +115,21 @@ impl Daemon {
 
     /// Writes the metrics, where they are wanted. What is served now is asked only while the daemon goes on.
     pub(super) fn measure(&mut self) {
-        let folder = self.settings.metrics.textfile_directory.clone();
-        let file = folder.as_ref().map(|folder| folder.join(metrics::FILE));
+        let directory = self.settings.metrics.textfile_directory.clone();
+        let file = directory.as_ref().map(|directory| directory.join(metrics::FILE));
         if let Some(old) = self.measured.file.take_if(|old| file.as_ref() != Some(old))
             && let Err(failure) = self.host.unlink(&old)
         {
             warn!(message_id = events::WARNING, "{failure}");
         }
-        let Some(folder) = folder else { return };
+        let Some(directory) = directory else { return };
         let facts = &mut self.measured.facts;
         if self.status.daemon.running {
             facts.served = served::ask(&self.host, &facts.ports);
         }
         let backups = stored::all(&self.host, &self.settings.backup.directory);
         let text = facts.render(&self.status, &self.settings, &backups);
-        match self.host.publish_into(&folder, metrics::FILE, text.as_bytes()) {
+        match self.host.publish_into(&directory, metrics::FILE, text.as_bytes()) {
             Ok(()) => self.measured.file = file,
             Err(failure) => warn!(message_id = events::WARNING, "{failure}"),
         }

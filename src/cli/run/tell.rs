@@ -83,13 +83,13 @@ pub(super) fn notice(notice: &Notice) {
 }
 
 /// Gives the line that it says, if it was not among those that were known before.
-pub(super) fn not_writable(folder: &Path, reason: &str, known: &[String]) -> String {
-    let folder = folder.display();
+pub(super) fn not_writable(directory: &Path, reason: &str, known: &[String]) -> String {
+    let directory = directory.display();
     let line = format!(
-        "cannot write to {folder}: {reason}; hint: `systemctl edit kubecertd`, add `[Service]` and `ReadWritePaths={folder}`, and restart it"
+        "cannot write to {directory}: {reason}; hint: `systemctl edit kubecertd`, add `[Service]` and `ReadWritePaths={directory}`, and restart it"
     );
     if !known.contains(&line) {
-        warn!(message_id = events::NOT_WRITABLE, %folder, reason, "{line}");
+        warn!(message_id = events::NOT_WRITABLE, %directory, reason, "{line}");
     }
     line
 }
@@ -117,7 +117,7 @@ pub(super) fn report(report: &Report) {
     for warning in &report.warnings {
         warn!(message_id = events::WARNING, "{warning}");
     }
-    let backup = report.backup.as_ref().map(|folder| folder.display().to_string());
+    let backup = report.backup.as_ref().map(|directory| directory.display().to_string());
     let backup = backup.unwrap_or_default();
     for renewed in &report.renewed {
         info!(

@@ -299,7 +299,7 @@ impl Daemon {
                 for failure in &taken.unarchived {
                     error!(message_id = events::WARNING, "{failure}");
                 }
-                info!(message_id = events::BACKED_UP, backup = %taken.folder.display(), "backed up on schedule");
+                info!(message_id = events::BACKED_UP, backup = %taken.directory.display(), "backed up on schedule");
             }
             Err(failure) => error!(message_id = events::NOT_BACKED_UP, "no scheduled backup: {failure}"),
         }
@@ -318,7 +318,7 @@ impl Daemon {
         notify::status(&words);
     }
 
-    /// Leaves what it knows in the state folder and, for everybody, in /run.
+    /// Leaves what it knows in the state directory and, for everybody, in /run.
     pub(super) fn publish(&mut self, is_running: bool) {
         let host = &self.host;
         let pid = std::process::id();
