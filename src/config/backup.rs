@@ -1,6 +1,6 @@
 //! The `[backup]` and `[etcd]` tables.
 
-use super::zone::Zone;
+use jiff::tz::TimeZone;
 
 use super::check::Checker;
 use super::file::{File, Texts};
@@ -26,7 +26,7 @@ impl Checker<'_> {
         etcd
     }
 
-    pub(super) fn backup(&mut self, zone: &Zone) -> Backup {
+    pub(super) fn backup(&mut self, zone: &TimeZone) -> Backup {
         Backup {
             directory: self.text("backup.directory", |f| &f.backup.directory, DEFAULT_BACKUPS, path),
             keep: self.number("backup.keep", |f| &f.backup.keep, 5, 1..=10_000),

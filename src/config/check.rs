@@ -1,27 +1,20 @@
 //! From files as written to settings: every value parsed, every relation checked, all problems kept.
 
 use std::path::PathBuf;
-use std::str::FromStr as _;
 
-use super::zone::Zone;
 use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
 use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
-use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds};
+use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds, time_zone};
 use crate::catalog;
 
 impl Settings {
     /// The settings that `sources` (earlier to later; later wins) make, and every problem with them.
     pub fn check(sources: &[Source], problems: &mut Vec<Problem>) -> Self {
         let mut c = Checker { sources, problems };
-        let zone = c.text(
-            "timezone",
-            |f| &f.timezone,
-            "UTC",
-            |s| Zone::from_str(s).map_err(|_| format!("no time zone `{s}`, give an IANA name such as Europe/Berlin")),
-        );
+        let zone = c.text("timezone", |f| &f.timezone, "UTC", time_zone);
         let (cron, text) = c.text("schedule", |f| &f.schedule, "0 17 3 * * *", cron);
         let renew_before = c.text("renew_before", |f| &f.renew_before, "30d", duration);
         let urgent_before = c.text("urgent_before", |f| &f.urgent_before, "7d", duration);

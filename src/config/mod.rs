@@ -10,7 +10,6 @@ mod tables;
 mod tell;
 mod values;
 pub mod window;
-pub mod zone;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::zone::Zone;
 use croner::Cron;
+use jiff::tz::TimeZone;
 
-use super::window::Window;
+use super::window::{self, Window};
 use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{AuthoritySpec, CopySpec, Extra};
 
@@ -84,15 +84,15 @@ pub struct Schedule {
     /// As written.
     pub text: String,
     /// The zone in which it is read. Default UTC.
-    pub zone: Zone,
+    pub zone: TimeZone,
 }
 
 impl Schedule {
     /// The first instant after `now` at which a cycle acts, correct over changes of daylight saving time.
     pub fn next(&self, now: crate::model::Timestamp) -> Option<crate::model::Timestamp> {
-        let now = chrono::DateTime::from_timestamp(now.unix_timestamp(), 0)?.with_timezone(&self.zone);
+        let now = window::zoned(now, &self.zone)?;
         let next = self.cron.find_next_occurrence(&now, false).ok()?;
-        crate::model::Timestamp::from_unix_timestamp(next.timestamp()).ok()
+        crate::model::Timestamp::from_unix_timestamp(next.timestamp().as_second()).ok()
     }
 }
 

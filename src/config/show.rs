@@ -44,7 +44,7 @@ fn values(s: &Settings, out: &mut String) {
     let max_size = s.backup.max_size.map_or("unlimited".into(), exact_bytes);
     let lines = [
         format!("schedule = {}", quoted(&s.schedule.text)),
-        format!("timezone = {}", quoted(s.schedule.zone.name())),
+        format!("timezone = {}", quoted(s.schedule.zone.iana_name().unwrap_or("UTC"))),
         format!("spread = {}", quoted(&duration(s.spread))),
         format!("first_look = {}", quoted(s.first_look.word())),
         format!("renew_before = {}", quoted(&duration(s.renew_before))),
@@ -159,14 +159,14 @@ fn windows(s: &Settings, out: &mut String) {
     for window in &s.windows {
         let days = DAYS.iter().zip(window.days).filter(|(_, opens)| *opens);
         let days: Vec<_> = days.map(|(day, _)| quoted(day)).collect();
-        let (start, length) = (window.start.format("%H:%M").to_string(), duration(window.length));
+        let (start, length) = (window.start.strftime("%H:%M").to_string(), duration(window.length));
         let _ = writeln!(
             out,
             "\n[[window]]\ndays = [{}]\nstart = {}\nlength = {}\ntimezone = {}",
             days.join(", "),
             quoted(&start),
             quoted(&length),
-            quoted(window.zone.name())
+            quoted(window.zone.iana_name().unwrap_or("UTC"))
         );
     }
 }

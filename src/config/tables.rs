@@ -1,16 +1,14 @@
 //! The tables of the configuration that may be there many times: CAs, certificates, kubeconfigs, readers, windows.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 use std::time::Duration;
 
-use super::zone::Zone;
-use chrono::NaiveTime;
+use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::check::Checker;
 use super::file::{self, Source, Text};
-use super::values::{duration, path};
+use super::values::{duration, path, time_of_day, time_zone};
 use super::window::{DAYS, Window};
 use crate::catalog::readers::{ReaderSpec, RestartMethod};
 use crate::catalog::{AuthoritySpec, Extra, Storage};
@@ -161,15 +159,12 @@ impl Checker<'_> {
         parsed.ok()
     }
 
-    pub(super) fn windows(&mut self, zone: &Zone) -> Vec<Window> {
+    pub(super) fn windows(&mut self, zone: &TimeZone) -> Vec<Window> {
         let mut found = Vec::new();
         for source in self.sources {
             for window in &source.file.window {
                 let days = self.days(source, window);
-                let start = self.checked(source, "window.start", &window.start, |s| {
-                    NaiveTime::parse_from_str(s, "%H:%M")
-                        .map_err(|_| format!("`{s}` is no time of day, for example `02:30`"))
-                });
+                let start = self.checked(source, "window.start", &window.start, time_of_day);
                 let length = self.checked(source, "window.length", &window.length, |s| {
                     let day = Duration::from_secs(86_400);
                     duration(s).and_then(|length| {
@@ -182,9 +177,7 @@ impl Checker<'_> {
                 });
                 let zone = match &window.timezone {
                     None => Some(zone.clone()),
-                    some => self.checked(source, "window.timezone", some, |s| {
-                        Zone::from_str(s).map_err(|_| format!("no time zone `{s}`"))
-                    }),
+                    some => self.checked(source, "window.timezone", some, time_zone),
                 };
                 if let (Some(days), Some(start), Some(length), Some(zone)) = (days, start, length, zone) {
                     found.push(Window {

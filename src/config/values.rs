@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use croner::Cron;
+use jiff::civil::Time;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
 use crate::format::text;
 
@@ -16,10 +18,27 @@ pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
     };
     let parsed = croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Required)
+        // `/10` and `5/10`, which croner 3 took: a schedule that was good stays good.
+        .sloppy_ranges(true)
         .build()
         .parse(&fields)
         .map_err(|e| format!("`{text}` is no cron schedule ({e}); six fields with seconds first, or five without, for example `0 17 3 * * *`"))?;
     Ok((parsed, text.to_owned()))
+}
+
+/// Parses the exact IANA name of a time zone.
+///
+/// jiff's database is built into the program, so a node needs no zone files. jiff itself ignores case
+/// and takes `Etc/Unknown` for UTC.
+pub(super) fn time_zone(name: &str) -> Result<TimeZone, String> {
+    let zone = TimeZoneDatabase::bundled().get(name).ok();
+    zone.filter(|zone| zone.iana_name() == Some(name))
+        .ok_or_else(|| format!("no time zone `{name}`, give an IANA name such as Europe/Berlin"))
+}
+
+/// Parses a time of day, `HH:MM`.
+pub(super) fn time_of_day(text: &str) -> Result<Time, String> {
+    Time::strptime("%H:%M", text).map_err(|_| format!("`{text}` is no time of day, for example `02:30`"))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -87,4 +106,36 @@ pub(super) fn path_or_auto(text: &str) -> Result<Option<PathBuf>, String> {
         return Ok(None);
     }
     path(text).map(Some).map_err(|e| format!("{e}, nor `auto`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_zone_is_known_by_its_exact_name() {
+        for name in ["UTC", "Europe/Berlin", "Asia/Calcutta", "US/Eastern", "Etc/GMT+3"] {
+            let zone = time_zone(name).unwrap();
+            assert_eq!(zone.iana_name(), Some(name));
+        }
+        for name in ["utc", "europe/berlin", "Etc/Unknown", "Europe/Nowhere", ""] {
+            assert!(time_zone(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_program_knows_every_time_zone_without_files() {
+        let database = TimeZoneDatabase::bundled();
+        let all: Vec<_> = database.available().collect();
+        let unknown: Vec<_> = all.iter().filter(|name| time_zone(name.as_str()).is_err()).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert!(all.len() > 590, "{} zones", all.len());
+    }
+
+    #[test]
+    fn a_step_without_a_range_stays_a_schedule() {
+        for text in ["0 5/10 * * * *", "0 /10 * * * *", "*/5 * * * *"] {
+            assert!(cron(text).is_ok(), "{text}");
+        }
+    }
 }

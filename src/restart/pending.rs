@@ -146,9 +146,9 @@ mod tests {
         let now = datetime!(2027-01-01 12:00 UTC);
         let window = [Window {
             days: [true; 7],
-            start: chrono::NaiveTime::from_hms_opt(2, 0, 0).unwrap(),
+            start: jiff::civil::Time::constant(2, 0, 0, 0),
             length: std::time::Duration::from_secs(3600),
-            zone: crate::config::zone::Zone::UTC,
+            zone: jiff::tz::TimeZone::UTC,
         }];
         let after = |until| next_try(&[pending(until)], &window, now);
         assert_eq!(after(Some(now + time::Duration::DAY)), Some(time::Duration::hours(14)));
