@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 COLUMNS = 100
+QUOTES = '"' * 3
 OPENERS = re.compile(r"(What|Who|Whose|Where|Whether|How|Its|It|They|Them)\b")
 # A Chinese text needs about 1.6 characters for an English word.
 CHARACTERS_PER_WORD = 1.6
@@ -120,7 +121,7 @@ def python_docs(text):
     """Yields (line number, line) inside of triple quotes."""
     inside = False
     for number, line in enumerate(text.split("\n"), 1):
-        quotes = line.count('"""')
+        quotes = line.count(QUOTES)
         if inside or quotes:
             yield number, line
         inside ^= quotes % 2 == 1
