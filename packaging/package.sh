@@ -115,7 +115,7 @@ if [ -z "${PREVIOUS:-}" ] || [ ! -x "$program" ]; then
   step "program, glibc $glibc" program
   glibc_is_old_enough
 fi
-no_larger_than 8 "$program"
+no_larger_than 9 "$program"
 step "manual pages, completions, list of libraries" docs
 step "deb" deb
 step "rpm" rpm_package

@@ -3,7 +3,6 @@
 mod support;
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use support::clock::{self, DAY, FRESH};
 use support::{ECDSA, Node};
@@ -124,7 +123,7 @@ fn an_interrupted_set_is_not_listed_and_is_removed() {
 }
 
 #[test]
-fn a_thousand_sets_are_listed_and_pruned_within_a_second() {
+fn a_thousand_sets_are_listed_and_pruned() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["backup", "create"]).exits(0);
     let list = fs::read(node.path(&format!("{SETS}/20261124T000000Z/manifest.json"))).unwrap();
@@ -133,13 +132,8 @@ fn a_thousand_sets_are_listed_and_pruned_within_a_second() {
         node.write(&format!("{SETS}/{id}/manifest.json"), &list, 0o600);
     }
     for verb in [&["backup", "list"][..], &["backup", "prune"]] {
-        let begin = Instant::now();
         let ran = node.run(FRESH, verb).exits(0);
-        let took = begin.elapsed();
-        println!("{verb:?} of 1,000 sets took {took:?}");
         assert!(ran.stdout.lines().count() >= 996, "{ran}");
-        // A debug build on a busy machine takes its time; the release build is held to a second by `make bench`.
-        assert!(took < Duration::from_secs(5), "{verb:?} took {took:?}");
     }
     assert_eq!(ids(&node).len(), 5);
 }

@@ -167,6 +167,40 @@ snapshot() {
     }' "$work/snapshot" >&3
 }
 
+# backups: lists and prunes a thousand backups
+backups() {
+  local number state=$work/stored/var/lib/kubecertd/backups manifest command directory bound
+  node "$work/stored"
+  "$program" --root "$work/stored" renew all --force >/dev/null 2>&1 || die "cannot renew"
+  manifest=$(find "$state" -mindepth 2 -maxdepth 2 -name manifest.json | head -n 1)
+  for ((number = 0; number < 1000; number++)); do
+    directory=$state/$(printf '202001%02dT%02d%02d00Z' $((number / 100 + 1)) $((number % 100 / 60)) $((number % 60)))
+    mkdir "$directory"
+    cp "$manifest" "$directory/manifest.json"
+  done
+  for command in list prune; do
+    bound=$([ "$command" = list ] && echo 1 || echo 5)
+    timed "$work/backup.$command" "$program" --root "$work/stored" backup "$command"
+    limit "backup $command with 1000 backups, wall" \
+      "$(awk -v us="$(median "$work/backup.$command")" 'BEGIN { printf "%.3f", us / 1000000 }')" s "$bound"
+  done
+}
+
+# outage: restarts all four components of a real node, once by kubeadm's documented way and once by
+# `park`. The end-to-end test prints the ratios; it needs the parts that `make e2e` builds.
+outage() {
+  local name="API server unreachable, park / the documented way" ratio
+  if [ ! -x "$target/e2e-parts/bin/kubelet" ] || [ ! -x "$target/e2e-parts/bin/containerd" ]; then
+    row "$name" "skipped: run \`make e2e\` once, it builds the node" "" "" 0.33
+    return
+  fi
+  (cd "$repository" && KUBECERTD=$program timeout 20m "${CARGO:-cargo}" test --locked --test e2e \
+    a_running_control_plane_is_renewed -- --nocapture) >"$work/outage" || die "the end-to-end test failed"
+  ratio=$(awk '/^kubecertd, park/ { print $(NF - 3) }' "$work/outage")
+  row "$name" "" "" "${ratio:-not measured}" 0.33
+  awk -v value="${ratio:-9}" 'BEGIN { exit !(value <= 0.33) }' || failed=1
+}
+
 idle() {
   node "$work/idle"
   start "$program" "$work/idle" "$work/idle.log" || die "the daemon has not looked"
@@ -181,7 +215,7 @@ idle() {
 
 sizes() {
   local deb
-  limit "program" "$(awk -v bytes="$(stat -c %s "$program")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 8
+  limit "program" "$(awk -v bytes="$(stat -c %s "$program")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 9
   deb=$(find "$target/packages/out" -name '*.deb' 2>/dev/null | head -n 1 || true)
   if [ -n "$deb" ]; then
     limit "deb" "$(awk -v bytes="$(stat -c %s "$deb")" 'BEGIN { printf "%.1f", bytes / 1048576 }')" MiB 4
@@ -199,6 +233,8 @@ check_expiration
 renew
 inventory
 snapshot
+backups
 idle
+outage
 sizes
 [ "$failed" -eq 0 ] || die "a figure is above its bound"
