@@ -133,7 +133,7 @@ fn every_section_with_commands_is_tried_here() {
 
 #[test]
 fn ready_for_it() {
-    const SECTION: &str = "Ready for it";
+    const SECTION: &str = "Prepare";
     let (mut place, _) = Place::with_etcd();
     let ran = place.run(SECTION, &[], &[]);
     assert!(
@@ -175,7 +175,7 @@ fn i_do_not_know_why() {
 
 #[test]
 fn certificates_have_ended() {
-    const SECTION: &str = "Certificates have ended, and the CAs' keys are here";
+    const SECTION: &str = "Certificates have expired, and the CA keys are on the node";
     let mut place = Place::new(Node::of(EXPIRED));
     let ran = place.run(SECTION, &[], &[]);
     assert!(!ran[2].stdout.contains("<invalid>"), "{}", ran[2]);
