@@ -321,6 +321,17 @@ pub struct Peer {
     pub is_learner: bool,
 }
 
+/// The part of a change that a failure stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FailureScope {
+    /// All of it: a full disk, or a process that was asked to end.
+    Everything,
+    /// One file, before it is known to which credential the file belongs.
+    OneFile,
+    /// The credential, or the copy of a kubeconfig, with this name. The others can be replaced.
+    Credential(String),
+}
+
 /// A failure that a person sees: what was attempted and why it failed, what to do, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -330,8 +341,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit code.
     pub exit: Exit,
-    /// The one credential that it concerns, where the others could go on without it.
-    pub concerns: Option<String>,
+    /// The files that it keeps from being replaced.
+    pub scope: FailureScope,
 }
 
 impl Failure {
@@ -341,7 +352,7 @@ impl Failure {
             message: message.into(),
             hint: None,
             exit: Exit::Failed,
-            concerns: None,
+            scope: FailureScope::Everything,
         }
     }
 
@@ -351,15 +362,18 @@ impl Failure {
         self
     }
 
-    /// The same, about one credential, where the reason is one of its file alone (see [`Self::of_one_file`]).
+    /// Limits a failure of one file (see [`Self::of_one_file`]) to the credential that the file
+    /// belongs to. A failure of everything stays one.
     pub fn about(mut self, credential: &str) -> Self {
-        self.concerns = self.concerns.map(|_| credential.to_owned());
+        if self.scope == FailureScope::OneFile {
+            self.scope = FailureScope::Credential(credential.to_owned());
+        }
         self
     }
 
-    /// The same, for a reason that lies in one file (it is immutable, or a mount) and not in the disk under it.
+    /// Says that the cause lies in one file (it is immutable, or a mount), not in the disk under it.
     pub fn of_one_file(mut self) -> Self {
-        self.concerns = Some(String::new());
+        self.scope = FailureScope::OneFile;
         self
     }
 

@@ -26,7 +26,7 @@ use crate::guard::{self, Clearance, Deferral, Trigger};
 use crate::host::lock::Lock;
 use crate::host::{Host, notify};
 use crate::inventory::{self, Inventory, State};
-use crate::model::{Exit, Failure};
+use crate::model::{Exit, Failure, FailureScope};
 use crate::plan::{self, Request};
 use crate::renew::issue::{IssuedPair, issue};
 use crate::renew::render::replacements;
@@ -222,8 +222,10 @@ fn renew(
             report,
         ) {
             Ok(installed) => break installed,
-            Err(failure) => match &failure.concerns {
-                Some(name) if failure.exit == Exit::Failed && clearance.exclude(one(name, &failure)) => {
+            Err(failure) => match &failure.scope {
+                FailureScope::Credential(name)
+                    if failure.exit == Exit::Failed && clearance.exclude(one(name, &failure)) =>
+                {
                     report.plan = clearance.plan().clone();
                     if clearance.plan().renewals().next().is_none() {
                         return Ok(());

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::member::MemberConfig;
 use crate::host::Host;
-use crate::host::etcd::{Access, Member, Status, Tls};
+use crate::host::etcd::{Access, ConnectError, Member, Status, Tls};
 
 /// A member that answers, and how it was reached.
 pub struct Connection {
@@ -54,20 +54,19 @@ fn connect_one(host: &Host, known: &MemberConfig, endpoint: &str) -> Result<Conn
             certificate: pem,
             key,
         };
-        match connect_with(endpoint, Some(tls)) {
+        let error = match connect_with(endpoint, Some(tls)) {
             Ok(found) => return Ok(found),
-            Err(reason) => reasons.push(format!("{endpoint} with {}: {reason}", certificate.display())),
-        }
-        // Another certificate makes nobody answer who does not listen.
-        let is_deaf = |reason: &String| reason.ends_with("connection refused") || reason.contains("no answer within");
-        if reasons.last().is_some_and(is_deaf) {
+            Err(error) => error,
+        };
+        reasons.push(format!("{endpoint} with {}: {error}", certificate.display()));
+        if let ConnectError::Unreachable(_) = error {
             break;
         }
     }
     Err(reasons)
 }
 
-fn connect_with(endpoint: &str, tls: Option<Tls>) -> Result<Connection, String> {
+fn connect_with(endpoint: &str, tls: Option<Tls>) -> Result<Connection, ConnectError> {
     let access = Access {
         endpoint: endpoint.to_owned(),
         tls,

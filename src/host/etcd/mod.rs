@@ -6,6 +6,7 @@
 pub mod store;
 
 use std::error::Error;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,6 +60,22 @@ pub struct Status {
     pub members: Vec<(String, Vec<String>)>,
 }
 
+/// Why an endpoint gave no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// Nothing answers at its address: another certificate would not help.
+    Unreachable(String),
+    /// It answers, but does not accept this client or this question.
+    Refused(String),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Unreachable(reason) | Self::Refused(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
 /// A connection to one member.
 pub struct Member {
     runtime: Runtime,
@@ -69,26 +86,28 @@ pub struct Member {
 }
 
 impl Member {
-    /// Connects and asks for the status, so that what is given back is known to answer.
-    pub fn connect(access: &Access) -> Result<(Self, Status), String> {
+    /// Connects and asks for the status, so that the returned member is known to answer.
+    pub fn connect(access: &Access) -> Result<(Self, Status), ConnectError> {
         let mut member = Self::open(access, PATIENCE)?;
         let status = member.status()?;
         Ok((member, status))
     }
 
     /// Connects, and gives each question so much time. Whether the other side lets us in is known after the first one.
-    pub fn open(access: &Access, patience: Duration) -> Result<Self, String> {
+    pub fn open(access: &Access, patience: Duration) -> Result<Self, ConnectError> {
         let name = match address(&access.endpoint) {
-            Ok(address) => reachable(address, patience).map(|()| None)?,
+            Ok(address) => reachable(address, patience)
+                .map(|()| None)
+                .map_err(ConnectError::Unreachable)?,
             Err(name) => Some(name),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(|e| e.to_string())?;
+            .map_err(|e| ConnectError::Refused(e.to_string()))?;
         let client = runtime.block_on(async {
             if let Some(name) = name {
-                found(name, patience).await?;
+                found(name, patience).await.map_err(ConnectError::Unreachable)?;
             }
             let mut options = ConnectOptions::new().with_connect_timeout(patience);
             if let Some(tls) = &access.tls {
@@ -109,7 +128,7 @@ impl Member {
     }
 
     /// Its status.
-    pub fn status(&mut self) -> Result<Status, String> {
+    pub fn status(&mut self) -> Result<Status, ConnectError> {
         let (client, patience) = (&mut self.client, self.patience);
         self.runtime.block_on(async {
             let status = in_time(patience, client.status()).await?;
@@ -135,7 +154,8 @@ impl Member {
     /// Reads a snapshot to its end, piece by piece as the member sends it (32 KiB each, etcd `mvcc/backend`), and never more than
     /// one of them at a time. What it is worth is for [`crate::backup`] to say.
     pub fn snapshot(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
-        let fail = |reason: String| Failure::new(format!("cannot read the snapshot from {}: {reason}", self.endpoint));
+        let fail =
+            |error: ConnectError| Failure::new(format!("cannot read the snapshot from {}: {error}", self.endpoint));
         let client = &mut self.client;
         self.runtime.block_on(async {
             let mut stream = in_time(NEXT_PIECE, client.snapshot()).await.map_err(fail)?;
@@ -178,10 +198,13 @@ async fn found(name: &str, patience: Duration) -> Result<(), String> {
     }
 }
 
-async fn in_time<T>(limit: Duration, what: impl Future<Output = Result<T, etcd_client::Error>>) -> Result<T, String> {
+async fn in_time<T>(
+    limit: Duration,
+    what: impl Future<Output = Result<T, etcd_client::Error>>,
+) -> Result<T, ConnectError> {
     match timeout(limit, what).await {
-        Ok(done) => done.map_err(|e| words(&e)),
-        Err(_) => Err(late(limit)),
+        Ok(done) => done.map_err(|e| ConnectError::Refused(words(&e))),
+        Err(_) => Err(ConnectError::Unreachable(late(limit))),
     }
 }
 
