@@ -9,7 +9,7 @@ use crate::config::Settings;
 use crate::format::text;
 use crate::inventory::{Inventory, State};
 use crate::model::{Timestamp, Validity};
-use crate::plan::{Decision, Obstacle, Plan};
+use crate::plan::Plan;
 use crate::scan::Conditions;
 
 /// When this version was made: no honest clock is before it.
@@ -45,56 +45,14 @@ impl Clearance {
         &self.plan
     }
 
-    /// Leaves alone what has more than `urgent_before` left, for this reason. True if there was something.
-    pub fn defer(&mut self, urgent_before: Duration, reason: &str) -> bool {
-        let urgent = self.plan.at + urgent_before;
-        let mut waiting = BTreeMap::new();
-        for item in &mut self.plan.items {
-            let is_urgent = item.expires.is_some_and(|ends| ends < urgent);
-            if item.is_renewed() && !is_urgent {
-                item.decision = Decision::Leave(reason.to_owned());
-                waiting.insert(item.name.clone(), item.decision.clone());
-            }
-        }
-        self.follow(&waiting);
-        !waiting.is_empty()
+    /// Leaves credentials that are not urgent for a later cycle. See [`Plan::defer`].
+    pub fn defer(&mut self, settings: &Settings, reason: &str) -> bool {
+        self.plan.defer(settings, reason)
     }
 
-    /// What shares its files with one of these is decided like it, and readers that nothing brings to anything are left alone.
-    fn follow(&mut self, decided: &BTreeMap<String, Decision>) {
-        for item in &mut self.plan.items {
-            if let Decision::With(other) = &item.decision
-                && let Some(decision) = decided.get(other)
-            {
-                item.decision = decision.clone();
-            }
-        }
-        self.plan.forget_idle_readers();
-    }
-
-    /// Takes credentials, or copies of kubeconfigs by their paths, out of it that turned out not to be replaceable, and why. False if none of them was to
-    /// change.
-    pub fn exclude(&mut self, mut reasons: BTreeMap<String, String>) -> bool {
-        let before = reasons.len();
-        let mut held = BTreeMap::new();
-        for copy in self.plan.copies.iter_mut().filter(|copy| copy.left.is_none()) {
-            if let Some(because) = copy.path.to_str().and_then(|path| reasons.remove(path)) {
-                (copy.left, copy.fault) = (Some(because), true);
-            }
-        }
-        for item in self.plan.items.iter_mut().filter(|item| item.is_renewed()) {
-            if let Some(because) = reasons.remove(&item.name) {
-                let obstacle = Obstacle::NotReplaceable;
-                let with = Decision::Blocked {
-                    because: format!("its files are those of {}: {because}", item.name),
-                    obstacle,
-                };
-                held.insert(item.name.clone(), with);
-                item.decision = Decision::Blocked { because, obstacle };
-            }
-        }
-        self.follow(&held);
-        reasons.len() < before
+    /// Takes credentials and copies out of the plan. See [`Plan::exclude`].
+    pub fn exclude(&mut self, reasons: BTreeMap<String, String>) -> bool {
+        self.plan.exclude(reasons)
     }
 }
 
@@ -141,11 +99,11 @@ pub fn check(
             reason: reasons.join("; "),
             doubtful_clock,
         };
-        if !others.is_empty() && !plan.is_urgent(settings.urgent_before) {
+        if !others.is_empty() && !plan.is_urgent(settings) {
             return Err(wait(plan, &others));
         }
         let whole = plan.clone();
-        let held_back = doubt.is_some_and(|doubt| block_unexpired(&mut plan, earliest_plausible, &doubt));
+        let held_back = doubt.is_some_and(|doubt| plan.block_unexpired(earliest_plausible, &doubt));
         let some_left = plan.renewals().next().is_some();
         if held_back && !some_left {
             return Err(wait(whole, &warnings));
@@ -248,23 +206,6 @@ pub fn clock_doubt(
             text::duration(wait)
         )
     })
-}
-
-/// Blocks the renewals of what could still be good at `earliest_plausible`. True if there was one.
-fn block_unexpired(plan: &mut Plan, earliest_plausible: Timestamp, doubt: &str) -> bool {
-    let mut any = false;
-    for item in &mut plan.items {
-        let expired_for_sure = item.expires.is_some_and(|ends| ends < earliest_plausible);
-        if matches!(item.decision, Decision::Renew { .. } | Decision::With(_)) && !expired_for_sure {
-            item.decision = Decision::Blocked {
-                because: doubt.to_owned(),
-                obstacle: Obstacle::Clock,
-            };
-            any = true;
-        }
-    }
-    plan.forget_idle_readers();
-    any
 }
 
 #[cfg(test)]

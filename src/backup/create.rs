@@ -81,13 +81,9 @@ impl<'a> Purpose<'a> {
     }
 
     /// Whether it is no set without etcd's data. A renewal of what ends within `urgent_before` does not wait for it.
-    fn must_have_etcd(self, settings: &Settings, inventory: &Inventory) -> bool {
-        let urgent = inventory.at + settings.urgent_before;
+    fn must_have_etcd(self, settings: &Settings) -> bool {
         let is_urgent = match self {
-            Self::Renewal(clearance) => {
-                let mut ends = clearance.plan().renewals().filter_map(|(item, _)| item.expires);
-                ends.any(|ends| ends < urgent)
-            }
+            Self::Renewal(clearance) => clearance.plan().is_urgent(settings),
             _ => false,
         };
         settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
@@ -260,7 +256,7 @@ fn take_etcd(
     let taken = etcd::take(host, settings, inventory, unfinished, &unfinished.join(FILES), copied);
     let Err(failure) = taken else { return taken };
     host.check_stop()?;
-    if purpose.must_have_etcd(settings, inventory) {
+    if purpose.must_have_etcd(settings) {
         let hint = "without etcd's data: [backup] before_renewal = \"files\"";
         return Err(match &failure.hint {
             Some(before) => {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use super::window::{self, Window};
 use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{AuthoritySpec, CopySpec, Extra};
+use crate::model::Timestamp;
 
 /// Everything that can be set, with all defaults applied.
 #[derive(Debug, Clone)]
@@ -52,6 +53,32 @@ pub struct Settings {
     pub readers: Vec<ReaderSpec>,
     /// When restarts that may wait are carried out. Default: at once.
     pub windows: Vec<Window>,
+}
+
+impl Settings {
+    /// Returns the time from which a credential that ends at `end` is due.
+    pub fn due_at(&self, end: Timestamp) -> Timestamp {
+        before(end, self.renew_before)
+    }
+
+    /// Returns the time from which the end of a credential is urgent.
+    pub fn urgent_at(&self, end: Timestamp) -> Timestamp {
+        before(end, self.urgent_before)
+    }
+
+    /// Returns true if less than `urgent_before` is left of a credential that ends at `end`.
+    pub fn is_urgent(&self, end: Timestamp, now: Timestamp) -> bool {
+        self.urgent_at(end) < now
+    }
+
+    /// Returns the end that a certificate made at `now` is to have, whatever its CA allows.
+    pub fn new_end(&self, now: Timestamp) -> Timestamp {
+        now.saturating_add(self.validity.try_into().unwrap_or(time::Duration::MAX))
+    }
+}
+
+fn before(end: Timestamp, length: Duration) -> Timestamp {
+    end.saturating_sub(length.try_into().unwrap_or(time::Duration::MAX))
 }
 
 /// `first_look`

@@ -1,7 +1,5 @@
 //! What a node does with what it has seen of its cluster: take the lock, go without one, act alone in its own time, or wait. Pure.
 
-use std::time::Duration;
-
 use super::slots::Slot;
 use crate::config::settings::CoordinationMode;
 use crate::format::text;
@@ -46,12 +44,11 @@ pub struct Facts {
     pub runs_here: bool,
     /// The members that were listed when they were last seen.
     pub stored: Vec<Peer>,
-    /// When the first credential ends without which etcd cannot be reached from here, or this member not by the others.
-    pub ends: Option<Timestamp>,
+    /// A credential ends within `urgent_before` without which this node cannot reach etcd, or the
+    /// other members cannot reach this one.
+    pub ends_soon: bool,
     /// Something that is to be renewed ends within `urgent_before`.
     pub urgent: bool,
-    /// `urgent_before`
-    pub urgent_before: Duration,
     /// A person asked for it, and looks on.
     pub attended: bool,
     /// The node's own time.
@@ -200,7 +197,7 @@ fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
 
 /// The way to the others is gone, or soon will be; or what would expire while it waits is worse.
 fn nothing_is_lost(facts: &Facts) -> bool {
-    facts.urgent || facts.ends.is_some_and(|ends| ends < facts.now + facts.urgent_before)
+    facts.urgent || facts.ends_soon
 }
 
 fn alone(facts: &Facts, why: String) -> Decision {
@@ -249,9 +246,8 @@ mod tests {
             is_member: true,
             runs_here: true,
             stored,
-            ends: Some(NOW + time::Duration::days(300)),
+            ends_soon: false,
             urgent: false,
-            urgent_before: Duration::from_secs(7 * 86_400),
             attended: false,
             slot: slot.unwrap(),
             now: NOW,
@@ -299,9 +295,7 @@ mod tests {
                 assert_eq!(with(&|f| f.stored = peers(1)), "no lock");
                 assert_eq!(with(as_is), "wait");
                 assert_eq!(with(&|f| f.attended = true), "wait", "there is time");
-                assert_eq!(with(&|f| f.ends = None), "wait", "nothing says that it ends");
-                assert_eq!(with(&|f| f.ends = Some(NOW - time::Duration::DAY)), "alone");
-                assert_eq!(with(&|f| f.ends = Some(NOW + time::Duration::DAY)), "alone");
+                assert_eq!(with(&|f| f.ends_soon = true), "alone");
                 assert_eq!(with(&|f| f.urgent = true), "alone");
             }
             assert_eq!(

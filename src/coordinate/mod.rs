@@ -144,9 +144,8 @@ impl Acquisition<'_> {
             etcd,
             slot: Slot::of(&name, &host.machine_id(), &stored),
             stored,
-            ends: contact::ends(inventory, settings),
+            ends_soon: contact::ends(inventory, settings).is_some_and(|end| settings.is_urgent(end, host.now())),
             urgent: self.wanted.urgent,
-            urgent_before: settings.urgent_before,
             attended: self.wanted.attended,
             now: host.now(),
         })

@@ -79,9 +79,7 @@ pub(super) fn acquire(
         }
     }
     if let Some(reason) = cluster_lock.urgent_only.take() {
-        assessment
-            .clearance
-            .defer(settings.urgent_before, &format!("it waits: {reason}"));
+        assessment.clearance.defer(settings, &format!("it waits: {reason}"));
         let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
         cluster_lock.warnings.push(warning);
     }
@@ -111,7 +109,7 @@ fn wanted(
             Trigger::Scheduled { .. } => "scheduled cycle".into(),
         },
         attended: trigger == Trigger::Manual,
-        urgent: plan.is_urgent(settings.urgent_before) || earlier.iter().any(late),
+        urgent: plan.is_urgent(settings) || earlier.iter().any(late),
         touches_etcd_or_api_server: touches(plan, &assessment.inventory)
             || earlier.iter().any(|pending| BOTH.contains(&pending.reader.as_str())),
     })

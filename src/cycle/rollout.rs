@@ -46,7 +46,6 @@ impl Change {
     /// What carrying this plan out means.
     pub(super) fn of(host: &Host, settings: &Settings, inventory: &Inventory, plan: &Plan) -> Self {
         let ends: Vec<_> = plan.renewals().filter_map(|(item, _)| item.expires).collect();
-        let urgent = inventory.at + settings.urgent_before;
         let steps: Vec<_> = plan
             .readers
             .iter()
@@ -58,7 +57,7 @@ impl Change {
             before: restart::baseline(host, inventory, &steps),
             manifests: Some(manifests(inventory, &steps)),
             steps,
-            urgency: if ends.iter().any(|end| *end < urgent) {
+            urgency: if plan.is_urgent(settings) {
                 Urgency::Urgent
             } else {
                 Urgency::Calm

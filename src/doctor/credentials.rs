@@ -3,19 +3,22 @@
 use super::{Evidence, Finding};
 use crate::catalog::{RenewedBy, Storage};
 use crate::format::text::{self, date};
-use crate::inventory::{Authority, Signer, State};
+use crate::inventory::{Authority, Credential, Signer, State};
 use crate::model::Timestamp;
 use crate::plan::{Decision, refusal};
 
 /// What can be read about replacing a CA.
 const REPLACE_CA: &str = "replace the CA: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/";
 
+fn has_broken_pair(credential: &Credential) -> bool {
+    matches!(&credential.state, State::Present(material) if material.key.is_err())
+}
+
 /// What has expired, cannot be read, or should be renewed and cannot be.
 pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
     let items = evidence.plan.items.iter().zip(&evidence.inventory.credentials);
     let ours = items.filter(|(_, credential)| credential.spec.renewed_by == RenewedBy::Us);
-    let urgent = evidence.plan.at + evidence.settings.urgent_before;
-    let found = ours.filter_map(|(item, _)| {
+    let found = ours.filter_map(|(item, credential)| {
         let (name, path) = (&item.name, item.path.display());
         let ends = item.expires.unwrap_or(Timestamp::UNIX_EPOCH);
         let renew = format!("kubecertd renew {name}");
@@ -31,18 +34,17 @@ pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
             _ if item.expires.is_some() && ends < evidence.plan.at => {
                 Some(Finding::fault(name, format!("has expired on {} ({path})", date(ends))).hint(renew))
             }
-            Decision::Renew { because, .. } if because.starts_with("its pair is broken") => {
+            Decision::Renew { because, .. } if has_broken_pair(credential) => {
                 Some(Finding::fault(name, because.clone()).hint(renew))
             }
-            Decision::Blocked { because, .. } if ends < urgent => Some(Finding::fault(
-                name,
-                format!("ends {} and is not renewed here: {because}", date(ends)),
-            )),
+            Decision::Blocked { because, .. } if item.is_urgent(evidence.settings, evidence.plan.at) => Some(
+                Finding::fault(name, format!("ends {} and is not renewed here: {because}", date(ends))),
+            ),
             Decision::Blocked { because, .. } => Some(Finding::warning(
                 name,
                 format!("ends {} and is not renewed here: {because}", date(ends)),
             )),
-            Decision::Renew { .. } if ends < urgent => {
+            Decision::Renew { .. } if item.is_urgent(evidence.settings, evidence.plan.at) => {
                 Some(Finding::warning(name, format!("ends {}, and was not renewed in time", date(ends))).hint(renew))
             }
             _ => None,

@@ -3,6 +3,7 @@
 pub mod copies;
 mod decision;
 pub mod directories;
+mod narrow;
 pub mod readers;
 mod refusal;
 
@@ -85,6 +86,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// Returns true if it ends within `urgent_before`, or has expired.
+    pub fn is_urgent(&self, settings: &Settings, now: Timestamp) -> bool {
+        self.expires.is_some_and(|end| settings.is_urgent(end, now))
+    }
+
     /// It is to be renewed.
     pub fn is_renewed(&self) -> bool {
         matches!(self.decision, Decision::Renew { .. })
@@ -100,35 +106,15 @@ impl Plan {
         })
     }
 
-    /// Whether what is renewed has expired, or ends within `before`.
-    pub fn is_urgent(&self, before: std::time::Duration) -> bool {
-        let urgent = self.at + before;
-        self.renewals()
-            .any(|(item, _)| item.expires.is_some_and(|ends| ends < urgent))
+    /// Returns true if a credential that is to be renewed has expired, or ends within
+    /// `urgent_before`.
+    pub fn is_urgent(&self, settings: &Settings) -> bool {
+        self.renewals().any(|(item, _)| item.is_urgent(settings, self.at))
     }
 
     /// The readers that are restarted.
     pub fn restarts(&self) -> impl Iterator<Item = &ReaderStep> {
         self.readers.iter().filter(|step| step.restarts())
-    }
-
-    /// Readers of what is no longer renewed have nothing to do.
-    pub fn forget_idle_readers(&mut self) {
-        let is_renewed = |item: &&Item| matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
-        let renewed: Vec<_> = self
-            .items
-            .iter()
-            .filter(is_renewed)
-            .map(|item| item.name.clone())
-            .collect();
-        let known: Vec<_> = self.items.iter().map(|item| item.name.clone()).collect();
-        for step in &mut self.readers {
-            step.reads.retain(|name| renewed.contains(name));
-            // What it holds in memory alone is no credential of the plan, and stays.
-            step.holds
-                .retain(|name| renewed.contains(name) || !known.contains(name));
-        }
-        self.readers.retain(|step| !step.reads.is_empty() || step.restarts());
     }
 
     /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
@@ -193,7 +179,7 @@ fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, req
             if is_kubelets && !present.certificate.validity.has_ended(inventory.at) {
                 item.decision = Decision::Leave("the kubelet renews it itself".into());
             } else {
-                item.due = Some(ends.saturating_sub(settings.renew_before.try_into().unwrap_or(Duration::MAX)));
+                item.due = Some(settings.due_at(ends));
                 item.decision = decide(inventory, credential, present, settings, request, item.due);
             }
         }
@@ -248,7 +234,7 @@ fn decide(
     }
     // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).
     let second = now.replace_nanosecond(0).unwrap_or(now);
-    let wanted = second.saturating_add(settings.validity.try_into().unwrap_or(Duration::MAX));
+    let wanted = settings.new_end(second);
     let validity = Validity {
         not_before: second - BACKDATE,
         not_after: wanted.min(ca),

@@ -69,8 +69,7 @@ fn step(inventory: &Inventory, settings: &Settings, plan: &Plan, reader: &Reader
             ends.extend(item.expires);
         }
     }
-    let urgent = settings.urgent_before.try_into().unwrap_or(time::Duration::MAX);
-    step.until = ends.into_iter().min().map(|end| end.saturating_sub(urgent));
+    step.until = ends.into_iter().min().map(|end| settings.urgent_at(end));
     step
 }
 
@@ -106,10 +105,8 @@ fn remember_memory(
         return;
     };
     let ends = started + time::Duration::days(days);
-    let renew_before = settings.renew_before.try_into().unwrap_or(time::Duration::MAX);
-    if ends.saturating_sub(renew_before) < now {
-        let urgent = settings.urgent_before.try_into().unwrap_or(time::Duration::MAX);
-        let until = ends.saturating_sub(urgent);
+    if settings.due_at(ends) < now {
+        let until = settings.urgent_at(ends);
         step.until = Some(step.until.map_or(until, |other| other.min(until)));
         step.holds.push(format!("{what}, which ends {}", text::date(ends)));
     }

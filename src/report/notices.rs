@@ -87,7 +87,8 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
         Decision::Renew { .. } | Decision::With(_) | Decision::Missing => None,
         // What the kubelet renews itself is never due here; that it did not is seen by its end.
         Decision::Leave(_) | Decision::Blocked { .. } | Decision::Unreadable(_) => {
-            let soon = item.due.is_some_and(|due| due < plan.at) || ends_before(plan.at + settings.urgent_before);
+            let soon = item.due.is_some_and(|due| due < plan.at)
+                || item.expires.is_some_and(|end| settings.is_urgent(end, plan.at));
             soon.then_some(Kind::Expiring)
         }
     }

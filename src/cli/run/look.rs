@@ -23,7 +23,7 @@ impl Daemon {
         notify::status("Looking at the certificates");
         match self.see() {
             Ok(look) => {
-                if look.clearance.plan().is_urgent(self.settings.urgent_before) {
+                if look.clearance.plan().is_urgent(&self.settings) {
                     self.at_once = Some(Task::Cycle(Extent::Urgent));
                 }
             }

@@ -195,9 +195,7 @@ impl Daemon {
             (Extent::All, Some(opens)) => Some(format!("it waits for the maintenance window of {}", text::date(opens))),
             (Extent::Urgent, _) => Some("it is not urgent, and waits for the next cycle of the schedule".into()),
         };
-        let defer = reason
-            .clone()
-            .filter(|reason| look.clearance.defer(settings.urgent_before, reason));
+        let defer = reason.clone().filter(|reason| look.clearance.defer(&settings, reason));
         if let Some(reason) = &defer {
             info!("what is not urgent is left: {reason}");
             self.status.looked(look.clearance.plan());
@@ -213,7 +211,7 @@ impl Daemon {
         if !report.renewed.is_empty() {
             // What is known is what is there now.
             if let (Ok(mut look), Some(reason)) = (self.see(), &defer) {
-                look.clearance.defer(settings.urgent_before, reason);
+                look.clearance.defer(&settings, reason);
                 self.status.looked(look.clearance.plan());
             }
         }
@@ -232,7 +230,7 @@ impl Daemon {
         cycle::execute(&host, &settings, lock, &Request::DUE, attended, look, || {
             let mut look = self.see()?;
             if let Some(reason) = defer {
-                look.clearance.defer(settings.urgent_before, reason);
+                look.clearance.defer(&settings, reason);
             }
             Ok(look)
         })

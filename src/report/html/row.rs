@@ -90,7 +90,7 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
 fn credential(page: &Page<'_>, item: &Item) -> Row {
     let now = page.plan.at;
     let ends_before = |moment| item.expires.is_some_and(|ends| ends < moment);
-    let is_urgent = ends_before(now + page.settings.urgent_before);
+    let is_urgent = item.expires.is_some_and(|end| page.settings.is_urgent(end, now));
     let state = match item.decision {
         Decision::Unreadable(_) => State::Unreadable,
         Decision::Missing => State::Missing,
@@ -137,13 +137,14 @@ fn handling(page: &Page<'_>, item: &Item, is_urgent: bool) -> (String, bool) {
 fn authority(page: &Page<'_>, authority: &Authority) -> Row {
     let now = page.plan.at;
     let expires = authority.certificate.as_ref().ok().map(|c| c.validity.not_after);
-    let left = |within| expires.is_some_and(|ends| ends < now + within);
+    let settings = page.settings;
+    let is_past = |at: &dyn Fn(Timestamp) -> Timestamp| expires.is_some_and(|end| at(end) < now);
     let (state, words) = match (&authority.certificate, &authority.signer) {
         (Err(ReadError::Missing), _) => (State::Missing, "its file is not there".to_owned()),
         (Err(ReadError::Because(reason)), _) => (State::Unreadable, reason.clone()),
-        _ if left(std::time::Duration::ZERO) => (State::Expired, "a CA is not renewed here: replace it".into()),
-        _ if left(page.settings.urgent_before) => (State::Urgent, "a CA is not renewed here: replace it".into()),
-        _ if left(page.settings.renew_before) => (State::Due, "a CA is not renewed here: replace it".into()),
+        _ if is_past(&|end| end) => (State::Expired, "a CA is not renewed here: replace it".into()),
+        _ if is_past(&|end| settings.urgent_at(end)) => (State::Urgent, "a CA is not renewed here: replace it".into()),
+        _ if is_past(&|end| settings.due_at(end)) => (State::Due, "a CA is not renewed here: replace it".into()),
         (Ok(_), Signer::Unusable(reason)) => (State::Blocked, format!("cannot sign: {reason}")),
         (Ok(_), Signer::External) => (State::Fine, "its key is kept elsewhere".into()),
         (Ok(_), Signer::Ready(_)) => (State::Fine, "signs here".into()),
