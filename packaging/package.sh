@@ -15,9 +15,7 @@ work=$PWD/target/packages
 out=${1:-$work/out}
 target=x86_64-unknown-linux-gnu
 glibc=2.28
-# One pin for each tool: a new release is tried before it is relied on.
-cargo_deb=3.8.0
-cargo_generate_rpm=0.21.1
+# One pin for each tool; packaging/cargo-tool.sh has those of the packagers.
 cargo_zigbuild=0.24.1
 ziglang=0.17.1
 
@@ -27,15 +25,6 @@ step() {
   shift
   "$@"
   echo "packages: $text: $((SECONDS - begin)) s"
-}
-
-tool() {
-  local name=$1 version=$2
-  if [ "$("$work/tools/bin/$name" --version 2>/dev/null | awk '{ print $NF }')" != "$version" ]; then
-    # They run for a second: fast to build is better than fast.
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-      timeout 30m "${CARGO:-cargo}" install --locked --quiet --force --root "$work/tools" --target-dir "$work/build" "$name@$version"
-  fi
 }
 
 zig() {
@@ -86,13 +75,13 @@ debian_changelog() {
 deb() {
   debian_changelog "$version-1"
   packaging/stage.sh deb "$program" "$work/docs" "$work/root/deb"
-  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-deb" deb --quiet --no-build --no-strip --target "$target" --deb-version "$version-1" \
+  SOURCE_DATE_EPOCH=$epoch "${CARGO:-cargo}" deb --quiet --no-build --no-strip --target "$target" --deb-version "$version-1" \
     --output "$out/kubecertd_$version-1_amd64.deb"
 }
 
 rpm_package() {
   packaging/stage.sh rpm "$program" "$work/docs" "$work/root/rpm"
-  SOURCE_DATE_EPOCH=$epoch "$work/tools/bin/cargo-generate-rpm" generate-rpm --target "$target" --payload-compress xz --set-metadata "version = \"$version\"" \
+  SOURCE_DATE_EPOCH=$epoch "${CARGO:-cargo}" generate-rpm --target "$target" --payload-compress xz --set-metadata "version = \"$version\"" \
     --output "$out/kubecertd-$version-1.x86_64.rpm"
 }
 
@@ -108,8 +97,7 @@ version=${PREVIOUS:-$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1 
 
 packaging/setup.sh python3-venv objdump
 mkdir -p "$out"
-step "cargo-deb" tool cargo-deb "$cargo_deb"
-step "cargo-generate-rpm" tool cargo-generate-rpm "$cargo_generate_rpm"
+packaging/cargo-tool.sh cargo-deb cargo-generate-rpm
 if [ -z "${PREVIOUS:-}" ] || [ ! -x "$program" ]; then
   step "zig" zig
   step "program, glibc $glibc" program

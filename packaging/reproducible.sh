@@ -1,6 +1,7 @@
 #!/bin/bash
-# reproducible.sh: builds the packages a second time, from nothing, and compares the bytes with those of `make packages` in this tree. The second
-# build has another directory, another home of cargo, another time zone and another umask. A release build: minutes.
+# reproducible.sh: builds the packages a second time, from nothing, and compares the bytes with those
+# of `make packages` in this tree. The second build has another directory, another home of cargo,
+# another time zone and another umask. A release build takes minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -13,9 +14,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/kubecertd-reproducible-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 again=$work/a-directory-whose-name-has-another-length
 git clone --quiet . "$again"
-mkdir -p "$again/target/packages"
-# The packagers are tools, not what is packed; so is what writes the manual pages, whose build would take as long as the program's.
-cp -a target/packages/tools "$again/target/packages/"
+# The second build takes the program that writes the manual pages from the first: it is a tool, too.
 ln -s "${CARGO_HOME:-$HOME/.cargo}" "$work/cargo"
 (
   umask 077
