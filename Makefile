@@ -43,7 +43,7 @@ soak: setup ## SOAK_ROUNDS (200) rounds of three and five etcd members that are 
 	@packaging/setup.sh iproute2
 	SOAK_ROUNDS=$(or $(SOAK_ROUNDS),200) $(call suite,soak,1)
 
-# Exit code 77 means that this system cannot have the parts. The tests say so, and fail if CI is set.
+# Exit code 77: this system cannot have the parts. The tests say so, and fail if CI is set.
 e2e: setup ## renews on a real Kubernetes node (Debian 12; the first time builds Kubernetes, five minutes)
 	@packaging/e2e/parts.sh || [ $$? -eq 77 ]
 	$(call suite,e2e,1)
