@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """sbom.py TARGET: prints, as CycloneDX 1.5, every library that is linked into the program for this target.
 
-From what cargo itself knows: `cargo tree` says what is linked, Cargo.lock has the checksums of the sources. It holds neither a time nor a
-serial number, so that the same sources give the same bytes.
+`cargo tree` names the libraries, Cargo.lock has the checksums of their sources. The output holds
+neither a time nor a serial number, so that the same sources give the same bytes.
+docs/decisions/0002-sbom.md says why this is not a tool of others.
 """
 
 import json
@@ -14,24 +15,26 @@ FORMAT = "{p}|{l}"
 
 
 def linked(target):
-    """(name, version, licence) of every package, the program itself first."""
+    """Yields (name, version, license) of every package, the program itself first."""
     tree = subprocess.run(
-        ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target, "--prefix", "none", "--format", FORMAT],
+        ["cargo", "tree", "--locked", "--edges", "normal,no-proc-macro", "--target", target,
+         "--prefix", "none", "--format", FORMAT],
         check=True, capture_output=True, text=True, timeout=120,
     )
     for line in dict.fromkeys(tree.stdout.splitlines()):
-        package, licence = line.removesuffix(" (*)").split("|")
+        package, license = line.removesuffix(" (*)").split("|")
         name, version = package.split()[:2]
-        yield name, version.removeprefix("v"), licence.replace("/", " OR ")
+        yield name, version.removeprefix("v"), license.replace("/", " OR ")
 
 
-def component(name, version, licence, checksum=None):
+def component(name, version, license, checksum=None):
     kind = "library" if checksum else "application"
     purl = f"pkg:cargo/{name}@{version}"
-    it = {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl, "licenses": [{"expression": licence}]}
+    described = {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl,
+                 "licenses": [{"expression": license}]}
     if checksum:
-        it["hashes"] = [{"alg": "SHA-256", "content": checksum}]
-    return it
+        described["hashes"] = [{"alg": "SHA-256", "content": checksum}]
+    return described
 
 
 def main():
@@ -43,7 +46,10 @@ def main():
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": component(*program)},
-        "components": sorted((component(*it, checksums[it[:2]]) for it in libraries), key=lambda it: it["purl"]),
+        "components": sorted(
+            (component(*library, checksums[library[:2]]) for library in libraries),
+            key=lambda described: described["purl"],
+        ),
     }
     json.dump(bom, sys.stdout, indent=1)
     print()
