@@ -24,7 +24,7 @@ fault() {
     words=${subject#*: }
     # The imperative cannot be known without a dictionary; these endings and openers are not one.
     if [[ ! $words =~ ^[a-z] ]]; then
-      echo "has no lower-case verb after the area"
+      echo "has no lower-case word after the area"
     elif [[ $words =~ ^([a-z]+(ed|ing)|the|a|an|no|not|what|who|where|it|its|some|more|new)\  ]] &&
       [[ ! $words =~ ^(embed|feed|need|seed|shed|speed|bring|ping|string|wed)\  ]]; then
       echo "has no imperative after the area: ${words%% *}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""sbom.py TARGET: prints, as CycloneDX 1.5, every library that is linked into the program for this target.
+"""sbom.py TARGET: prints, as CycloneDX 1.5, the libraries in the program for this target.
 
 `cargo tree` names the libraries, Cargo.lock has the checksums of their sources. The output holds
 neither a time nor a serial number, so that the same sources give the same bytes.
