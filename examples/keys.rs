@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         eprintln!("usage: keys NUMBER");
         return ExitCode::from(2);
     };
-    let made = parallel::map(usize::MAX, (0..number).collect(), |_| {
+    let made = parallel::map((0..number).collect(), |_| {
         KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).is_ok()
     });
     if made.into_iter().all(|is_made| is_made) {

@@ -45,24 +45,6 @@ pub struct Certificate {
     pub has_unique_ids: bool,
 }
 
-impl Certificate {
-    /// What a plan and its reports need of it: its dates, serial number, kinds, and names of up to 512 bytes. `der`, key and extensions are
-    /// empty then, and nothing can be issued like it.
-    pub fn brief(mut self) -> Self {
-        for name in [&mut self.subject_der, &mut self.issuer_der] {
-            if name.len() > 512 {
-                *name = Vec::new();
-            }
-            name.shrink_to_fit();
-        }
-        (self.der, self.public_key, self.extensions) = (Vec::new(), Vec::new(), Vec::new());
-        (self.subject, self.key_id) = (String::new(), None);
-        self.serial.0.truncate(Serial::LONGEST);
-        self.serial.0.shrink_to_fit();
-        self
-    }
-}
-
 /// One extension of a certificate, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
@@ -79,9 +61,9 @@ pub struct Extension {
 pub struct Serial(pub Vec<u8>);
 
 impl Serial {
-    /// Bytes that are shown: RFC 5280, 4.1.2.2 allows 20, and what is far longer is no serial number but an attack on the reader. One more is kept for
-    /// the zero in front of a number whose first bit is set.
-    const LONGEST: usize = 65;
+    /// Maximum number of bytes that are shown: RFC 5280, 4.1.2.2 allows 20, and more is an attack
+    /// on the reader.
+    const LONGEST: usize = 64;
 }
 
 impl fmt::Display for Serial {
@@ -91,7 +73,7 @@ impl fmt::Display for Serial {
             [0, rest @ ..] if !rest.is_empty() => rest,
             all => all,
         };
-        let shown = &significant[..significant.len().min(Self::LONGEST - 1)];
+        let shown = &significant[..significant.len().min(Self::LONGEST)];
         shown.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }
@@ -173,31 +155,31 @@ impl KeyStyle {
     }
 }
 
-/// The bytes of a file that may hold a secret: held once whoever clones them, wiped when the last owner drops them, never printed. Or none, where
-/// only what they say was kept.
+/// The bytes of a file that may hold a secret: clones share them, the last owner wipes them when it
+/// drops them, and they are never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(Option<Arc<Zeroizing<Vec<u8>>>>);
+pub struct Bytes(Arc<Zeroizing<Vec<u8>>>);
 
 impl Bytes {
     /// Takes ownership of `bytes`.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Some(Arc::new(Zeroizing::new(bytes))))
+        Self(Arc::new(Zeroizing::new(bytes)))
     }
 
-    /// Lets go of them: they have to be read again.
-    pub fn let_go(&mut self) {
-        self.0 = None;
-    }
-
-    /// Whether they are here.
-    pub fn are_kept(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The bytes as UTF-8 text, if they are kept and are text.
+    /// Returns the bytes as text.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if they are not UTF-8.
     pub fn text(&self) -> Result<&str, String> {
-        let bytes = self.0.as_ref().ok_or("was read and not kept")?;
-        std::str::from_utf8(bytes).map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
+        std::str::from_utf8(&self.0).map_err(|e| format!("is not text (byte {} is not UTF-8)", e.valid_up_to()))
+    }
+}
+
+impl From<Zeroizing<String>> for Bytes {
+    /// Takes ownership of the text, without a copy.
+    fn from(mut text: Zeroizing<String>) -> Self {
+        Self::new(std::mem::take(&mut *text).into_bytes())
     }
 }
 
@@ -205,7 +187,7 @@ impl std::ops::Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], |bytes| bytes.as_slice())
+        &self.0
     }
 }
 

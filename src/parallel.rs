@@ -3,11 +3,11 @@
 use std::num::NonZero;
 use std::sync::Mutex;
 
-/// What comes of each piece, in their order, on as many threads as there are cores and no more than `most`. This thread is one of them, and all are over
-/// when it returns; a panic in one is one here.
-pub fn map<P: Send, T: Send>(most: usize, pieces: Vec<P>, map: impl Fn(P) -> T + Sync) -> Vec<T> {
+/// Returns the result for each piece, in order, from as many threads as there are cores. This thread is
+/// one of them. All threads have ended when it returns; a panic in one continues here.
+pub fn map<P: Send, T: Send>(pieces: Vec<P>, map: impl Fn(P) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let workers = workers.min(most).min(pieces.len());
+    let workers = workers.min(pieces.len());
     let waiting = Mutex::new(pieces.into_iter().enumerate());
     let one = || {
         let mut done = Vec::new();
@@ -36,8 +36,8 @@ pub fn map<P: Send, T: Send>(most: usize, pieces: Vec<P>, map: impl Fn(P) -> T +
 mod tests {
     #[test]
     fn every_piece_is_done_once_and_in_order() {
-        let done = super::map(3, (0..1000).collect(), |piece: u32| piece * 2);
+        let done = super::map((0..1000).collect(), |piece: u32| piece * 2);
         assert_eq!(done, (0..1000).map(|piece| piece * 2).collect::<Vec<_>>());
-        assert!(super::map(3, Vec::new(), |piece: u32| piece).is_empty());
+        assert!(super::map(Vec::new(), |piece: u32| piece).is_empty());
     }
 }

@@ -274,19 +274,18 @@ fn take_etcd(
     })
 }
 
-/// Reads the copies of the files to be replaced back, and compares them with the scan as far as it kept the bytes; what a cycle replaces is read again
-/// and compared with the digests.
+/// Reads the copies of the files to be replaced back, and compares them with the list and the scan.
 fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
     let listed = list.entries.iter().filter(|entry| entry.kind == stored::Kind::File);
     let listed: BTreeMap<&Path, &Entry> = listed.map(|entry| (entry.path.as_path(), entry)).collect();
     for file in replaced {
-        let scanned = file.bytes.are_kept().then(|| sha256(&file.bytes));
+        let scanned = Some(sha256(&file.bytes));
         for name in &file.names {
             let listed = listed.get(name.as_path()).and_then(|entry| entry.sha256.clone());
             let copy = files.join(name.strip_prefix("/").unwrap_or(name));
             let kept = host.read(&copy).map(|copy| sha256(&copy.bytes)).ok();
-            let is_good = kept == listed && scanned.as_ref().is_none_or(|scanned| kept.as_ref() == Some(scanned));
+            let is_good = kept == listed && kept == scanned;
             let Some(digest) = kept.filter(|_| is_good) else {
                 return Err(Failure::new(format!(
                     "cannot back up {}: it changed while it was read",

@@ -2,10 +2,8 @@
 //!
 //! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
-//! [`assessment`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone. What patterns stand for is read again between backup
-//! and renewal.
+//! [`assessment`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
 
-mod again;
 mod cluster;
 pub mod restore;
 pub mod restore_etcd;
@@ -205,11 +203,6 @@ fn renew(
         report.block(blocked);
         return Err(failure);
     }
-    let inventory = again::reload(host, settings, inventory, &backup, &mut clearance);
-    report.plan = clearance.plan().clone();
-    if clearance.plan().renewals().next().is_none() {
-        return Ok(());
-    }
     report.step = Some(Step::Renew);
     let (transaction, change) = loop {
         match carry_out(
@@ -274,11 +267,13 @@ fn carry_out<'a>(
     notify::status(&format!("Renewing {}", text::list(&due)));
     let issued = issue(inventory, clearance)?;
     let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
-    info!("issued {}", text::list(&names));
+    let names = text::list(&names);
+    info!("issued {names}");
     host.check_stop()?;
 
     let change = Change::of(host, settings, inventory, clearance.plan());
-    let replacements = replacements(inventory, clearance, &issued)?;
+    let renewed: Vec<_> = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
+    let replacements = replacements(inventory, clearance, issued)?;
     let transaction = transaction::install(
         host,
         lock,
@@ -287,8 +282,8 @@ fn carry_out<'a>(
         replacements,
         change.to_be_restarted(host),
     )?;
-    info!("installed {}", text::list(&names));
-    report.renewed = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
+    info!("installed {names}");
+    report.renewed = renewed;
     Ok((transaction, change))
 }
 
@@ -302,7 +297,7 @@ fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential>
         &new.name,
         credential.spec.storage.path().to_owned(),
         (&old.serial, old.validity.not_after),
-        (&new.certificate.serial, new.certificate.validity.not_after),
+        (&new.serial, new.not_after),
     ))
 }
 

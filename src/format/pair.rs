@@ -8,7 +8,7 @@ use super::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle};
 
 /// What the files of a pair say.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Pair {
     /// The leaf.
     pub certificate: Certificate,
@@ -18,14 +18,6 @@ pub struct Pair {
     pub key: Result<KeyStyle, String>,
     /// The place of the key in its file, where there is one.
     pub place: Option<Range<usize>>,
-}
-
-impl Pair {
-    /// The same with what a plan needs of its certificate ([`Certificate::brief`]).
-    pub fn brief(mut self) -> Self {
-        self.certificate = self.certificate.brief();
-        self
-    }
 }
 
 /// Reads a pair. A key that is missing or useless makes a broken pair; only a certificate that cannot be read is an error.

@@ -14,7 +14,8 @@ use crate::model::{Bytes, Failure, File, Identity, ReadError, ReadResult};
 /// The largest file that is read whole. Certificates are a hundred times smaller.
 pub const LARGEST: u64 = 1 << 20;
 
-/// The largest journal or list of a backup that is read: they have some hundred bytes for every file, and patterns stand for 20,000.
+/// Maximum size of a journal or of the list of a backup, in bytes. They have some hundred bytes for each
+/// file, and patterns stand for 2,000.
 const LARGEST_OWN: u64 = 8 << 20;
 
 /// As many symlinks on one path as the kernel follows (path_resolution(7)).
@@ -97,11 +98,7 @@ impl Host {
 
     /// Reads a regular file of at most so many bytes; a larger one is not read at all.
     pub fn read_at_most(&self, path: &Path, most: u64) -> ReadResult {
-        self.read_resolved(self.resolve(path)?, most)
-    }
-
-    /// The same, of a path that was resolved before.
-    pub fn read_resolved(&self, resolved: ResolvedPath, most: u64) -> ReadResult {
+        let resolved = self.resolve(path)?;
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Location, Material, State, is_missing, why};
 use crate::catalog::{Spec, Storage};
 use crate::format::kubeconfig::{self, Kubeconfig};
-use crate::format::pair::{self, Pair, find_key, leaf, matching};
+use crate::format::pair::{self, find_key, leaf, matching};
 use crate::format::text::printable;
 use crate::model::ReadError;
 use crate::scan::Scan;
@@ -18,7 +18,7 @@ pub(super) fn state(scan: &Scan, spec: &Spec) -> State {
         return State::Missing;
     }
     let present = match &spec.storage {
-        Storage::Pair { certificate, key } => in_files(scan, scan.pair(&spec.name), certificate, key),
+        Storage::Pair { certificate, key } => in_files(scan, certificate, key),
         Storage::Kubeconfig { path } => in_kubeconfig(scan, path),
     };
     match present {
@@ -27,12 +27,7 @@ pub(super) fn state(scan: &Scan, spec: &Spec) -> State {
     }
 }
 
-fn in_files(
-    scan: &Scan,
-    read: Option<&Result<Pair, String>>,
-    certificate_path: &Path,
-    key_path: &Path,
-) -> Result<Material, String> {
+fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Material, String> {
     let unread = |path: &Path, unread| format!("{} {}", path.display(), why(unread));
     let file = scan
         .file(certificate_path)
@@ -43,10 +38,7 @@ fn in_files(
         Err(ReadError::Missing) => None,
         Err(e) => return Err(unread(key_path, e)),
     };
-    let pair = match read {
-        Some(read) => read.clone()?,
-        None => pair::parse((certificate_path, file), (key_path, key_file.map(Arc::as_ref)))?,
-    };
+    let pair = pair::parse((certificate_path, file), (key_path, key_file.map(Arc::as_ref)))?;
     let key_place = scan.place(key_path);
     Ok(Material {
         certificate: pair.certificate,
@@ -70,7 +62,7 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Material, String> {
     match credential {
         kubeconfig::Credential::Files { certificate, key } => {
             let directory = path.parent().unwrap_or(Path::new("/"));
-            in_files(scan, None, &directory.join(certificate), &directory.join(key)).map_err(|reason| {
+            in_files(scan, &directory.join(certificate), &directory.join(key)).map_err(|reason| {
                 format!(
                     "{} refers to a credential that cannot be read: {reason}",
                     path.display()

@@ -10,18 +10,19 @@ use crate::inventory::Inventory;
 use crate::inventory::copies::EmbeddedCredential;
 use crate::model::Failure;
 
-/// The replacements for the copies of what was issued. Each one is a thing of its own: a copy that cannot be replaced keeps nothing from being
-/// renewed.
+/// Returns the replacements for the copies that get this new pair. A copy that cannot be replaced does not
+/// stop any renewal.
 pub(super) fn replacements(
     inventory: &Inventory,
     clearance: &Clearance,
-    issued: &[IssuedPair],
+    new: &IssuedPair,
 ) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
-    for (item, pair) in clearance.plan().copies_to_update() {
+    let copies = clearance.plan().copies_to_update();
+    for (item, _) in copies.filter(|(_, pair)| *pair == new.name) {
         let copy = inventory.copies.iter().find(|copy| copy.spec.path == item.path);
         let held = copy.and_then(|copy| copy.held.as_ref().ok());
-        if let (Some(held), Some(new)) = (held, issued.iter().find(|new| new.name == pair)) {
+        if let Some(held) = held {
             all.push(of_copy(&item.path, held, new)?);
         }
     }

@@ -4,6 +4,10 @@
 //! `CustomExtension` every object identifier, so it makes a certificate without them, and `Splice` puts the DER of the old subject,
 //! of the CA's subject and of the extensions in before the signature is made.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
 use rcgen::{
     CertificateParams, DistinguishedName, Issuer, KeyPair, PublicKeyData, RsaKeySize, SerialNumber, SignatureAlgorithm,
     SigningKey,
@@ -13,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::format::{key, pem, x509};
 use crate::guard::Clearance;
 use crate::inventory::{Inventory, Location, Material, Signer, State};
-use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Validity};
+use crate::model::{Certificate, Extension, Failure, KeyAlgorithm, KeyStyle, Serial, Timestamp, Validity};
 use crate::parallel;
 
 /// A new pair, not yet on disk.
@@ -21,8 +25,10 @@ use crate::parallel;
 pub struct IssuedPair {
     /// The credential's name.
     pub name: String,
-    /// The new leaf.
-    pub certificate: Certificate,
+    /// Its serial number.
+    pub serial: Serial,
+    /// When it expires.
+    pub not_after: Timestamp,
     /// PEM of the leaf alone.
     pub certificate_pem: Zeroizing<String>,
     /// PEM of the key.
@@ -44,10 +50,11 @@ const TRANSPARENCY: [&[u8]; 2] = [
 pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<IssuedPair>, Failure> {
     let plan = clearance.plan();
     let mut orders = Vec::new();
+    let mut keys = BTreeMap::new();
     for (item, validity) in plan.renewals() {
-        orders.push(order(inventory, &item.name, validity).map_err(|e| e.of_one_file().about(&item.name))?);
+        orders.push(order(inventory, &item.name, validity, &mut keys).map_err(|e| e.of_one_file().about(&item.name))?);
     }
-    let done = parallel::map(usize::MAX, orders, |order| {
+    let done = parallel::map(orders, |order| {
         order.fill().map_err(|e| e.of_one_file().about(order.name))
     });
     let mut issued = done.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -63,10 +70,16 @@ struct Order<'a> {
     line_end: &'static str,
     validity: Validity,
     authority: &'a Certificate,
-    authority_key: KeyPair,
+    authority_key: Arc<KeyPair>,
 }
 
-fn order<'a>(inventory: &'a Inventory, name: &str, validity: Validity) -> Result<Order<'a>, Failure> {
+/// Gathers what a new pair is made from. `keys` holds the keys of CAs that were parsed before, by name.
+fn order<'a>(
+    inventory: &'a Inventory,
+    name: &str,
+    validity: Validity,
+    keys: &mut BTreeMap<&'a str, Arc<KeyPair>>,
+) -> Result<Order<'a>, Failure> {
     let fail = |reason: &str| Failure::new(format!("cannot issue {name}: {reason}"));
     let credential = inventory
         .credentials
@@ -82,9 +95,14 @@ fn order<'a>(inventory: &'a Inventory, name: &str, validity: Validity) -> Result
     let (Signer::Ready(key_file), Ok(certificate)) = (&authority.signer, &authority.certificate) else {
         return Err(fail("its CA cannot sign"));
     };
-    let key_text = key_file.bytes.text().map_err(|e| fail(&e))?;
-    let authority_key =
-        authority_key(key_text).map_err(|e| fail(&format!("the key of its CA {} {e}", authority.spec.name)))?;
+    let authority_key = match keys.entry(&authority.spec.name) {
+        Entry::Occupied(known) => known.get().clone(),
+        Entry::Vacant(free) => {
+            let parsed = key_file.bytes.text().and_then(authority_key);
+            let parsed = parsed.map_err(|e| fail(&format!("the key of its CA {} {e}", authority.spec.name)))?;
+            free.insert(Arc::new(parsed)).clone()
+        }
+    };
     Ok(Order {
         name: &credential.spec.name,
         old: &present.certificate,
@@ -134,7 +152,8 @@ impl Order<'_> {
             name: self.name.to_owned(),
             certificate_pem: pem::encode("CERTIFICATE", &certificate.der, self.line_end),
             key_pem: pem::encode(self.style.label(), &key_der, self.line_end),
-            certificate,
+            serial: certificate.serial,
+            not_after: certificate.validity.not_after,
         })
     }
 

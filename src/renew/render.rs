@@ -37,13 +37,14 @@ impl Replacement {
     }
 }
 
-/// The replacements for all new pairs, in the order of installation: a pair's key directly before its certificate, the copies of kubeconfigs last.
+/// Returns the replacements for all new pairs, in the order of installation: a pair's key directly before
+/// its certificate, the copies of kubeconfigs last. Each new pair is dropped once its files are rendered.
 pub fn replacements(
     inventory: &Inventory,
     clearance: &Clearance,
-    issued: &[IssuedPair],
+    issued: Vec<IssuedPair>,
 ) -> Result<Vec<Replacement>, Failure> {
-    let mut all = Vec::new();
+    let (mut all, mut of_copies) = (Vec::new(), Vec::new());
     for new in issued {
         let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
         let Some(State::Present(present)) = credential.map(|c| &c.state) else {
@@ -55,9 +56,10 @@ pub fn replacements(
         let fail = |(path, reason): (PathBuf, String)| {
             Failure::new(format!("cannot install {}: {} {reason}", new.name, path.display()))
         };
-        all.extend(of_pair(present, new).map_err(fail)?);
+        all.extend(of_pair(present, &new).map_err(fail)?);
+        of_copies.extend(copies::replacements(inventory, clearance, &new)?);
     }
-    all.extend(copies::replacements(inventory, clearance, issued)?);
+    all.extend(of_copies);
     Ok(all)
 }
 
@@ -105,7 +107,7 @@ fn of_pair(present: &Material, new: &IssuedPair) -> Result<Vec<Replacement>, (Pa
                 None => made(
                     new,
                     key_place.clone().map_err(|reason| (file.real.clone(), reason))?,
-                    &whole,
+                    whole,
                 ),
             };
             Ok(vec![key, replacement(&new.name, file, certificate)])
@@ -128,12 +130,12 @@ pub(super) fn edited(
 }
 
 /// A file that was not there.
-fn made(new: &IssuedPair, place: PathBuf, text: &str) -> Replacement {
+fn made(new: &IssuedPair, place: PathBuf, text: Zeroizing<String>) -> Replacement {
     Replacement {
         credential: new.name.clone(),
         names: vec![place],
         old: None,
-        new: Bytes::new(text.as_bytes().to_vec()),
+        new: text.into(),
         like: None,
         alone: false,
     }
@@ -144,7 +146,7 @@ pub(super) fn replacement(credential: &str, file: &File, text: Zeroizing<String>
         credential: credential.to_owned(),
         names: file.names.clone(),
         old: Some(file.clone()),
-        new: Bytes::new(text.as_bytes().to_vec()),
+        new: text.into(),
         like: None,
         alone: false,
     }

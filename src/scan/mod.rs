@@ -1,8 +1,8 @@
 //! Look: read everything that a decision needs, once, and change nothing.
 
 mod conditions;
-mod further;
 mod kubelet;
+mod patterns;
 pub mod surroundings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,6 @@ use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{self, AuthoritySpec, CopySpec, Spec, Storage};
 use crate::config::Settings;
 use crate::format::kubeconfig;
-use crate::format::pair::Pair;
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::model::{File, ReadError, ReadResult, Timestamp};
@@ -26,11 +25,12 @@ const LARGEST_PEM: u64 = 1 << 20;
 /// Bytes of a kubeconfig or manifest.
 const LARGEST_YAML: u64 = yaml::LONGEST as u64;
 
-/// Bytes that a look holds, of all files. What is made of them is several times larger, and kubecertd stays within 64 MiB.
-const MOST_BYTES: u64 = 5 << 20;
+/// Maximum size of all files that a scan holds, in bytes: 1,000 pairs of RSA-4096 keys are 6 MiB. The
+/// values parsed from them are several times larger, and kubecertd stays within 64 MiB.
+const MOST_BYTES: u64 = 7 << 20;
 
-/// The same after the renewal: a serial number and key ids make what is new somewhat larger than it was.
-const MOST_BACK: u64 = 8 << 20;
+/// The same after the renewal: its serial number and key ids make a new pair larger than the old one.
+const MOST_BACK: u64 = 11 << 20;
 
 /// Manifests.
 const MOST_MANIFESTS: usize = 1000;
@@ -65,8 +65,6 @@ pub struct Scan {
     /// The copies of kubeconfigs that the configuration names.
     pub copies: Vec<ScannedCopy>,
     files: BTreeMap<PathBuf, SharedFile>,
-    /// What the pairs say whose bytes were not kept, by the name of the credential.
-    pairs: BTreeMap<String, Result<Pair, String>>,
     /// Where a file that is missing would be; or why none can be made there.
     places: BTreeMap<PathBuf, Result<PathBuf, String>>,
 }
@@ -99,34 +97,15 @@ impl Scan {
     pub fn file(&self, path: &Path) -> &SharedFile {
         self.files.get(path).unwrap_or(&Err(ReadError::Missing))
     }
-
-    /// What the files of this credential say, if it is a further pair: the bytes were not kept.
-    pub fn pair(&self, name: &str) -> Option<&Result<Pair, String>> {
-        self.pairs.get(name)
-    }
 }
 
-/// What a look keeps of a configured pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keeps {
-    /// Its bytes.
-    Bytes,
-    /// What a plan needs: it is one of those that a pattern stands for, and there may be many.
-    Brief,
-}
-
-/// Looks at the node. Of the pairs that patterns stand for it keeps what they say and not their bytes.
+/// Reads the node.
 pub fn scan(host: &Host, settings: &Settings) -> Scan {
     scan_within(host, settings, None, (None, MOST_BYTES))
 }
 
-/// Looks at these credentials before they are renewed, bytes and all.
-pub fn look_again(host: &Host, settings: &Settings, credentials: &[String]) -> Scan {
-    scan_within(host, settings, Some(credentials), (Some(&[]), MOST_BYTES))
-}
-
-/// Looks at these credentials once they are renewed, bytes and all, and at these manifests (none: all): what else is there was seen before, and
-/// may be a lot.
+/// Reads these credentials and these manifests (none: all of them) again, once they are renewed. What
+/// else is there was read before, and may be a lot.
 pub fn scan_again(host: &Host, settings: &Settings, credentials: &[String], manifests: Option<&[PathBuf]>) -> Scan {
     scan_within(host, settings, Some(credentials), (manifests, MOST_BACK))
 }
@@ -138,18 +117,7 @@ fn scan_within(
     (manifests, most): (Option<&[PathBuf]>, u64),
 ) -> Scan {
     let mut files = BTreeMap::new();
-    let (mut left, mut extra, mut further) = (further::MOST_FILES, Vec::new(), BTreeMap::new());
-    for entry in &settings.extra {
-        for found in further::expand(host, entry, &mut left, &mut files) {
-            let keeps = if found.name == entry.name {
-                Keeps::Bytes
-            } else {
-                Keeps::Brief
-            };
-            further.insert(found.name.clone(), keeps);
-            extra.push(found);
-        }
-    }
+    let extra = patterns::expand(host, &settings.extra, &mut files);
     let (configured, kubelet) = (settings.paths.manifests.clone(), kubelet::config(host, settings));
     let mut scan = Scan {
         at: host.now(),
@@ -165,20 +133,19 @@ fn scan_within(
         readers: settings.readers.clone(),
         copies: Vec::new(),
         files,
-        pairs: BTreeMap::new(),
         places: BTreeMap::new(),
     };
     if let Some(meant) = credentials {
         let meant: BTreeSet<_> = meant.iter().collect();
         scan.specs.retain(|spec| meant.contains(&spec.name));
-        further.values_mut().for_each(|keeps| *keeps = Keeps::Bytes);
     }
     let copies = if credentials.is_none() {
         settings.copies.as_slice()
     } else {
         &[]
     };
-    read_all(host, &further, copies, (manifests, most), &mut scan);
+    let configured = extra.into_iter().map(|extra| extra.name).collect();
+    read_all(host, &configured, copies, (manifests, most), &mut scan);
     name_hard_links(host, settings, &mut scan);
     scan
 }
@@ -214,7 +181,7 @@ fn manifests(host: &Host, scan: &mut Scan) -> Vec<String> {
 /// kubeadm's own files and the manifests first, so that no number of further ones keeps them out.
 fn read_all(
     host: &Host,
-    configured: &BTreeMap<String, Keeps>,
+    configured: &BTreeSet<String>,
     copies: &[CopySpec],
     (meant, most): (Option<&[PathBuf]>, u64),
     scan: &mut Scan,
@@ -222,18 +189,14 @@ fn read_all(
     let mut reader = Reader { host, most, left: most };
     let mut own: BTreeMap<PathBuf, u64> = BTreeMap::new();
     let mut further = BTreeMap::new();
-    let mut pairs = Vec::new();
     for authority in &scan.authorities {
         own.extend([&authority.certificate, &authority.key].map(|path| (path.clone(), LARGEST_PEM)));
     }
     own.extend([&scan.service_account.0, &scan.service_account.1].map(|path| (path.clone(), LARGEST_PEM)));
     for spec in &scan.specs {
-        let configured = configured.get(&spec.name);
-        let wanted = if configured.is_some() { &mut further } else { &mut own };
+        let is_configured = configured.contains(&spec.name);
+        let wanted = if is_configured { &mut further } else { &mut own };
         match &spec.storage {
-            Storage::Pair { certificate, key } if configured == Some(&Keeps::Brief) => {
-                pairs.push((spec.name.clone(), certificate.clone(), key.clone()));
-            }
             Storage::Pair { certificate, key } => {
                 wanted.extend([certificate, key].map(|path| (path.clone(), LARGEST_PEM)));
             }
@@ -256,7 +219,6 @@ fn read_all(
         scan.manifests.push((name, read.map(Arc::unwrap_or_clone)));
     }
     reader.read(further, scan);
-    further::read(host, pairs, scan);
     for spec in copies {
         let copy = reader.copy(spec, scan);
         scan.copies.push(copy);
