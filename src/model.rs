@@ -33,8 +33,6 @@ pub struct Certificate {
     pub key: KeyAlgorithm,
     /// The content of the `SubjectPublicKeyInfo` bit string.
     pub public_key: Vec<u8>,
-    /// All extensions in their order (empty for version 1).
-    pub extensions: Vec<Extension>,
     /// BasicConstraints says CA:TRUE.
     pub is_ca: bool,
     /// KeyUsage allows signing certificates, or there is no KeyUsage (RFC 5280, 4.2.1.3).
@@ -46,14 +44,15 @@ pub struct Certificate {
 }
 
 /// One extension of a certificate, undecoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extension {
-    /// Its object identifier, the content of the DER: libraries disagree on arcs beyond 64 bits and below 2.48.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Extension<'a> {
+    /// Its object identifier, as the content of the DER element: libraries disagree on arcs beyond 64 bits
+    /// and below 2.48.
     pub oid: Vec<u8>,
     /// Whether it is marked critical.
     pub critical: bool,
-    /// The content of its octet string.
-    pub value: Vec<u8>,
+    /// The content of its octet string, in the DER of the certificate.
+    pub value: &'a [u8],
 }
 
 /// A certificate's serial number, big-endian as in the DER.

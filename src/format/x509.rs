@@ -50,11 +50,6 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
         return Err("holds a certificate with bytes after its end".into());
     }
     let tbs = &x509.tbs_certificate;
-    let extensions = tbs.extensions().iter().map(|extension| Extension {
-        oid: extension.oid.as_bytes().to_vec(),
-        critical: extension.critical,
-        value: extension.value.to_vec(),
-    });
     // X.690, 8.19.2: an object identifier has a byte at least, and its last one has no high bit.
     if tbs
         .extensions()
@@ -94,8 +89,22 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
             .flatten()
             .and_then(octet_string),
         has_unique_ids: tbs.issuer_uid.is_some() || tbs.subject_uid.is_some(),
-        extensions: extensions.collect(),
     })
+}
+
+/// Returns all extensions of a certificate in order; version 1 has none.
+pub fn extensions(certificate: &Certificate) -> Vec<Extension<'_>> {
+    // A `Certificate` was parsed from these bytes.
+    let Ok((_, x509)) = X509Certificate::from_der(&certificate.der) else {
+        return Vec::new();
+    };
+    let all = x509.tbs_certificate.extensions().iter();
+    all.map(|extension| Extension {
+        oid: extension.oid.as_bytes().to_vec(),
+        critical: extension.critical,
+        value: extension.value,
+    })
+    .collect()
 }
 
 fn utc(time: OffsetDateTime) -> OffsetDateTime {

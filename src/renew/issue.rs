@@ -187,7 +187,7 @@ impl Order<'_> {
         let mut found: Vec<u8> = Vec::new();
         let mut has_authority_key_id = false;
         let authority_key_id = self.authority.key_id.as_ref().map(|id| der(0x30, &der(0x80, id)));
-        for extension in &self.old.extensions {
+        for extension in &x509::extensions(self.old) {
             match extension.oid.as_slice() {
                 oid if TRANSPARENCY.contains(&oid) => {}
                 SUBJECT_KEY_ID => found.extend(encode(extension, &der(0x04, &params.key_identifier(key)))),
@@ -195,14 +195,14 @@ impl Order<'_> {
                     has_authority_key_id = true;
                     found.extend(authority_key_id.iter().flat_map(|value| encode(extension, value)));
                 }
-                _ => found.extend(encode(extension, &extension.value)),
+                _ => found.extend(encode(extension, extension.value)),
             }
         }
         if !has_authority_key_id {
             let plain = Extension {
                 oid: AUTHORITY_KEY_ID.to_vec(),
                 critical: false,
-                value: Vec::new(),
+                value: &[],
             };
             found.extend(authority_key_id.iter().flat_map(|value| encode(&plain, value)));
         }
@@ -215,12 +215,14 @@ impl Order<'_> {
 
     /// The new certificate is what was meant, judged from its bytes.
     fn check(&self, new: &Certificate, key: &KeyPair) -> Result<(), String> {
-        let bound = |e: &&Extension| {
+        let bound = |e: &&Extension<'_>| {
             let oid = e.oid.as_slice();
             oid == SUBJECT_KEY_ID || oid == AUTHORITY_KEY_ID || TRANSPARENCY.contains(&oid)
         };
-        let kept = |c: &Certificate| c.extensions.iter().filter(|e| !bound(e)).cloned().collect::<Vec<_>>();
-        if new.subject_der != self.old.subject_der || kept(new) != kept(self.old) {
+        let (old, found) = (x509::extensions(self.old), x509::extensions(new));
+        let mut unbound = [&old, &found].map(|all| all.iter().filter(|extension| !bound(extension)));
+        let [old, found] = &mut unbound;
+        if new.subject_der != self.old.subject_der || !old.eq(found) {
             return Err("the new certificate would lose something of the old one".into());
         }
         if new.validity != self.validity || new.key != self.old.key || new.public_key != key.public_key_raw() {
@@ -259,7 +261,7 @@ fn random_serial() -> Result<SerialNumber, rcgen::Error> {
 }
 
 /// An extension with another value (RFC 5280, 4.1: identifier, critical where it is, octet string).
-fn encode(like: &Extension, value: &[u8]) -> Vec<u8> {
+fn encode(like: &Extension<'_>, value: &[u8]) -> Vec<u8> {
     let critical: &[u8] = if like.critical { &[0x01, 0x01, 0xff] } else { &[] };
     der(0x30, &[&der(0x06, &like.oid), critical, &der(0x04, value)].concat())
 }

@@ -86,7 +86,7 @@ fn certificate_is_shown(certificate: &kubecertd::model::Certificate) {
     for name in [&certificate.subject_der, &certificate.issuer_der] {
         assert!(is_one_sequence(name), "a name that is no whole SEQUENCE: {name:02x?}");
     }
-    for extension in &certificate.extensions {
+    for extension in x509::extensions(certificate) {
         let oid = extension.oid.as_slice();
         // The last byte of a DER object identifier has its high bit clear (X.690, 8.19.2).
         let ends = oid.last().is_some_and(|last| last & 0x80 == 0);
