@@ -14,7 +14,7 @@ catalog:
 config: catalog format model
 host: format model
 state: host model
-scan: catalog config parallel format host state model
+scan: catalog config format host state model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan

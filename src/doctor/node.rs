@@ -13,7 +13,7 @@ use crate::inventory::{Location, State};
 /// Seconds between the start of a process and the change of a file that say nothing: both clocks are coarse.
 const COARSE: time::Duration = time::Duration::seconds(2);
 
-/// Bytes of a backup besides etcd's: the files of a look are 5 MiB at most, and have a list.
+/// Bytes of a backup besides etcd's: the files of a look are 6 MiB at most, and have a list.
 const FILES: u64 = 8 << 20;
 
 /// Files in the manifests directory that nobody means, pods that are there twice, and manifests that cannot be used.
