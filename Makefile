@@ -3,7 +3,7 @@
 CARGO ?= cargo
 export CARGO
 
-.PHONY: help build release demo test faults soak e2e packages e2e-systemd pages fuzz bench lint setup
+.PHONY: help build release demo test faults soak e2e packages e2e-systemd pages pictures fuzz bench lint setup
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -61,6 +61,10 @@ pages: ## draws the page of `report --html` in a headless Chromium; the pictures
 
 packages: setup ## the deb and the rpm, in target/packages/out
 	@packaging/package.sh
+
+pictures: setup ## the pictures of the README, from a real run: docs/images (as root)
+	@packaging/setup.sh chromium fonts-dejavu-core pngtopnm python3
+	@packaging/demo/pictures.sh
 
 fuzz: setup ## the fuzz targets, SECONDS each (60); needs cargo-fuzz, which it installs
 	@fuzz/run $(or $(SECONDS),60)

@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut grammar = kubecertd::cli::grammar();
     grammar.build();
-    let readme = fs::read_to_string(repository.join("README.md"))?;
+    let readme = fs::read_to_string(repository.join("docs/cli.md"))?;
     fs::write(directory.join("kubecertd.8"), program(&grammar, &readme)?)?;
     let config = fs::read_to_string(repository.join("config/kubecertd.toml"))?;
     fs::write(directory.join("kubecertd.toml.5"), configuration(&config))?;

@@ -1,12 +1,13 @@
 #!/bin/bash
 # make-node.sh ROOT CLIENT_PORT PEER_PORT METRICS_PORT
 #
-# Lays out below ROOT what kubeadm leaves on a control-plane node that was set up a year ago: three CAs, the eleven
-# credentials that kubeadm manages, the service account key pair, kubelet.conf with the kubelet's own certificate, and
-# four static pod manifests. etcd listens on 127.0.0.1 on the ports given. Names, subjects, SANs, usages, key kinds and
-# modes are kubeadm's. Every key is made here, is a test key, and protects nothing.
+# Lays out below ROOT the files of a control-plane node that kubeadm set up a year ago: three CAs,
+# the eleven credentials that kubeadm manages, the service account key pair, kubelet.conf with the
+# kubelet's own certificate, and four static pod manifests. etcd listens on 127.0.0.1 on the given
+# ports. Names, subjects, SANs, usages, key types and modes are kubeadm's. The script makes every
+# key; they are test keys and protect nothing.
 #
-# Ten credentials end in 8 to 16 days; front-proxy-client has 300 days left, so that there is one that is not due.
+# Ten credentials end in 8 to 16 days. front-proxy-client has 300 days left and is not due.
 set -euo pipefail
 umask 022
 
@@ -26,7 +27,8 @@ pki=$kubernetes/pki
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# `openssl ca` is the one openssl command that takes a start in the past on every version; this is all that it needs.
+# `openssl ca` is the one openssl command that accepts a start in the past in every version. This is
+# all that it needs.
 cat >"$work/ca.cnf" <<'CONFIG'
 [ca]
 default_ca = here
@@ -63,7 +65,8 @@ days() {
   date -u -d "$1 days" +%Y%m%d%H%M%SZ
 }
 
-# sign KEY SUBJECT START END EXTENSIONS OUT SIGNER...: one certificate; SIGNER is what `openssl ca` signs with
+# sign KEY SUBJECT START END EXTENSIONS OUT SIGNER...: one certificate; SIGNER are the options of
+# `openssl ca` that name the signer
 sign() {
   local key=$1 subject=$2 start=$3 end=$4 extensions=$5 out=$6
   shift 6
@@ -85,7 +88,7 @@ authorityKeyIdentifier = none
 subjectAltName = DNS:$2" "$1.crt" -selfsign -keyfile "$1.key"
 }
 
-# leaf BASE CA SUBJECT USAGES DAYS_LEFT [SANS]: a certificate issued for 365 days, of which DAYS_LEFT are left
+# leaf BASE CA SUBJECT USAGES DAYS_LEFT [SANS]: a certificate for 365 days, the last DAYS_LEFT to come
 leaf() {
   local base=$1 ca=$2 subject=$3 usages=$4 left=$5 sans=${6:-}
   new_key "$base.key"
@@ -157,7 +160,8 @@ new_key "$pki/sa.key"
 quiet openssl rsa -in "$pki/sa.key" -pubout -out "$pki/sa.pub"
 chmod 0600 "$pki/sa.pub"
 
-# The kubelet looks after its own certificate: key and certificate in one file behind a link, which kubelet.conf names.
+# The kubelet manages its own certificate: key and certificate in one file behind a link, which
+# kubelet.conf names.
 kubelet=/var/lib/kubelet/pki
 leaf "$work/kubelet" ca "/O=system:nodes/CN=system:node:$node" clientAuth 200
 dated=kubelet-client-$(date -u -d '-165 days' +%Y-%m-%d-%H-%M-%S).pem
@@ -183,5 +187,6 @@ for manifest in "$here"/manifests/*.yaml.in; do
   install -m 0600 "$work/manifest" "$kubernetes/manifests/$(basename "$manifest" .in)"
 done
 
-# Written when they were issued, not now: a credential that changed a moment ago means that somebody else renews.
+# The files are as old as the certificates: kubecertd takes a fresh file for another process that
+# renews.
 find "$root" -type f -exec touch -d '-353 days' {} +

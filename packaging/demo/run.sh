@@ -1,9 +1,9 @@
 #!/bin/bash
-# run.sh: the main job of kubecertd, once, on a throw-away node with a real etcd. `make demo` calls it.
+# run.sh: one renewal on a throw-away node with a real etcd. `make demo` calls it.
 #
-# It builds the program, lays out a node like kubeadm's below a temporary directory, starts Debian's etcd with that node's
-# certificates, runs `kubecertd renew`, and shows the node before and after. Each line that begins with `ok` is a claim
-# that was checked; the exit code is 0 only when all of them hold.
+# It builds the program, lays out a node like kubeadm's below a temporary directory, starts Debian's
+# etcd with that node's certificates, runs `kubecertd renew`, and shows the node before and after.
+# Each line that begins with `ok` is a verified claim. The exit code is 0 only if all of them hold.
 #
 # Environment: KEEP=1          keep the directory and say where it is (default: it is removed)
 #              KUBECERTD=PATH  use this program (default: cargo builds the release)
@@ -227,7 +227,8 @@ etcd_backed_up() {
 start_etcd() {
   local flag known arguments=()
   known=$(etcd --help 2>&1)
-  # The flags of the node's own manifest, its paths below the node's directory; flags that this etcd does not know are left out.
+  # The flags of the node's manifest, with paths below the node's directory, without the flags that
+  # this etcd does not know.
   while read -r flag; do
     grep -q -e "^ *${flag%%=*} " <<<"$known" && arguments+=("$flag")
   done < <(sed -nE "s#=(/etc/kubernetes|/var/lib/etcd)#=$node\1#; s/^ +- (--.*)/\1/p" "$kubernetes/manifests/etcd.yaml")
@@ -256,7 +257,8 @@ else
 fi
 "$program" --version || die "cannot run $program"
 
-# A node's files are root's, and kubecertd refuses others. A user namespace makes this user root of its own files, no more.
+# kubecertd refuses files that do not belong to root. A user namespace makes this user root of its
+# own files, and of no others.
 if [ "$(id -u)" -ne 0 ]; then
   unshare --map-root-user true 2>/dev/null || die "cannot be root in a user namespace on this machine: run it as root"
   export KUBECERTD=$program

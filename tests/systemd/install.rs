@@ -10,19 +10,33 @@ const LEAF: &str = "front-proxy-client";
 /// Renews every minute.
 const EVERY_MINUTE: &str = "schedule = \"0 * * * * *\"\nspread = \"0s\"\n";
 
-/// The commands of the README's section on installing, line by line.
-fn commands() -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    let section = readme.split("\n## Install\n").nth(1).expect("a section on installing");
+/// The commands of a section of a document, line by line.
+fn commands(document: &str, heading: &str) -> Vec<String> {
+    let section = document
+        .split(&format!("\n## {heading}\n"))
+        .nth(1)
+        .expect("the section");
     let section = section.split("\n## ").next().expect("its end");
-    let lines = section.lines().filter_map(|line| line.strip_prefix("    "));
-    lines.map(str::to_owned).collect()
+    let blocks = section
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).map(str::to_owned).collect()
+}
+
+/// docs/install.md has every command that the README has, and more.
+#[test]
+fn the_readme_installs_as_docs_install_does() {
+    let whole = commands(include_str!("../../docs/install.md"), "Packages");
+    for line in commands(include_str!("../../README.md"), "Install") {
+        assert!(whole.contains(&line), "{line:?} is not in {whole:?}");
+    }
 }
 
 #[test]
-fn the_install_section_of_the_readme_works_word_by_word() {
+fn the_commands_of_docs_install_work_word_by_word() {
     let node = Node::with_one_due(LEAF);
-    let commands = commands();
+    let commands = commands(include_str!("../../docs/install.md"), "Packages");
     let on_debian = commands
         .iter()
         .filter(|line| !line.starts_with("dnf ") && !line.starts_with("make "));
