@@ -19,9 +19,9 @@ inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
 etcd: config format host inventory model
-backup: config etcd format guard host inventory model plan scan
+backup: config etcd format guard host inventory model scan
 coordinate: catalog config etcd format host inventory state model
-renew: parallel format guard inventory model
+renew: format guard inventory model parallel plan
 verify: catalog format host inventory model
 restart: catalog config events format host inventory model plan verify
 transaction: backup coordinate format host state model renew restart

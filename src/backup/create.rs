@@ -19,9 +19,8 @@ use crate::host::Host;
 use crate::host::copy::CopySummary;
 use crate::host::progress::Progress;
 use crate::host::write::Attributes;
-use crate::inventory::{Inventory, Material, State};
+use crate::inventory::{Inventory, Material};
 use crate::model::{Failure, File};
-use crate::plan::Decision;
 use crate::scan::Scan;
 
 /// A complete set that holds the old bytes of every file that the cleared plan replaces. Only [`take`] makes one, so nothing is
@@ -98,11 +97,8 @@ impl<'a> Purpose<'a> {
     fn replaced(self, inventory: &'a Inventory) -> Vec<&'a File> {
         match self {
             Self::Renewal(clearance) => {
-                let items = clearance.plan().items.iter().zip(&inventory.credentials);
-                let files = items.filter_map(|(item, credential)| match (&item.decision, &credential.state) {
-                    (Decision::Renew { .. }, State::Present(present)) => Some(Material::files(present)),
-                    _ => None,
-                });
+                let renewals = clearance.plan().renewals();
+                let files = renewals.filter_map(|(item, _)| inventory.present(&item.name).map(Material::files));
                 let updated: Vec<_> = clearance
                     .plan()
                     .copies_to_update()

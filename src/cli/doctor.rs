@@ -9,7 +9,7 @@ use crate::model::{Exit, Failure};
 use crate::plan::{self, Request, directories};
 use crate::report::{Format, doctor};
 use crate::restart::pending;
-use crate::{cycle, inventory, scan};
+use crate::{cycle, scan};
 
 /// Its options.
 #[derive(Debug, clap::Args)]
@@ -24,32 +24,27 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let (settings, problems) = context.settings_and_problems();
-    let scan = scan::scan(host, &settings);
-    let inventory = inventory::build(&scan);
-    let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
-    let running = scan::running(host, &programs);
-    let plan = plan::make(&inventory, &settings, &running, &Request::DUE)?;
-    let conditions = scan::conditions(host, &settings, &scan);
+    let node = cycle::NodeState::read(host, &settings);
+    let plan = plan::make(&node.inventory, &settings, &node.conditions.running, &Request::DUE)?;
     let status = status::known(host);
     let daemon = status.as_ref().filter(|status| status.daemon.running);
-    let mut written = directories::written(&plan, &inventory, &settings);
+    let mut written = directories::written(&plan, &node.inventory, &settings);
     written.insert(STATE.into());
     let surroundings = scan::surroundings::observe(
         host,
         written,
         &settings.backup.directory,
         daemon.map(|status| status.daemon.pid),
-        member::known(&inventory, &settings).data.as_deref(),
+        member::known(&node.inventory, &settings).data.as_deref(),
     );
     let pending: Vec<_> = pending::read(host).into_iter().map(|pending| pending.reader).collect();
     let diagnosis = examine(&Evidence {
         settings: &settings,
         problems: &problems,
-        scan: &scan,
-        inventory: &inventory,
+        scan: &node.scan,
+        inventory: &node.inventory,
         plan: &plan,
-        conditions: &conditions,
-        running: &running,
+        conditions: &node.conditions,
         surroundings: &surroundings,
         pending: &pending,
         daemon_runs: daemon.is_some(),

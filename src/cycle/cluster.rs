@@ -117,7 +117,7 @@ fn wanted(
 
 fn touches(plan: &Plan, inventory: &Inventory) -> bool {
     let reads = |name: &str| {
-        let credential = inventory.credentials.iter().find(|it| it.spec.name == name);
+        let credential = inventory.credential(name);
         credential.is_some_and(|it| it.spec.readers.iter().any(|reader| BOTH.contains(&reader.as_str())))
     };
     plan.renewals().any(|(item, _)| reads(&item.name))

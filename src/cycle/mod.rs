@@ -1,10 +1,13 @@
 //! The order of the steps. Each takes what the one before returned, so that none can be skipped:
 //!
-//! scan -> inventory -> plan -> guard -> coordinate -> backup -> renew -> restart -> verify -> report
+//! scan -> inventory -> observe -> plan -> guard
+//!   -> coordinate -> backup -> renew -> restart -> verify -> report
 //!
-//! [`assessment`] reads and decides; [`act`] carries a look out. Any failure after the backup is undone.
+//! [`NodeState::read`] takes the first three steps, [`assess`] goes on to the guard, and [`execute`]
+//! carries the assessment out. A failure after the backup is rolled back.
 
 mod cluster;
+mod node;
 pub mod restore;
 pub mod restore_etcd;
 mod rollout;
@@ -34,6 +37,7 @@ use crate::restore::swap;
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Recovery, Transaction};
 pub use cluster::{clear_marker, view_cluster};
+pub use node::NodeState;
 use rollout::Change;
 
 /// How long a verb waits for another kubecertd to end.
@@ -66,12 +70,12 @@ pub fn assess(
     request: &Request,
     trigger: Trigger,
 ) -> Result<Assessment, NotExecuted> {
-    let scan = scan::scan(host, settings);
-    let inventory = inventory::build(&scan);
-    let programs: Vec<_> = inventory.readers.iter().map(|reader| reader.name.as_str()).collect();
-    let running = scan::running(host, &programs);
-    let plan = plan::make(&inventory, settings, &running, request).map_err(NotExecuted::Failed)?;
-    let conditions = scan::conditions(host, settings, &scan);
+    let NodeState {
+        scan,
+        inventory,
+        conditions,
+    } = NodeState::read(host, settings);
+    let plan = plan::make(&inventory, settings, &conditions.running, request).map_err(NotExecuted::Failed)?;
     match guard::check(plan, &inventory, settings, &conditions, trigger) {
         Ok(clearance) => Ok(Assessment {
             scan,
@@ -288,7 +292,7 @@ fn carry_out<'a>(
 }
 
 fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential> {
-    let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name)?;
+    let credential = inventory.credential(&new.name)?;
     let State::Present(present) = &credential.state else {
         return None;
     };

@@ -16,7 +16,7 @@ fn has_broken_pair(credential: &Credential) -> bool {
 
 /// What has expired, cannot be read, or should be renewed and cannot be.
 pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let items = evidence.plan.items.iter().zip(&evidence.inventory.credentials);
+    let items = evidence.plan.with_credentials(evidence.inventory);
     let ours = items.filter(|(_, credential)| credential.spec.renewed_by == RenewedBy::Us);
     let found = ours.filter_map(|(item, credential)| {
         let (name, path) = (&item.name, item.path.display());
@@ -55,7 +55,7 @@ pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
 
 /// What would keep a credential from being renewed the day that it is due.
 pub(super) fn refused(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let items = evidence.plan.items.iter().zip(&evidence.inventory.credentials);
+    let items = evidence.plan.with_credentials(evidence.inventory);
     // Those that are due are told with the reason already.
     let later = items.filter(|(item, _)| !matches!(item.decision, Decision::Blocked { .. }) && item.due.is_some());
     let found = later.filter_map(|(item, credential)| {
@@ -178,7 +178,7 @@ pub(super) fn copies(evidence: &Evidence<'_>) -> Vec<Finding> {
         .iter()
         .filter_map(|copy| Some((copy, copy.left.as_ref()?)));
     let found = left.map(|(copy, reason)| {
-        let original = evidence.inventory.credentials.iter().find(|c| c.spec.name == copy.of);
+        let original = evidence.inventory.credential(&copy.of);
         let path = original.map(|original| match &original.spec.storage {
             Storage::Pair { certificate, .. } => certificate.display().to_string(),
             Storage::Kubeconfig { path } => path.display().to_string(),

@@ -13,7 +13,7 @@ use crate::inventory::Inventory;
 use crate::model::Exit;
 use crate::plan::Plan;
 use crate::scan::surroundings::Surroundings;
-use crate::scan::{Conditions, RunningReader, Scan};
+use crate::scan::{Conditions, Scan};
 
 /// Everything that the checks look at.
 #[derive(Debug)]
@@ -28,10 +28,8 @@ pub struct Evidence<'a> {
     pub inventory: &'a Inventory,
     /// What would be done now.
     pub plan: &'a Plan,
-    /// Who else is at work, and the clock.
+    /// The processes of the components, other tools that renew, and the clock.
     pub conditions: &'a Conditions,
-    /// The processes of the readers.
-    pub running: &'a [RunningReader],
     /// The service and what is around it.
     pub surroundings: &'a Surroundings,
     /// The readers whose restart is recorded as still to be done.

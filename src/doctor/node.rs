@@ -61,6 +61,7 @@ pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
         for reader in &credential.spec.readers {
             let version = evidence.inventory.pod(reader).and_then(|pod| pod.version);
             let started = evidence
+                .conditions
                 .running
                 .iter()
                 .filter(|running| running.reader == *reader)

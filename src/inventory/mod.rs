@@ -188,7 +188,7 @@ pub fn build(scan: &Scan) -> Inventory {
     }
     bad_manifests.extend(readers::suspicious(scan, &pods));
     let etcd_is_external = etcd_is_external(scan, &pods);
-    let credentials: Vec<_> = scan
+    let mut credentials: Vec<_> = scan
         .specs
         .iter()
         .map(|spec| Credential {
@@ -197,6 +197,7 @@ pub fn build(scan: &Scan) -> Inventory {
         })
         .filter(|c| !(etcd_is_external && c.spec.ca == catalog::ETCD_CA && matches!(c.state, State::Missing)))
         .collect();
+    credentials.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     let authorities = scan
         .authorities
         .iter()
@@ -242,10 +243,17 @@ impl Inventory {
         self.pod(ETCD)
     }
 
+    /// Returns the credential with this name.
+    pub fn credential(&self, name: &str) -> Option<&Credential> {
+        let at = self
+            .credentials
+            .binary_search_by(|known| known.spec.name.as_str().cmp(name));
+        at.ok().map(|at| &self.credentials[at])
+    }
+
     /// The credential with this name, if it could be read.
     pub fn present(&self, name: &str) -> Option<&Material> {
-        let found = self.credentials.iter().find(|c| c.spec.name == name)?;
-        match &found.state {
+        match &self.credential(name)?.state {
             State::Present(present) => Some(present),
             _ => None,
         }

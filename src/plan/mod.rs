@@ -62,7 +62,7 @@ impl Request {
 pub struct Plan {
     /// When it was made.
     pub at: Timestamp,
-    /// One item a credential, in the order of the inventory.
+    /// One item for each credential, sorted by name.
     pub items: Vec<Item>,
     /// The readers of what is renewed, in the order in which they are restarted or proven.
     pub readers: Vec<ReaderStep>,
@@ -98,6 +98,15 @@ impl Item {
 }
 
 impl Plan {
+    /// Returns each item with its credential in the inventory that the plan was made from.
+    pub fn with_credentials<'a>(
+        &'a self,
+        inventory: &'a Inventory,
+    ) -> impl Iterator<Item = (&'a Item, &'a Credential)> {
+        let items = self.items.iter();
+        items.filter_map(|item| Some((item, inventory.credential(&item.name)?)))
+    }
+
     /// The credentials to be renewed.
     pub fn renewals(&self) -> impl Iterator<Item = (&Item, Validity)> {
         self.items.iter().filter_map(|item| match item.decision {

@@ -58,7 +58,7 @@ fn step(inventory: &Inventory, settings: &Settings, plan: &Plan, reader: &Reader
         until: None,
     };
     let mut ends: Vec<Timestamp> = Vec::new();
-    for (item, credential) in plan.items.iter().zip(&inventory.credentials) {
+    for (item, credential) in plan.with_credentials(inventory) {
         let is_renewed = matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
         if !is_renewed || !credential.spec.readers.contains(&reader.name) {
             continue;

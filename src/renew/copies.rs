@@ -5,21 +5,20 @@ use std::path::Path;
 use super::issue::IssuedPair;
 use super::render::{Replacement, edited, replacement};
 use crate::format::kubeconfig;
-use crate::guard::Clearance;
 use crate::inventory::Inventory;
 use crate::inventory::copies::EmbeddedCredential;
 use crate::model::Failure;
+use crate::plan::copies::CopyItem;
 
-/// Returns the replacements for the copies that get this new pair. A copy that cannot be replaced does not
+/// Returns the replacements for those of the `copies`, each with its credential, that get this new pair. A copy that cannot be replaced does not
 /// stop any renewal.
 pub(super) fn replacements(
     inventory: &Inventory,
-    clearance: &Clearance,
+    copies: &[(&CopyItem, &str)],
     new: &IssuedPair,
 ) -> Result<Vec<Replacement>, Failure> {
     let mut all = Vec::new();
-    let copies = clearance.plan().copies_to_update();
-    for (item, _) in copies.filter(|(_, pair)| *pair == new.name) {
+    for (item, _) in copies.iter().filter(|(_, pair)| *pair == new.name) {
         let copy = inventory.copies.iter().find(|copy| copy.spec.path == item.path);
         let held = copy.and_then(|copy| copy.held.as_ref().ok());
         if let Some(held) = held {

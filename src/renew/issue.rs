@@ -82,9 +82,7 @@ fn order<'a>(
 ) -> Result<Order<'a>, Failure> {
     let fail = |reason: &str| Failure::new(format!("cannot issue {name}: {reason}"));
     let credential = inventory
-        .credentials
-        .iter()
-        .find(|c| c.spec.name == name)
+        .credential(name)
         .ok_or_else(|| fail("it is not in the inventory"))?;
     let State::Present(present) = &credential.state else {
         return Err(fail("it was not read"));

@@ -9,7 +9,7 @@ use super::copies;
 use super::issue::IssuedPair;
 use crate::format::{kubeconfig, pem};
 use crate::guard::Clearance;
-use crate::inventory::{Inventory, Location, Material, State};
+use crate::inventory::{Inventory, Location, Material};
 use crate::model::{Attributes, Bytes, Failure, File};
 
 /// One file that gets new content.
@@ -45,9 +45,9 @@ pub fn replacements(
     issued: Vec<IssuedPair>,
 ) -> Result<Vec<Replacement>, Failure> {
     let (mut all, mut of_copies) = (Vec::new(), Vec::new());
+    let copies: Vec<_> = clearance.plan().copies_to_update().collect();
     for new in issued {
-        let credential = inventory.credentials.iter().find(|c| c.spec.name == new.name);
-        let Some(State::Present(present)) = credential.map(|c| &c.state) else {
+        let Some(present) = inventory.present(&new.name) else {
             return Err(Failure::new(format!(
                 "cannot install {}: it is not in the inventory",
                 new.name
@@ -57,7 +57,7 @@ pub fn replacements(
             Failure::new(format!("cannot install {}: {} {reason}", new.name, path.display()))
         };
         all.extend(of_pair(present, &new).map_err(fail)?);
-        of_copies.extend(copies::replacements(inventory, clearance, &new)?);
+        of_copies.extend(copies::replacements(inventory, &copies, &new)?);
     }
     all.extend(of_copies);
     Ok(all)

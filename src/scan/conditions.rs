@@ -1,4 +1,5 @@
-//! What else is to be known before something is done: who runs, who else is at work, and whether the clock can be trusted.
+//! Conditions of a renewal: which components run, whether another tool renews, and whether the clock can be
+//! trusted. They are observed after the files were read, since the files say which components to look for.
 
 use std::path::PathBuf;
 
@@ -8,9 +9,11 @@ use crate::host::Host;
 use crate::model::{File, Process, Timestamp};
 use crate::state::{self, LastAssessment};
 
-/// Signs that somebody else is at work, and what is known of the clock.
+/// Everything besides the files that a plan and the guard decide by.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
+    /// The processes of the components that run.
+    pub running: Vec<RunningReader>,
     /// The process id of a running kubeadm.
     pub kubeadm: Option<u32>,
     /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
@@ -36,20 +39,8 @@ pub struct RunningReader {
     pub started: Timestamp,
 }
 
-/// Which of these programs run.
-pub fn running(host: &Host, programs: &[&str]) -> Vec<RunningReader> {
-    let processes = host.processes(programs).into_iter();
-    let started = |process: Process| {
-        Some(RunningReader {
-            started: host.started(&process)?,
-            reader: process.program,
-        })
-    };
-    processes.filter_map(started).collect()
-}
-
-/// Gathers what the guard wants to know, after a look.
-pub fn conditions(host: &Host, settings: &Settings, scan: &Scan) -> Conditions {
+/// Observes the conditions after a scan. `components` are the programs whose processes count.
+pub fn observe(host: &Host, settings: &Settings, scan: &Scan, components: &[&str]) -> Conditions {
     let staging = settings.paths.kubernetes.join("tmp");
     let hour_ago = scan.at - time::Duration::HOUR;
     let staged = host
@@ -63,6 +54,7 @@ pub fn conditions(host: &Host, settings: &Settings, scan: &Scan) -> Conditions {
         age.abs() < time::Duration::MINUTE && !ours(file)
     };
     Conditions {
+        running: running(host, components),
         kubeadm: host.running("kubeadm"),
         staged: staged.filter(|path| host.changed_since(path, hour_ago)).collect(),
         fresh: scan
@@ -77,4 +69,15 @@ pub fn conditions(host: &Host, settings: &Settings, scan: &Scan) -> Conditions {
         boot_id: host.boot_id(),
         uptime: host.uptime(),
     }
+}
+
+fn running(host: &Host, components: &[&str]) -> Vec<RunningReader> {
+    let processes = host.processes(components).into_iter();
+    let started = |process: Process| {
+        Some(RunningReader {
+            started: host.started(&process)?,
+            reader: process.program,
+        })
+    };
+    processes.filter_map(started).collect()
 }

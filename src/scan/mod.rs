@@ -17,7 +17,7 @@ use crate::format::kubeconfig;
 use crate::format::yaml;
 use crate::host::{Host, write};
 use crate::model::{File, ReadError, ReadResult, Timestamp};
-pub use conditions::{Conditions, RunningReader, conditions, running};
+pub use conditions::{Conditions, RunningReader, observe};
 
 /// Bytes of a file with certificates or keys. Real ones are a hundred times smaller.
 const LARGEST_PEM: u64 = 1 << 20;

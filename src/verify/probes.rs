@@ -268,7 +268,7 @@ fn etcd_login(inventory: &Inventory, present: &Material, name: &str) -> Option<Q
             .map(|api| addresses(api.flag("etcd-servers").unwrap_or_default(), "https://"))
     };
     let addresses = own.filter(|own| !own.is_empty()).or_else(named)?;
-    let spec = &inventory.credentials.iter().find(|c| c.spec.name == name)?.spec;
+    let spec = &inventory.credential(name)?.spec;
     let authority = inventory.authority(&spec.ca);
     // The API server may trust another file than the CA's; what is in that one is not known here.
     let trusts_another = |path: &Path| {

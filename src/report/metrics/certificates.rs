@@ -55,9 +55,8 @@ impl Shown {
 
 /// Every credential whose file is there, then every CA.
 pub(super) fn rows(inventory: &Inventory, plan: &Plan) -> Vec<Row> {
-    // The plan has one item for each credential, in their order.
-    let pairs = inventory.credentials.iter().zip(&plan.items);
-    let credentials = pairs.filter_map(|(found, item)| credential(found, plan, item));
+    let items = plan.with_credentials(inventory);
+    let credentials = items.filter_map(|(item, found)| credential(found, plan, item));
     let authorities = inventory.authorities.iter().filter_map(|authority| {
         let certificate = authority.certificate.as_ref().ok()?;
         Some(Row {
