@@ -1,4 +1,4 @@
-//! The front door: README.md, README.zh-CN.md and docs/cli.md. Both languages have the same
+//! The front door: README.md, docs/cli.md and the Chinese pages. Both languages have the same
 //! structure, the output in them is the program's, and every command and option is described.
 
 mod support;
@@ -13,6 +13,9 @@ use support::{ECDSA, Node, credential};
 
 const TWO: [&str; 2] = ["README.md", "README.zh-CN.md"];
 
+/// The pages that exist in English and in Chinese.
+const PAGES: [[&str; 2]; 2] = [TWO, ["docs/operations.md", "docs/operations.zh-CN.md"]];
+
 /// The longest README, in words as `wc -w` counts them.
 const WORDS: usize = 700;
 
@@ -26,7 +29,7 @@ struct Section {
     /// Lines of code blocks, fences included: without the comments at their ends and without the
     /// labels of diagrams.
     code: Vec<String>,
-    /// The code in each cell of each row.
+    /// The code in each cell of each row, sorted.
     rows: Vec<Vec<Vec<String>>>,
     /// Items of lists: the number, or `-`.
     items: Vec<String>,
@@ -34,7 +37,7 @@ struct Section {
     paragraphs: usize,
     /// Code in the text, sorted: languages have orders of their own.
     spans: Vec<String>,
-    /// Targets of links and pictures, but for the other README, sorted.
+    /// Targets of links to other pages and of pictures, sorted; the languages of a page are one.
     links: Vec<String>,
 }
 
@@ -77,23 +80,24 @@ fn section(heading: &str, lines: &[&str]) -> Section {
     };
     let is_text = |line: &str| !line.trim().is_empty() && !line.starts_with(['|', ' ']) && marker(&line).is_none();
     let begins = |n: &usize| is_text(text[*n]) && (*n == 0 || text[*n - 1].trim().is_empty());
-    // A span may be wrapped.
-    let mut spans = spans(&text.join(" "));
-    spans.sort();
-    let mut links = links(&text.join("\n"));
-    links.sort();
+    let mut links = links(&text.join(" "));
+    links.retain(|link| !link.starts_with('#'));
+    links
+        .iter_mut()
+        .for_each(|link| *link = link.replace(".zh-CN.md", ".md"));
     Section {
         level: heading.chars().take_while(|c| *c == '#').count(),
         code: code.iter().map(|line| bare(line)).collect(),
         rows: text
             .iter()
             .filter(|line| line.starts_with('|'))
-            .map(|row| cells(row).iter().map(|cell| self::spans(cell)).collect())
+            .map(|row| cells(row).iter().map(|cell| sorted(self::spans(cell))).collect())
             .collect(),
         items: text.iter().filter_map(marker).collect(),
         paragraphs: (0..text.len()).filter(begins).count(),
-        spans,
-        links,
+        // A span may be wrapped.
+        spans: sorted(spans(&text.join(" "))),
+        links: sorted(links),
     }
 }
 
@@ -127,31 +131,32 @@ fn spans(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+fn sorted(mut words: Vec<String>) -> Vec<String> {
+    words.sort();
+    words
+}
+
 fn links(text: &str) -> Vec<String> {
     let ends = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    ends.filter(|link| !TWO.contains(link)).map(str::to_owned).collect()
+    ends.map(str::to_owned).collect()
 }
 
 #[test]
 fn both_languages_have_the_same_structure() {
-    let [english, chinese] = TWO.map(read);
-    let [english, chinese] = [parts(&english), parts(&chinese)];
-    for ((heading, one), (other, two)) in english.iter().zip(&chinese) {
-        assert_eq!(
-            section(heading, one),
-            section(other, two),
-            "{heading:?} (left) and {other:?} (right) differ"
-        );
+    for names in PAGES {
+        let [english, chinese] = names.map(read);
+        let [english, chinese] = [parts(&english), parts(&chinese)];
+        for ((heading, one), (other, two)) in english.iter().zip(&chinese) {
+            assert_eq!(
+                section(heading, one),
+                section(other, two),
+                "{names:?}: {heading:?} (left) and {other:?} (right) differ"
+            );
+        }
+        let headings = [&english, &chinese].map(|all| all.iter().map(|(heading, _)| heading).collect::<Vec<_>>());
+        assert_eq!(english.len(), chinese.len(), "{headings:?}");
+        assert!(english.len() > 8, "{headings:?}");
     }
-    let headings = |all: &[(String, Vec<&str>)]| all.iter().map(|(heading, _)| heading.clone()).collect::<Vec<_>>();
-    assert_eq!(
-        english.len(),
-        chinese.len(),
-        "{:?} and {:?}",
-        headings(&english),
-        headings(&chinese)
-    );
-    assert!(english.len() > 8, "{:?}", headings(&english));
 }
 
 #[test]
@@ -192,13 +197,16 @@ fn assert_links_lead_somewhere(name: &str) {
 
 #[test]
 fn every_link_leads_to_a_file() {
-    for (name, other) in [(TWO[0], TWO[1]), (TWO[1], TWO[0])] {
-        let text = read(name);
-        let third = text.lines().nth(2).unwrap_or_default();
-        assert!(
-            third.contains(&format!("]({other})")),
-            "{name} names the other one first"
-        );
+    for [english, chinese] in PAGES {
+        for (name, other) in [(english, chinese), (chinese, english)] {
+            let text = read(name);
+            let third = text.lines().nth(2).unwrap_or_default();
+            let other = other.rsplit('/').next().unwrap_or_default();
+            assert!(
+                third.contains(&format!("]({other})")),
+                "{name} names the other one first"
+            );
+        }
     }
     let documents = [
         "docs/install.md",
@@ -206,7 +214,7 @@ fn every_link_leads_to_a_file() {
         "docs/comparison.md",
         "docs/cli.md",
     ];
-    for name in TWO.iter().chain(&documents) {
+    for name in PAGES.as_flattened().iter().chain(&documents) {
         assert_links_lead_somewhere(name);
     }
 }
