@@ -33,8 +33,8 @@ pub mod verify;
 
 pub mod report;
 
-pub mod agenda;
 pub mod cycle;
+pub mod schedule;
 
 pub mod host;
 

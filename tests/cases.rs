@@ -240,7 +240,7 @@ fn case_14_a_kubeadm_at_work_defers_the_daemon() {
     node.configure("schedule = \"* * * * * *\"\nclock_wait = \"0s\"\n");
     let before = node.snapshot();
     let mut daemon = Daemon::start(&node, FRESH, &[]);
-    daemon.logs("no cycle now: not now: kubeadm is running (pid 4711)");
+    daemon.logs("cycle deferred: kubeadm is running (pid 4711)");
     daemon.terminate();
     assert_eq!(daemon.ends(), 0);
     assert_eq!(before.changes(&node.snapshot()), Default::default());

@@ -429,7 +429,7 @@ fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
     }
     let node = &cluster.nodes[0];
     let mut daemon = Daemon::start(node, &now(), &[]);
-    daemon.logs("no cycle now: node-2 began at 2027-01-01T00:00:00Z (renew) and has not ended it");
+    daemon.logs("cycle deferred: node-2 began at 2027-01-01T00:00:00Z (renew) and has not ended it");
     assert_eq!(cluster.keys(1), [mark(1)], "{}", daemon.log());
     // The status, and then the metrics, are written when the task has ended.
     let read = || fs::read_to_string(node.path("var/lib/kubecertd/status.json")).unwrap_or_default();

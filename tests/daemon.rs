@@ -54,7 +54,9 @@ fn the_first_look_at_start_changes_nothing() {
     let before = node.snapshot();
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("READY=1");
-    daemon.says("STATUS=Waiting; the next cycle is at Nov 24, 2026 03:17 UTC, the next look at Nov 24, 2026 03:17 UTC");
+    daemon.says(
+        "STATUS=Waiting; the next cycle is at Nov 24, 2026 03:17 UTC, the next assessment at Nov 24, 2026 03:17 UTC",
+    );
     daemon.terminate();
     assert_eq!(daemon.ends(), 0);
     assert!(daemon.log().contains("due: etcd-server"), "{}", daemon.log());

@@ -22,7 +22,7 @@ fn due_node() -> Node {
 fn defers(node: &Node, moment: &str, reason: &str) {
     let before = node.snapshot();
     let mut daemon = Daemon::start(node, moment, &[]);
-    daemon.logs("no cycle now: not now: ");
+    daemon.logs("cycle deferred: ");
     assert!(daemon.log().contains(reason), "not for {reason:?}:\n{}", daemon.log());
     daemon.terminate();
     assert_eq!(daemon.ends(), 0);

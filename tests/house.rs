@@ -28,9 +28,9 @@ transaction: backup coordinate format host state model renew restart
 restore: backup config format host inventory model renew scan transaction
 doctor: catalog config format guard inventory model plan scan
 report: backup catalog config coordinate doctor format inventory model plan restart restore verify
-agenda: config format model
+schedule: config format model
 cycle: backup catalog config coordinate etcd events format guard host inventory state model plan renew report restart restore scan transaction verify
-cli: agenda backup config coordinate cycle doctor etcd events format guard host inventory state model plan report restart restore scan verify
+cli: backup config coordinate cycle doctor etcd events format guard host inventory model plan report restart restore scan schedule state verify
 lib:
 main:
 ";
@@ -48,7 +48,7 @@ const PURE: [&str; 12] = [
     "renew",
     "doctor",
     "report",
-    "agenda",
+    "schedule",
 ];
 
 /// What a pure room must not name: files, processes, sockets, threads that wait, the clock.

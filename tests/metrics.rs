@@ -440,7 +440,7 @@ fn another_directory_takes_effect_with_a_reload_and_the_old_file_goes() {
     node.configure(&format!("{RARELY}[metrics]\ntextfile_directory = \"/var/lib/other\"\n"));
     daemon.forget();
     daemon.hang_up();
-    daemon.logs("the configuration was read anew");
+    daemon.logs("configuration reloaded");
     daemon.says("STATUS=Waiting");
     judge(&node.read("var/lib/other/kubecertd.prom"));
     assert!(!node.path(FILE).exists(), "it would be read for ever");

@@ -320,7 +320,7 @@ fn blocked() -> Cluster {
          [metrics]\ntextfile_directory = \"/srv/textfile\"\n",
     );
     let mut daemon = Daemon::start(node, &now(), &[]);
-    daemon.logs("no cycle now: node-2 began");
+    daemon.logs("cycle deferred: node-2 began");
     let file = node.path("srv/textfile/kubecertd.prom");
     let begin = Instant::now();
     while !fs::read_to_string(&file).is_ok_and(|text| text.contains("kubecertd_turn_blocked")) {

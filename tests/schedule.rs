@@ -45,7 +45,7 @@ fn the_first_look_says_what_the_next_cycle_would_do_and_the_second_run_does_not_
     node.configure(RARELY);
     let before = node.snapshot();
     let says =
-        "the first look on this node changes nothing; the cycle at Jan 01, 2027 00:00 UTC will renew etcd-server";
+        "the first assessment on this node changes nothing; the cycle at Jan 01, 2027 00:00 UTC will renew etcd-server";
     let log = one_look(&node, clock::FRESH);
     assert!(log.contains(says), "{log}");
     let log = one_look(&node, clock::FRESH);
@@ -102,7 +102,7 @@ fn outside_of_every_window_a_cycle_only_looks_and_it_acts_when_one_opens() {
     let old = leaf.material(&node);
     // 2026-11-23 23:59:45
     let mut daemon = Daemon::start(&node, &clock::later(clock::FRESH, -15), &[]);
-    daemon.logs("what is not urgent is left: it waits for the maintenance window of Nov 24, 2026 00:00 UTC");
+    daemon.logs("deferred what is not urgent: it waits for the maintenance window of Nov 24, 2026 00:00 UTC");
     daemon.logs("cycle: nothing due");
     assert_eq!(leaf.material(&node).certificate, old.certificate, "{}", daemon.log());
     daemon.says("STATUS=Waiting; the next cycle is at Nov 24, 2026 00:00 UTC");

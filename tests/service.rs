@@ -28,7 +28,7 @@ fn a_reload_with_a_good_configuration_takes_effect_and_one_with_a_bad_one_change
     daemon.says("RELOADING=1\nMONOTONIC_USEC=");
     daemon.says("READY=1");
     daemon.says("STATUS=Waiting; the next cycle is at Jan 01, 2027 00:00 UTC");
-    daemon.says("; the new configuration is bad and not in effect: /etc/kubecertd/config.toml:");
+    daemon.says("; the new configuration is invalid and not in effect: /etc/kubecertd/config.toml:");
     for problem in ["config.toml:1:12: schedule: ", "config.toml:2:1: frist_look: "] {
         let line = daemon.log().lines().filter(|line| line.contains(problem)).count();
         assert_eq!(line, 1, "one line a problem: {}", daemon.log());
@@ -48,7 +48,7 @@ fn a_reload_with_a_good_configuration_takes_effect_and_one_with_a_bad_one_change
     daemon.hang_up();
     daemon.says("RELOADING=1");
     daemon.says("READY=1");
-    daemon.logs("the configuration was read anew");
+    daemon.logs("configuration reloaded");
     daemon.logs("cycle: renewed: etcd-server");
     daemon.says("STATUS=Waiting; the next cycle is at Nov 24, 2026");
     let status = node.run(clock::FRESH, &["status"]).exits(0);

@@ -151,12 +151,12 @@ fn where_nothing_may_be_done_now_the_plan_is_shown_with_the_reason() {
     daemon.says("STATUS=Waiting");
     let log = daemon.log();
     let plan =
-        "the first look on this node changes nothing; the cycle at Jan 01, 2027 00:00 UTC will renew etcd-server";
+        "the first assessment on this node changes nothing; the cycle at Jan 01, 2027 00:00 UTC will renew etcd-server";
     assert!(log.contains("due: etcd-server") && log.contains(plan), "{log}");
     let rows = status(&node)["credentials"].clone();
     let rows = rows.as_array().expect("a list");
     let due = rows.iter().filter(|row| row["decision"] == "renew");
     assert_eq!(due.map(|row| &row["name"]).collect::<Vec<_>>(), ["etcd-server"]);
-    let problem = "nothing is done yet: not now: kubeadm is running (pid 4711)";
+    let problem = "deferred: kubeadm is running (pid 4711)";
     assert_eq!(status(&node)["problems"], Value::from(vec![problem]));
 }

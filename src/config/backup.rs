@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::check::Checker;
 use super::file::{File, Texts};
-use super::settings::{Backup, BeforeRenewal, Compress, Etcd, Schedule};
+use super::settings::{Backup, BeforeRenewal, Compress, Etcd, Timetable};
 use super::values::{cron, duration_or_none, endpoint, one_of, path, path_or_auto};
 use crate::format::text;
 
@@ -55,7 +55,7 @@ impl Checker<'_> {
                 |s| match s {
                     "off" => Ok(None),
                     _ => match cron(s) {
-                        Ok((cron, text)) => Ok(Some(Schedule {
+                        Ok((cron, text)) => Ok(Some(Timetable {
                             cron,
                             text,
                             zone: zone.clone(),

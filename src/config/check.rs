@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
-use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Schedule, Scope, Settings};
+use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Scope, Settings, Timetable};
 use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds, time_zone};
 use crate::catalog;
 
@@ -28,7 +28,7 @@ impl Settings {
             |s| one_of(s, FirstLook::ALL, FirstLook::word),
         );
         let settings = Self {
-            schedule: Schedule {
+            schedule: Timetable {
                 cron,
                 text,
                 zone: zone.clone(),

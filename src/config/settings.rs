@@ -15,8 +15,8 @@ use crate::model::Timestamp;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// When a cycle acts.
-    pub schedule: Schedule,
-    /// Within which time after an instant of the schedule this node acts; the agenda cuts it to half of the shortest time between two
+    pub schedule: Timetable,
+    /// Within which time after an instant of the schedule this node acts; kubecertd cuts it to half of the shortest time between two
     /// cycles. Default an hour.
     pub spread: Duration,
     /// What the first look after the installation does. Default: it only reports.
@@ -105,7 +105,7 @@ impl FirstLook {
 
 /// A cron schedule in a time zone.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
+pub struct Timetable {
     /// Parsed; six fields, seconds first.
     pub cron: Cron,
     /// As written.
@@ -114,7 +114,7 @@ pub struct Schedule {
     pub zone: TimeZone,
 }
 
-impl Schedule {
+impl Timetable {
     /// The first instant after `now` at which a cycle acts, correct over changes of daylight saving time.
     pub fn next(&self, now: crate::model::Timestamp) -> Option<crate::model::Timestamp> {
         let now = window::zoned(now, &self.zone)?;
@@ -152,7 +152,7 @@ pub struct Backup {
     /// What must have worked before files are replaced.
     pub before_renewal: BeforeRenewal,
     /// When sets are taken besides those before a change. Default never.
-    pub schedule: Option<Schedule>,
+    pub schedule: Option<Timetable>,
     /// Whether sets are compressed. Default not.
     pub compress: Compress,
     /// The program, and its arguments, that encrypts what it reads. Default none.

@@ -53,6 +53,9 @@ pub struct Event {
     pending_restarts: Vec<String>,
     error: Option<String>,
     hint: Option<String>,
+    /// Step of the cycle that failed. Not part of the document.
+    #[serde(skip)]
+    step: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -79,7 +82,28 @@ impl Event {
             pending_restarts: Vec::new(),
             error: None,
             hint: None,
+            step: None,
         }
+    }
+
+    /// Returns a key that is the same for repeated failures of one kind.
+    ///
+    /// It names the step that failed, the exit code, the credentials with their states, and the
+    /// components that still have to be restarted. Times, process ids and backups do not change it.
+    pub fn failure_key(&self) -> String {
+        let credentials: Vec<_> = self
+            .credentials
+            .iter()
+            .map(|row| format!("{} {}", row.name, row.state))
+            .collect();
+        let exit = self.exit.map(|exit| exit.to_string());
+        [
+            self.step.unwrap_or_default(),
+            exit.as_deref().unwrap_or_default(),
+            &credentials.join(","),
+            &self.pending_restarts.join(","),
+        ]
+        .join("; ")
     }
 
     /// What a look has to say; none where it is nothing.
@@ -116,6 +140,7 @@ impl Event {
             pending_restarts: report.pending.iter().map(|left| left.reader.clone()).collect(),
             error: report.failure.as_ref().map(Failure::to_string),
             hint: report.failure.as_ref().and_then(|failure| failure.hint.clone()),
+            step: report.failure.as_ref().and(report.step).map(super::cycle::Step::word),
             ..Self::new(occasion, &report.summary(), node, now)
         };
         let rows = report.renewed.iter().map(|renewed| Row {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use kubecertd::agenda::{Wake, waits_until};
 use kubecertd::config::Settings;
 use kubecertd::config::file::Source;
 use kubecertd::config::settings::CoordinationMode;
@@ -11,9 +10,10 @@ use kubecertd::coordinate::decide::{Decision, Etcd, Facts, decide};
 use kubecertd::coordinate::quorum::{self, Member, UnhealthyMember, View, Window};
 use kubecertd::coordinate::slots::Slot;
 use kubecertd::model::Peer;
+use kubecertd::schedule::{Job, waits_until};
 
 use super::chance::Chance;
-use super::node::{Fate, Node, at};
+use super::node::{Fate, Node, at, is_cycle};
 use super::tally::Tally;
 use super::weather::{self, DAY, HOUR, MINUTE, Weather};
 
@@ -194,7 +194,7 @@ impl Fleet {
         self.nodes[place].restart(&self.settings, self.now);
         self.look(place);
         // What is urgent is renewed at the first look.
-        self.act(place, Wake::Look);
+        self.act(place, Job::Assessment);
     }
 
     fn renewed(&mut self, place: usize, wall: i64) {
@@ -256,17 +256,17 @@ impl Fleet {
             .collect();
         while self.lock.is_none() && !waiting.is_empty() {
             let place = waiting.swap_remove(self.chance.below(waiting.len()));
-            if let Some((_, since, wake)) = self.nodes[place].waits.take() {
+            if let Some((_, since, job)) = self.nodes[place].waits.take() {
                 self.tally.waited += 1;
                 self.tally.queued = self.tally.queued.max(self.now - since);
-                self.has_lock(place, wake);
+                self.has_lock(place, job);
             }
         }
         for place in waiting {
             let node = &mut self.nodes[place];
-            if let Some((_, _, wake)) = node.waits.filter(|(until, ..)| *until <= self.now) {
+            if let Some((_, _, job)) = node.waits.filter(|(until, ..)| *until <= self.now) {
                 node.waits = None;
-                self.blocked(place, wake, BLOCKED);
+                self.blocked(place, job, BLOCKED);
             }
         }
     }
@@ -281,13 +281,13 @@ impl Fleet {
     }
 
     fn wake(&mut self, place: usize) {
-        let moment = self.nodes[place].moment(self.now);
+        let reading = self.nodes[place].read_clocks(self.now);
         if self.nodes[place].down.bad || self.nodes[place].turn.is_some() || self.nodes[place].waits.is_some() {
             return;
         }
-        if let Some(wake) = self.nodes[place].agenda.wake(moment) {
+        if let Some(job) = self.nodes[place].schedule.due(reading) {
             self.look(place);
-            self.act(place, wake);
+            self.act(place, job);
         }
     }
 
@@ -304,7 +304,7 @@ impl Fleet {
     }
 
     /// A cycle of the schedule, in a window, renews what is due; anything else only what is urgent.
-    fn act(&mut self, place: usize, wake: Wake) {
+    fn act(&mut self, place: usize, job: Job) {
         let node = &self.nodes[place];
         let wall = node.wall(self.now);
         let left = node.ends - wall;
@@ -313,13 +313,13 @@ impl Fleet {
         let is_due = left < seconds_of(self.settings.renew_before);
         if !is_urgent
             && is_due
-            && wake == Wake::Cycle
+            && is_cycle(job)
             && let Some(opens) = opens
         {
             let wait = opens.unix_timestamp() - wall;
-            return self.nodes[place].again(wake, self.now, wait);
+            return self.nodes[place].again(job, self.now, wait);
         }
-        if !(is_urgent || is_due && wake == Wake::Cycle) {
+        if !(is_urgent || is_due && is_cycle(job)) {
             return;
         }
         let facts = self.facts(place, is_urgent);
@@ -331,14 +331,14 @@ impl Fleet {
                 self.tally.alone += 1;
                 self.begin(place, false);
             }
-            Decision::Lock if self.lock.is_none() => self.has_lock(place, wake),
+            Decision::Lock if self.lock.is_none() => self.has_lock(place, job),
             Decision::Lock => {
                 let until = self.now + seconds_of(self.settings.coordination.wait);
-                self.nodes[place].waits = Some((until, self.now, wake));
+                self.nodes[place].waits = Some((until, self.now, job));
             }
             Decision::Wait(blocked) => {
                 let opens = blocked.until.map_or(BLOCKED, |until| until.unix_timestamp() - wall);
-                self.blocked(place, wake, opens.min(BLOCKED));
+                self.blocked(place, job, opens.min(BLOCKED));
             }
         }
     }
@@ -380,7 +380,7 @@ impl Fleet {
     }
 
     /// It has the lock: does it begin, or give it back?
-    fn has_lock(&mut self, place: usize, wake: Wake) {
+    fn has_lock(&mut self, place: usize, job: Job) {
         let node = &self.nodes[place];
         let wall = node.wall(self.now);
         let is_urgent = node.ends - wall < seconds_of(self.settings.urgent_before);
@@ -391,7 +391,7 @@ impl Fleet {
             self.lock = Some((place, None));
             self.begin(place, true);
         } else {
-            self.blocked(place, wake, BLOCKED);
+            self.blocked(place, job, BLOCKED);
         }
     }
 
@@ -423,9 +423,9 @@ impl Fleet {
         }
     }
 
-    fn blocked(&mut self, place: usize, wake: Wake, wait: i64) {
+    fn blocked(&mut self, place: usize, job: Job, wait: i64) {
         self.tally.blocked += 1;
-        self.nodes[place].again(wake, self.now, wait);
+        self.nodes[place].again(job, self.now, wait);
     }
 
     fn begin(&mut self, place: usize, locked: bool) {

@@ -1,9 +1,9 @@
-//! One node: its clock, its certificates (the first that ends stands for all), its member, and its daemon's agenda.
+//! One node: its clock, its certificates (the first that ends stands for all), its member, and its daemon's schedule.
 
-use kubecertd::agenda::{self, Agenda, Moment, Wake};
 use kubecertd::config::Settings;
 use kubecertd::coordinate::slots::Slot;
 use kubecertd::model::{Peer, Timestamp};
+use kubecertd::schedule::{self, ClockReading, Job, NodeIdentity, Recurrence, Schedule};
 
 use super::chance::Chance;
 use super::weather::{self, DAY, HOUR, MINUTE, Weather, between};
@@ -33,7 +33,7 @@ pub struct Node {
     pub off: Weather,
     pub down: Weather,
     pub member: Weather,
-    pub agenda: Agenda,
+    pub schedule: Schedule,
     /// By the clock of who issued it.
     pub ends: i64,
     pub stored: Vec<Peer>,
@@ -44,7 +44,7 @@ pub struct Node {
     /// It died in a turn and has not been up since.
     pub interrupted: bool,
     /// Until when it waits for the lock, since when, and whether it is a cycle of the schedule.
-    pub waits: Option<(i64, i64, Wake)>,
+    pub waits: Option<(i64, i64, Job)>,
     /// Seconds up since it was due; none: it is not. Of them those since it was urgent; and whether something was wrong meanwhile.
     pub due: Option<i64>,
     pub urgent: i64,
@@ -64,7 +64,15 @@ impl Node {
             off: Weather::new(800 * DAY, (2 * DAY, 10 * DAY), chance, now),
             down: Weather::new(120 * DAY, (DAY, 15 * DAY), chance, now),
             member: Weather::new(180 * DAY, (8 * HOUR, 30 * DAY), chance, now),
-            agenda: start(settings, &id, &name, now),
+            schedule: start(
+                settings,
+                &id,
+                &name,
+                ClockReading {
+                    now: at(now),
+                    uptime: now,
+                },
+            ),
             ends,
             stored: Vec::new(),
             slot: Slot::of(&name, &id, &[]),
@@ -87,21 +95,21 @@ impl Node {
         now + self.skew
     }
 
-    pub fn moment(&self, now: i64) -> Moment {
-        Moment {
+    pub fn read_clocks(&self, now: i64) -> ClockReading {
+        ClockReading {
             now: at(self.wall(now)),
             uptime: now,
         }
     }
 
-    /// The daemon starts; it has just looked.
+    /// Starts the daemon, which has just assessed the node.
     pub fn restart(&mut self, settings: &Settings, now: i64) {
-        self.agenda = start(settings, &self.id, &self.name, self.wall(now));
+        self.schedule = start(settings, &self.id, &self.name, self.read_clocks(now));
     }
 
     /// When the daemon does something next, in true time.
     pub fn wakes(&self) -> i64 {
-        self.agenda.next_look().unix_timestamp() - self.skew
+        self.schedule.next_assessment().unix_timestamp() - self.skew
     }
 
     pub fn is_up(&self) -> bool {
@@ -113,11 +121,12 @@ impl Node {
     }
 
     /// It is tried again.
-    pub fn again(&mut self, wake: Wake, now: i64, wait: i64) {
+    pub fn again(&mut self, job: Job, now: i64, wait: i64) {
         let (now, wait) = (at(self.wall(now)), time::Duration::seconds(wait));
-        match wake {
-            Wake::Cycle => self.agenda.retry(now, wait),
-            Wake::Look => self.agenda.look_again(now, wait),
+        if is_cycle(job) {
+            self.schedule.retry_cycle(now, wait);
+        } else {
+            self.schedule.retry_assessment(now, wait);
         }
     }
 
@@ -134,9 +143,18 @@ impl Node {
     }
 }
 
-fn start(settings: &Settings, id: &str, name: &str, wall: i64) -> Agenda {
-    let now = at(wall);
-    let offset = agenda::offset(settings.spread, &settings.schedule, id, name, now);
-    let moment = Moment { now, uptime: wall };
-    Agenda::new(settings.schedule.clone(), offset, None, moment)
+/// Returns true if a job renews what is due; an assessment is followed by a cycle only if something is urgent.
+pub fn is_cycle(job: Job) -> bool {
+    matches!(job, Job::Renewal | Job::Retry)
+}
+
+fn start(settings: &Settings, machine_id: &str, name: &str, reading: ClockReading) -> Schedule {
+    let timetable = settings.schedule.clone();
+    let offset = schedule::offset(
+        settings.spread,
+        &timetable,
+        NodeIdentity { machine_id, name },
+        reading.now,
+    );
+    Schedule::new(Recurrence { timetable, offset }, None, None, reading)
 }

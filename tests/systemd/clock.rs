@@ -21,14 +21,11 @@ fn where_nothing_keeps_the_clock_the_plan_is_in_the_journal_at_once_and_acting_w
     node.write("etc/kubecertd/config.d/act.toml", "first_look = \"act\"\n");
     node.install();
     node.logs(&format!("due: {LEAF}"));
-    let line = node.logs("no cycle now: not now: the clock is not synchronised yet; waiting up to ");
+    let line = node.logs("cycle deferred: the clock is not synchronised yet; waiting up to ");
     assert_eq!(line["PRIORITY"], "4");
     assert!(node.material(&leaf) == old, "nothing was renewed");
     let status = node.run(&["kubecertd", "status"]).exits(0);
-    assert!(
-        status.stdout.contains("problem: no cycle now: not now: the clock"),
-        "{status}"
-    );
+    assert!(status.stdout.contains("problem: cycle deferred: the clock"), "{status}");
     let row = status
         .stdout
         .lines()

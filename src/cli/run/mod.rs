@@ -1,32 +1,42 @@
-//! `kubecertd run`: the daemon. This thread hears signals and ticks, and feeds the watchdog; a second one does the work ([`work`]), one task
-//! after the other, and is the only one that writes.
+//! `kubecertd run`: the daemon.
+//!
+//! The first thread waits for signals, for the scheduler and for the watchdog's timer. A second one
+//! performs one task after the other ([`worker`]), and alone writes files.
 
-mod look;
-mod measure;
-mod tell;
-mod work;
+mod assess;
+mod daemon;
+mod execute;
+mod hooks;
+mod jobs;
+mod metrics;
+mod notify;
+mod worker;
 
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info};
 
 use super::context::Context;
-use crate::agenda::Wake;
 use crate::config::Settings;
 use crate::cycle;
 use crate::events;
-use crate::host::{Host, log, notify};
+use crate::host::stop::{Request, Signals};
+use crate::host::{Host, log, notify as systemd};
 use crate::model::{Exit, Failure};
-use work::{Daemon, Extent, Task};
+use crate::schedule::Job;
+use daemon::{Daemon, Extent, Task};
+use jobs::Jobs;
 
-/// systemd is asked to wait so much longer while what it waits for goes on.
-const LONGER: Duration = Duration::from_secs(30);
+/// Time by which systemd extends its deadlines while starting or ending makes progress.
+const EXTENSION: Duration = Duration::from_secs(30);
 
-/// Runs until SIGTERM. SIGHUP reads the configuration anew.
+/// Runs until SIGTERM. SIGHUP reloads the configuration.
+///
+/// # Errors
+/// The configuration is invalid, or the daemon cannot start or continue.
 pub fn run(context: Context) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
@@ -35,42 +45,11 @@ pub fn run(context: Context) -> Result<Exit, Failure> {
         .max_blocking_threads(1)
         .build()
         .map_err(|e| Failure::new(format!("cannot start: {e}")))?;
-    runtime.block_on(daemon(context, settings))?;
+    runtime.block_on(event_loop(context, settings))?;
     Ok(Exit::Done)
 }
 
-/// What a signal asks for.
-enum Heard {
-    End,
-    Reload,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn catch() -> Result<Self, Failure> {
-        let catch = |kind| signal(kind).map_err(|e| Failure::new(format!("cannot catch signals: {e}")));
-        Ok(Self {
-            terminate: catch(SignalKind::terminate())?,
-            interrupt: catch(SignalKind::interrupt())?,
-            hangup: catch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Heard {
-        tokio::select! {
-            _ = self.terminate.recv() => Heard::End,
-            _ = self.interrupt.recv() => Heard::End,
-            _ = self.hangup.recv() => Heard::Reload,
-        }
-    }
-}
-
-/// A task that is under way takes the daemon with it, and gives it back.
+/// Task on the second thread. It owns the daemon and gives it back.
 type Worker = JoinHandle<Result<Daemon, Failure>>;
 
 fn begin(mut daemon: Daemon, task: Task) -> Worker {
@@ -81,12 +60,12 @@ async fn end(worker: &mut Option<Worker>) -> Result<Daemon, Failure> {
     match worker {
         Some(worker) => worker
             .await
-            .map_err(|e| Failure::new(format!("cannot go on: the work ended early: {e}")))?,
+            .map_err(|e| Failure::new(format!("cannot continue: the worker thread panicked: {e}")))?,
         None => std::future::pending().await,
     }
 }
 
-/// What systemd knows of us.
+/// State of the service as systemd knows it.
 #[derive(PartialEq)]
 enum Phase {
     Starting,
@@ -94,35 +73,42 @@ enum Phase {
     Ending,
 }
 
-async fn daemon(context: Context, settings: Settings) -> Result<(), Failure> {
-    let mut signals = Signals::catch()?;
-    // By the monotonic clock: the watchdog is fed whatever the wall clock does.
+async fn event_loop(context: Context, settings: Settings) -> Result<(), Failure> {
+    let signals = Signals::listen(&context.host.stop);
+    let mut signals = signals.map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
+    let mut jobs = Jobs::start().await?;
+    // A monotonic timer: it feeds the watchdog and follows the wall clock, however that is set.
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut watch = Watch::new(&context.host);
+    let mut watchdog = Watchdog::new(&context.host);
     let mut phase = Phase::Starting;
     let mut reload = None;
+    let mut due = Due::default();
     let mut idle = None;
     let mut worker = Some(begin(Daemon::new(context.host.clone(), settings), Task::Start));
     loop {
         tokio::select! {
-            _ = ticks.tick() => watch.feed(worker.is_some(), &phase),
-            heard = signals.next() => match heard {
-                Heard::End => {
+            _ = ticks.tick() => {
+                watchdog.feed(worker.is_some(), &phase);
+                due.has_ticked = true;
+            }
+            () = jobs.fire() => due.has_fired = true,
+            request = signals.next() => match request {
+                Request::End => {
                     phase = Phase::Ending;
-                    notify::stopping();
+                    systemd::stopping();
                 }
-                Heard::Reload => reload = Some(read_anew(&context, &phase)),
+                Request::Reload => reload = Some(read_settings(&context, &phase)),
             },
             done = end(&mut worker) => {
                 worker = None;
                 let daemon = done?;
                 if phase == Phase::Starting {
                     phase = Phase::Up;
-                    notify::ready();
+                    systemd::ready();
                     info!(message_id = events::READY, "ready");
                 }
-                daemon.say_idle();
+                daemon.report_idle();
                 idle = Some(daemon);
             }
         }
@@ -131,39 +117,57 @@ async fn daemon(context: Context, settings: Settings) -> Result<(), Failure> {
             daemon.publish(false);
             break;
         }
-        match reload.take().map(Task::Reload).or_else(|| next_task(&mut daemon)) {
+        match reload
+            .take()
+            .map(Task::Reload)
+            .or_else(|| next_task(&mut daemon, &mut due))
+        {
             Some(task) => worker = Some(begin(daemon, task)),
-            None => idle = Some(daemon),
+            None => {
+                jobs.arm(&daemon.schedule, daemon.host.now()).await?;
+                idle = Some(daemon);
+            }
         }
     }
-    info!(message_id = events::ENDED, "ends");
+    info!(message_id = events::ENDED, "stopped");
     Ok(())
 }
 
-/// What is to be done now.
-fn next_task(daemon: &mut Daemon) -> Option<Task> {
-    if cycle::is_unfinished(&daemon.host) {
-        // A renewal by hand was killed; while it lives, its lock says so.
+/// Events since the last task began.
+#[derive(Default)]
+struct Due {
+    /// A second has passed.
+    has_ticked: bool,
+    /// A job has fired. Stays true until no job is due any more.
+    has_fired: bool,
+}
+
+/// Returns the next task, or `None` if the daemon waits for its jobs.
+fn next_task(daemon: &mut Daemon, due: &mut Due) -> Option<Task> {
+    if std::mem::take(&mut due.has_ticked) && cycle::is_unfinished(&daemon.host) {
+        // A manual renewal was killed. While one runs, its lock keeps the task from acting.
         return Some(Task::Recover);
     }
-    if let Some(task) = daemon.at_once.take() {
+    if let Some(task) = daemon.immediate.take() {
         return Some(task);
     }
-    let moment = work::moment(&daemon.host);
-    if let Some(Wake::Cycle) = daemon.sets.as_mut().and_then(|sets| sets.wake(moment)) {
-        return Some(Task::BackUp);
-    }
-    daemon.agenda.wake(moment).map(|wake| match wake {
-        Wake::Cycle => Task::Cycle(Extent::All),
-        Wake::Look => Task::Look,
+    let reading = daemon.read_clocks();
+    daemon.schedule.follow_clock(reading);
+    let job = due.has_fired.then(|| daemon.schedule.due(reading)).flatten();
+    due.has_fired = job.is_some();
+    job.map(|job| match job {
+        Job::Backup => Task::BackUp,
+        Job::Renewal | Job::Retry => Task::Cycle(Extent::All),
+        Job::Assessment => Task::Assess,
     })
 }
 
-/// Reads the configuration that SIGHUP asks for; a bad one changes nothing, one line a problem. systemd is told that this is over at once: the
-/// task that is under way goes on as it began.
-fn read_anew(context: &Context, phase: &Phase) -> Result<Box<Settings>, Vec<String>> {
+/// Reads the configuration that SIGHUP asks to reload, and logs each problem with it.
+///
+/// systemd learns at once that the reload is over: a running task continues with its old settings.
+fn read_settings(context: &Context, phase: &Phase) -> Result<Box<Settings>, Vec<String>> {
     if *phase == Phase::Up {
-        notify::reloading();
+        systemd::reloading();
     }
     let read = context.settings().map(Box::new).map_err(|failure| {
         let problems: Vec<_> = failure.message.lines().map(str::to_owned).collect();
@@ -176,33 +180,33 @@ fn read_anew(context: &Context, phase: &Phase) -> Result<Box<Settings>, Vec<Stri
         problems
     });
     if *phase == Phase::Up {
-        notify::ready();
+        systemd::ready();
     }
     read
 }
 
-/// Feeds systemd's watchdog: while a task is under way, only as long as it goes on.
-struct Watch {
+/// Feeds systemd's watchdog. During a task it does so only while the task makes progress.
+struct Watchdog {
     host: Host,
-    seen: u64,
+    last_pulse: u64,
 }
 
-impl Watch {
+impl Watchdog {
     fn new(host: &Host) -> Self {
         Self {
             host: host.clone(),
-            seen: host.stop.pulse(),
+            last_pulse: host.stop.pulse(),
         }
     }
 
     fn feed(&mut self, is_busy: bool, phase: &Phase) {
         let pulse = self.host.stop.pulse();
-        if !is_busy || pulse != self.seen {
-            notify::watchdog();
+        if !is_busy || pulse != self.last_pulse {
+            systemd::watchdog();
             if *phase != Phase::Up {
-                notify::extend(LONGER);
+                systemd::extend(EXTENSION);
             }
         }
-        self.seen = pulse;
+        self.last_pulse = pulse;
     }
 }

@@ -1,4 +1,4 @@
-//! What the daemon says in the journal: every event with its kind and with what it is about.
+//! Log lines of the daemon: each event with its kind and the fields of its subject.
 
 use std::path::Path;
 
@@ -14,8 +14,8 @@ use crate::report::cycle::Report;
 use crate::report::notices::{Kind, Notice};
 use crate::report::status::Status;
 
-/// What a look has found.
-pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
+/// Logs the plan of an assessment.
+pub(super) fn plan(plan: &Plan, kubernetes: &Path, exists: bool) {
     let names: Vec<_> = plan.renewals().map(|(item, _)| item.name.as_str()).collect();
     let (late, ahead): (Vec<_>, Vec<_>) = plan
         .items
@@ -45,7 +45,7 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
             "nothing is due; the first will be {name} on {}",
             text::date(due)
         ),
-        (true, None) if is_there => info!(
+        (true, None) if exists => info!(
             message_id = events::NO_CONTROL_PLANE,
             "there are no certificates to renew on this node; waiting for it to become a control plane"
         ),
@@ -57,21 +57,21 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, is_there: bool) {
     }
 }
 
-/// What the first look leaves to the next cycle.
-pub(super) fn first_look(status: &Status, next: Option<Timestamp>) {
+/// Logs what the first assessment leaves to the next cycle.
+pub(super) fn first_assessment(status: &Status, next: Option<Timestamp>) {
     let due = status.credentials.iter().filter(|row| row.decision == "renew");
     let names: Vec<_> = due.map(|row| row.name.as_str()).collect();
     if !names.is_empty() {
         info!(
             message_id = events::FIRST_LOOK,
-            "the first look on this node changes nothing; the cycle at {} will renew {}",
+            "the first assessment on this node changes nothing; the cycle at {} will renew {}",
             next.map_or_else(|| "no time".into(), text::date),
             text::list(&names)
         );
     }
 }
 
-/// What a person should be told of a certificate.
+/// Logs a notice about a certificate.
 pub(super) fn notice(notice: &Notice) {
     let (certificate, reason, line) = (&notice.name, &notice.reason, notice);
     let not_after = notice.ends.map(text::rfc3339).unwrap_or_default();
@@ -82,11 +82,12 @@ pub(super) fn notice(notice: &Notice) {
     }
 }
 
-/// Gives the line that it says, if it was not among those that were known before.
+/// Returns a line about a read-only directory, and logs it unless it was known before.
 pub(super) fn not_writable(directory: &Path, reason: &str, known: &[String]) -> String {
     let directory = directory.display();
     let line = format!(
-        "cannot write to {directory}: {reason}; hint: `systemctl edit kubecertd`, add `[Service]` and `ReadWritePaths={directory}`, and restart it"
+        "cannot write to {directory}: {reason}; hint: `systemctl edit kubecertd`, add `[Service]` and \
+         `ReadWritePaths={directory}`, and restart it"
     );
     if !known.contains(&line) {
         warn!(message_id = events::NOT_WRITABLE, %directory, reason, "{line}");
@@ -94,25 +95,30 @@ pub(super) fn not_writable(directory: &Path, reason: &str, known: &[String]) -> 
     line
 }
 
-/// Why there is none now. Gives the line that it says.
-pub(super) fn deferred(what: &str, not_now: NotExecuted) -> String {
-    let failure = not_now.failure();
-    let line = format!("{what}: {failure}");
-    warn!(message_id = events::DEFERRED, reason = %failure, "{line}");
+/// Logs why kubecertd did not execute `what` (empty, or a noun with a space), and returns the line.
+pub(super) fn deferred(what: &str, not_executed: NotExecuted) -> String {
+    let (result, reason) = match not_executed {
+        NotExecuted::Deferred(deferral, _) => ("deferred", deferral.reason),
+        NotExecuted::Failed(failure) => ("failed", failure.message),
+    };
+    let line = format!("{what}{result}: {reason}");
+    warn!(message_id = events::DEFERRED, reason, "{line}");
     line
 }
 
-/// Why it is not this node's turn.
-pub(super) fn blocked(blocked: &LockRefusal) {
-    let (reason, hint) = (&blocked.reason, &blocked.hint);
+/// Logs why this node does not get the cluster lock.
+pub(super) fn refusal(refusal: &LockRefusal) {
+    let reason = &refusal.reason;
+    let hint = &refusal.hint;
     warn!(
         message_id = events::BLOCKED,
-        reason, "no cycle now: {reason}; hint: {hint}"
+        reason, "cycle deferred: {reason}; hint: {hint}"
     );
 }
 
-/// What a cycle did: an event for each credential and each reader that is left, and one line for all of it. Those that were restarted were
-/// told of at that time.
+/// Logs what a cycle did: an event for each renewal and each pending restart, then a summary.
+///
+/// Restarts were logged when they happened.
 pub(super) fn report(report: &Report) {
     for warning in &report.warnings {
         warn!(message_id = events::WARNING, "{warning}");
@@ -126,7 +132,7 @@ pub(super) fn report(report: &Report) {
             certificate = renewed.name,
             not_after = renewed.new_end,
             backup,
-            "{} is renewed: it ended {}, the new one ends {}",
+            "renewed {}: the old certificate ends {}, the new one {}",
             renewed.name,
             renewed.old_end,
             renewed.new_end
@@ -154,7 +160,7 @@ fn summary(report: &Report, backup: &str) {
         report.plan.faults().count(),
     ];
     let [renewed, restarted, pending, failed] = counts;
-    // The kind of an event is a part of its call site.
+    // tracing wants the kind of an event as a literal of its call site.
     macro_rules! say {
         ($level:ident, $kind:expr) => {
             $level!(
