@@ -12,14 +12,16 @@ pub mod catalog;
 pub mod config;
 pub mod format;
 
-pub mod scan;
+pub mod etcd;
+pub mod host;
 pub mod state;
+
+pub mod scan;
 
 pub mod inventory;
 pub mod plan;
 
 pub mod doctor;
-pub mod etcd;
 pub mod guard;
 
 pub mod backup;
@@ -35,7 +37,5 @@ pub mod report;
 
 pub mod cycle;
 pub mod schedule;
-
-pub mod host;
 
 pub mod cli;

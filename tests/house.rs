@@ -18,7 +18,7 @@ scan: catalog config format host state model
 inventory: catalog format model scan
 plan: catalog config format inventory model scan
 guard: config format inventory model plan scan
-etcd: config format host inventory model
+etcd: config format host inventory
 backup: config etcd format guard host inventory model scan
 coordinate: catalog config etcd format host inventory state model
 renew: format guard inventory model parallel plan
