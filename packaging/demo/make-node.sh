@@ -88,7 +88,8 @@ authorityKeyIdentifier = none
 subjectAltName = DNS:$2" "$1.crt" -selfsign -keyfile "$1.key"
 }
 
-# leaf BASE CA SUBJECT USAGES DAYS_LEFT [SANS]: a certificate for 365 days, the last DAYS_LEFT to come
+# leaf BASE CA SUBJECT USAGES DAYS_LEFT [SANS]: a certificate for 365 days, of which DAYS_LEFT are
+# left
 leaf() {
   local base=$1 ca=$2 subject=$3 usages=$4 left=$5 sans=${6:-}
   new_key "$base.key"
