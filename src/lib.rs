@@ -29,11 +29,10 @@ pub mod coordinate;
 pub mod renew;
 pub mod transaction;
 
+pub mod report;
 pub mod restart;
 pub mod restore;
 pub mod verify;
-
-pub mod report;
 
 pub mod cycle;
 pub mod schedule;
