@@ -6,12 +6,15 @@ use std::process::Command;
 /// Set in the second process of a test that mounts.
 const INSIDE: &str = "KUBECERTD_TEST_IN_MOUNT_NAMESPACE";
 
-/// Runs `body` in a mount namespace of its own: the test starts itself again under `unshare --mount`. So no mount outlives the test,
-/// not even when it is killed. `test` is the name of the calling test; a wrong one is an error.
-pub fn in_own_namespace(test: &str, body: fn()) {
+/// Runs `body`, a closure of the test that calls this, in a mount namespace of its own.
+///
+/// The test starts itself again under `unshare --mount`, so that no mount outlives the test, not even
+/// when it is killed.
+pub fn in_own_namespace<F: Fn()>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
+    let test = test_around::<F>();
     let output = Command::new("unshare")
         .args(["--mount", "--propagation", "private"])
         .arg(std::env::current_exe().expect("the path of this test"))
@@ -28,6 +31,14 @@ pub fn in_own_namespace(test: &str, body: fn()) {
         output.status.success() && said.contains("1 passed"),
         "in its own mount namespace, {test} says:\n{said}"
     );
+}
+
+/// The path of the test that the closure `F` belongs to, as `--exact` takes it.
+fn test_around<F>() -> &'static str {
+    let (_, path) = std::any::type_name::<F>()
+        .split_once("::")
+        .expect("a closure in a module");
+    path.trim_end_matches("::{{closure}}")
 }
 
 /// A mount that ends before the directory below it is removed: declare it after the node.
