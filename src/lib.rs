@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data goes through them; [`cycle`] knows that order.
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 pub mod events;
 pub mod model;

@@ -195,7 +195,7 @@ fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io
                     .open(&files.join(inside))
                     .map_err(|e| io::Error::other(e.message))?;
                 archive.append_data(&mut header, inside, SizedReader { file, left: size })?;
-                progress.add(size as usize);
+                progress.add(usize::try_from(size).unwrap_or(usize::MAX));
             }
         }
     }

@@ -286,9 +286,9 @@ impl Copy<'_> {
         static ZEROES: [u8; 1 << 16] = [0; 1 << 16];
         let mut left = length;
         while left > 0 {
-            let piece = left.min(ZEROES.len() as u64);
-            self.digest.update(&ZEROES[..piece as usize]);
-            left -= piece;
+            let piece = usize::try_from(left).map_or(ZEROES.len(), |left| left.min(ZEROES.len()));
+            self.digest.update(&ZEROES[..piece]);
+            left -= piece as u64;
         }
         self.size += length;
     }

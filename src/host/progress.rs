@@ -61,11 +61,13 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let seconds = self.begun.elapsed().as_secs_f64();
-        let rate = (self.done as f64 / seconds.max(0.001)) as u64;
+        let elapsed = self.begun.elapsed();
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let rate = self.done.saturating_mul(1000) / milliseconds.max(1);
+        let seconds = elapsed.as_secs_f64();
         info!(
             bytes = self.done,
-            milliseconds = (seconds * 1000.0) as u64,
+            milliseconds,
             "{}: {} in {seconds:.1} s, {}/s",
             self.what,
             bytes(self.done),

@@ -345,11 +345,12 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A DER element.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
-    if content.len() < 0x80 {
-        out.push(content.len() as u8);
+    if let Ok(length @ 0..0x80) = u8::try_from(content.len()) {
+        out.push(length);
     } else {
         let digits = content.len().to_be_bytes();
         let digits = &digits[digits.iter().take_while(|b| **b == 0).count()..];
+        #[allow(clippy::cast_possible_truncation, reason = "a length has at most eight bytes")]
         out.push(0x80 | digits.len() as u8);
         out.extend_from_slice(digits);
     }

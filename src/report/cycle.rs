@@ -257,7 +257,7 @@ impl Report {
         for (copy, pair) in self.plan.copies_to_update().filter(|(_, pair)| is_renewed(pair)) {
             out.push_str(&format!("updated {} with {pair}\n", copy.path.display()));
         }
-        for item in self.plan.items.iter() {
+        for item in &self.plan.items {
             let row = plan::Row::from(item);
             let refused = self.refused().any(|refused| refused.name == item.name);
             if refused || matches!(item.decision, Decision::Blocked { .. } | Decision::Unreadable(_)) {

@@ -19,13 +19,13 @@ const CONFIG: &str =
 fn an_expired_node_comes_back() {
     scenario::run(&[
         ("expired, the kubelet has run since before", |node| {
-            comes_back(node, Kubelet::Runs)
+            comes_back(node, Kubelet::Runs);
         }),
         ("expired, the kubelet was started after it", |node| {
-            comes_back(node, Kubelet::IsNew)
+            comes_back(node, Kubelet::IsNew);
         }),
         ("expired, the kubelet has ended over it", |node| {
-            comes_back(node, Kubelet::HasEnded)
+            comes_back(node, Kubelet::HasEnded);
         }),
     ]);
 }

@@ -92,9 +92,11 @@ impl Node {
     pub fn wait(&self, what: &str, limit: Duration, holds: impl Fn() -> bool) -> Duration {
         let begin = Instant::now();
         while !holds() {
-            if begin.elapsed() > limit {
-                panic!("not within {limit:?}: {what}\n{}", self.state());
-            }
+            assert!(
+                begin.elapsed() <= limit,
+                "not within {limit:?}: {what}\n{}",
+                self.state()
+            );
             thread::sleep(Duration::from_millis(100));
         }
         begin.elapsed()

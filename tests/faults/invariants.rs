@@ -160,7 +160,7 @@ fn untouched(before: &Image, after: &Image, disk: Disk, wrong: &mut Vec<String>)
     for path in all {
         match (before.0.get(path), after.0.get(path)) {
             (Some(old), Some(new)) => {
-                wrong.extend(difference(old, new, disk).map(|what| format!("{path}: {what} changed")))
+                wrong.extend(difference(old, new, disk).map(|what| format!("{path}: {what} changed")));
             }
             (None, _) => wrong.push(format!("{path} should not be there")),
             (_, None) => wrong.push(format!("{path} is missing")),

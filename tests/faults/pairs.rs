@@ -21,7 +21,7 @@ struct Texts {
 
 /// The pairs that do not match, named by the certificate's file. `except` lists files that are known to be without their key.
 pub fn mismatches(image: &Image, except: &[&str]) -> Vec<String> {
-    check(image, except, |texts| texts.check())
+    check(image, except, Texts::check)
 }
 
 /// The same, judged by openssl: slow.

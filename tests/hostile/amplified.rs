@@ -172,7 +172,7 @@ fn much_yaml_is_edited_or_refused_in_time() {
             drop(kubeconfig::replace_credential(text, "c", "k"));
         });
         try_it("editing a manifest", growth, |text| {
-            drop(manifest::annotate(text, RESTARTED_AT, "x"))
+            drop(manifest::annotate(text, RESTARTED_AT, "x"));
         });
     }
 }

@@ -51,7 +51,7 @@ fn a_damaged_missing_or_readable_file_makes_a_set_bad_and_is_named() {
             fs::write(node.path(path), &bytes[..bytes.len() - 1]).unwrap();
         }),
         ("cannot be read: no such file", |node, path| {
-            fs::remove_file(node.path(path)).unwrap()
+            fs::remove_file(node.path(path)).unwrap();
         }),
         ("others could read it", |node, path| {
             let set = path.split("/files/").next().unwrap();

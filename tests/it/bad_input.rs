@@ -93,14 +93,14 @@ fn a_certificate_of_zeros_is_reported_and_the_others_are_renewed() {
 #[test]
 fn a_kubeconfig_that_is_not_yaml_is_reported_and_the_others_are_renewed() {
     one_bad_leaf("scheduler.conf", |node, path| {
-        node.rewrite(path, b"users: [\n  - {name: 'half\n")
+        node.rewrite(path, b"users: [\n  - {name: 'half\n");
     });
 }
 
 #[test]
 fn a_kubeconfig_that_is_not_utf8_is_reported_and_the_others_are_renewed() {
     one_bad_leaf("admin.conf", |node, path| {
-        node.rewrite(path, b"kind: Config\nusers: \xff\xfe\n")
+        node.rewrite(path, b"kind: Config\nusers: \xff\xfe\n");
     });
 }
 

@@ -108,7 +108,7 @@ fn a_pair_of_kubeadm_that_changes_after_the_backup_stops_the_renewal() {
 #[test]
 fn a_pair_that_is_gone_after_the_backup_stops_the_renewal_and_stays_away() {
     stops_for("etc/further/2.crt", "/etc/further/2.crt", |node, path| {
-        node.remove(path)
+        node.remove(path);
     });
 }
 

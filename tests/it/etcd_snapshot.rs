@@ -257,6 +257,8 @@ fn a_snapshot_that_is_cut_or_whose_member_is_killed_half_way_makes_no_set_and_th
         .says(": good");
 }
 
+type Damage = fn(Vec<u8>) -> Vec<u8>;
+
 #[test]
 fn a_damaged_snapshot_is_found_is_not_listed_as_good_and_does_not_push_out_the_one_before() {
     let node = etcd::node(ECDSA);
@@ -265,7 +267,6 @@ fn a_damaged_snapshot_is_found_is_not_listed_as_good_and_does_not_push_out_the_o
     let first = names(&node.path(SETS)).remove(0);
     drop(etcd);
     node.configure("[backup]\nkeep = 1\n");
-    type Damage = fn(Vec<u8>) -> Vec<u8>;
     let damages: [(&str, Damage); 3] = [
         ("is damaged", |mut bytes| {
             bytes[5000] ^= 4;

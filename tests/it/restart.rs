@@ -19,7 +19,7 @@ fn manifests_touched(scope: &str, names: &[&str]) -> Vec<String> {
     let manifests = changes.into_keys().filter(|path| path.contains("/manifests/"));
     manifests
         .inspect(|path| {
-            only_the_annotation_differs(&node.read(path), std::str::from_utf8(before.bytes(path)).expect("text"))
+            only_the_annotation_differs(&node.read(path), std::str::from_utf8(before.bytes(path)).expect("text"));
         })
         .collect()
 }

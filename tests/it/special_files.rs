@@ -98,7 +98,7 @@ fn a_file_of_1_gib_is_a_row_with_a_reason() {
         fs::File::create(path)
             .expect("a file")
             .set_len(1 << 30)
-            .expect("a hole")
+            .expect("a hole");
     });
 }
 
@@ -128,12 +128,12 @@ fn things_in_place_of_any_kind_of_file_affect_what_depends_on_it_and_nothing_els
     put("pki/apiserver.key", &|path| make("mkfifo", path, &[]));
     put("pki/sa.key", &|path| make("mknod", path, &["c", "1", "8"]));
     put("pki/front-proxy-ca.key", &|path| {
-        drop(UnixListener::bind(path).expect("a socket"))
+        drop(UnixListener::bind(path).expect("a socket"));
     });
     put("pki/etcd/ca.crt", &|path| fs::create_dir(path).expect("a directory"));
     put("admin.conf", &|path| make("mknod", path, &["c", "1", "5"]));
     put("manifests/etcd.yaml", &|path| {
-        symlink("etcd.yaml", path).expect("a symlink")
+        symlink("etcd.yaml", path).expect("a symlink");
     });
     let table = node.run_under(&LITTLE_MEMORY, FRESH, &["check-expiration"]).exits(4);
     let before = node.snapshot();

@@ -41,14 +41,14 @@ pub struct Plan {
 #[test]
 fn three_nodes_take_turns_whatever_happens() {
     lab::alone("rounds::three_nodes_take_turns_whatever_happens", || {
-        soak(3, rounds() * 3 / 4)
+        soak(3, rounds() * 3 / 4);
     });
 }
 
 #[test]
 fn five_nodes_take_turns_whatever_happens() {
     lab::alone("rounds::five_nodes_take_turns_whatever_happens", || {
-        soak(5, rounds() / 4)
+        soak(5, rounds() / 4);
     });
 }
 
