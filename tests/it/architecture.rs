@@ -312,3 +312,87 @@ fn every_command_that_a_test_calls_is_installed_by_a_script() {
         }
     }
 }
+
+/// Quoted words of a document outside of its code blocks.
+fn quoted(text: &str) -> Vec<&str> {
+    let outside = text.split("\n```").step_by(2);
+    outside.flat_map(|part| part.split('`').skip(1).step_by(2)).collect()
+}
+
+/// Returns the documents: the path and the text of each.
+fn documents() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for directory in [root.to_owned(), root.join("docs"), root.join("docs/decisions")] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.push((path, text));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    for (path, text) in documents() {
+        let outside: String = text.split("\n```").step_by(2).collect();
+        let links = outside.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let file = link.split('#').next().unwrap();
+            let there = file.is_empty() || path.parent().unwrap().join(file).exists();
+            assert!(there, "{}: {link} leads nowhere", path.display());
+        }
+    }
+}
+
+/// The page stays true when a module or a type gets another name.
+#[test]
+fn modules_and_types_of_the_glossary_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/glossary.md")).unwrap();
+    let code: String = sources().into_iter().map(|(_, text)| text).collect();
+    let is_module = |word: &str| {
+        word.contains('/')
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || "/_0123456789".contains(c))
+    };
+    let is_type = |word: &str| {
+        let mut characters = word.chars();
+        characters.next().is_some_and(|c| c.is_ascii_uppercase())
+            && word.chars().all(char::is_alphanumeric)
+            && characters.any(|c| c.is_ascii_lowercase())
+    };
+    for word in quoted(&text) {
+        if is_module(word) && !word.starts_with('/') {
+            let path = root.join("src").join(word.trim_start_matches("src/"));
+            assert!(
+                path.is_dir() || path.with_extension("rs").exists(),
+                "there is no module {word}"
+            );
+        } else if is_type(word) {
+            let exists = ["struct", "enum"]
+                .iter()
+                .any(|kind| code.contains(&format!("{kind} {word}")));
+            assert!(exists, "there is no type {word}");
+        }
+    }
+}
+
+#[test]
+fn files_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let files = quoted(&text)
+        .into_iter()
+        .filter(|word| word.contains('/') && word.ends_with(".rs"));
+    for file in files {
+        let there = ["", "src", "tests"]
+            .iter()
+            .any(|below| root.join(below).join(file).exists());
+        assert!(there, "there is no file {file}");
+    }
+}
