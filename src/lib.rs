@@ -15,9 +15,8 @@ pub mod format;
 
 pub mod etcd;
 pub mod host;
-pub mod state;
-
 pub mod scan;
+pub mod state;
 
 pub mod inventory;
 pub mod plan;
