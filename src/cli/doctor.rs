@@ -37,7 +37,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         daemon.map(|status| status.daemon.pid),
         member::known(&node.inventory, &settings).data.as_deref(),
     );
-    let pending: Vec<_> = pending::read(host).into_iter().map(|pending| pending.reader).collect();
+    let pending: Vec<_> = pending::read(host)
+        .into_iter()
+        .map(|pending| pending.step.reader)
+        .collect();
     let diagnosis = examine(&Evidence {
         settings: &settings,
         problems: &problems,

@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
 use super::hooks;
-use crate::cycle::{self, NotExecuted};
+use crate::cycle::{self, Cycle, NotExecuted};
 use crate::guard::Trigger;
 use crate::host::log;
 use crate::model::{Exit, Failure};
@@ -37,12 +37,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
     let request = args.request()?;
-    let look = || cycle::assess(&context.host, &settings, &request, Trigger::Manual);
+    let assess = || cycle::assess(&context.host, &settings, &request, Trigger::Manual);
     if args.dry_run {
-        let look = look().map_err(NotExecuted::failure)?;
-        let plan = look.clearance.plan();
-        super::print(&plan::render(plan, &look.clearance.warnings, args.output)?)?;
-        super::complain_of(plan, &look.clearance.warnings);
+        let clearance = assess().map_err(NotExecuted::failure)?.clearance;
+        let plan = clearance.plan();
+        super::print(&plan::render(plan, &clearance.warnings, args.output)?)?;
+        super::complain_of(plan, &clearance.warnings);
         return Ok(if plan.faults().next().is_some() {
             Exit::Partly
         } else {
@@ -51,20 +51,18 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     }
     let lock = context.host.lock("renew", cycle::PATIENCE)?;
     cycle::recover(&context.host, &lock)?;
-    let report = cycle::execute(
-        &context.host,
-        &settings,
-        &lock,
-        &request,
-        Trigger::Manual,
-        look().map_err(NotExecuted::failure)?,
-        look,
-    );
+    let cycle = Cycle {
+        host: &context.host,
+        settings: &settings,
+        lock: &lock,
+    };
+    let assessment = assess().map_err(NotExecuted::failure)?;
+    let report = cycle.execute(&request, Trigger::Manual, assessment, assess);
     // The exit code speaks of the node: an output that is full must not turn it into another one.
     if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }
-    super::complain_of(&report.plan, &report.warnings);
+    super::complain_of(&report.plan, &report.rollout.warnings);
     if let Some(failure) = &report.failure {
         super::complain(failure);
     }

@@ -6,7 +6,7 @@ use super::backup::find;
 use super::context::Context;
 use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
-use crate::cycle::{self, restore, restore_etcd};
+use crate::cycle::{self, Cycle, restore, restore_etcd};
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::Format;
@@ -54,7 +54,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let lock = host.lock("restore", cycle::PATIENCE)?;
     cycle::recover(host, &lock)?;
     let backup = chosen(context, &settings, args)?;
-    let report = restore::execute(host, &settings, &lock, &backup, &args.only)?;
+    let report = Cycle {
+        host,
+        settings: &settings,
+        lock: &lock,
+    }
+    .restore(&backup, &args.only)?;
     say(&report, args.output);
     Ok(Exit::Done)
 }
@@ -78,7 +83,14 @@ fn run_etcd(context: &Context, settings: &Settings, args: &Args) -> Result<Exit,
     } else {
         let lock = host.lock("restore --etcd", cycle::PATIENCE)?;
         cycle::recover(host, &lock)?;
-        match restore_etcd::execute(host, settings, &lock, &chosen()?)? {
+        match restore_etcd::execute(
+            &Cycle {
+                host,
+                settings,
+                lock: &lock,
+            },
+            &chosen()?,
+        )? {
             Ok(report) => (Some(report), None),
             Err(by_hand) => (None, Some(by_hand)),
         }
@@ -108,7 +120,7 @@ fn say(report: &Report, output: Format) {
     if let Err(failure) = report.render(output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }
-    for warning in &report.warnings {
+    for warning in &report.rollout.warnings {
         super::say(format_args!("kubecertd: {warning}"));
     }
 }

@@ -1,10 +1,10 @@
-//! The turn among the nodes of a cluster: who needs one, what it is given back with, and the mark of this node.
+//! The cluster lock of a cycle: who needs it, how it is given back, and the marker of this node.
 
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{Assessment, NotExecuted, is_unfinished};
+use super::{Assessment, Cycle, NotExecuted, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
@@ -15,6 +15,7 @@ use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
 use crate::model::Failure;
 use crate::plan::Plan;
+use crate::restart::RestartAttempt;
 use crate::restart::pending::PendingRestart;
 use crate::scan;
 use crate::state;
@@ -22,72 +23,110 @@ use crate::verify::{is_well, probes};
 
 const BOTH: [&str; 2] = [ETCD, APISERVER];
 
-/// How long it is waited for a cluster that was well before this node began.
-const WELL_AGAIN: Duration = Duration::from_secs(15);
+/// How long a cycle waits for a cluster that was healthy before this node began.
+const RECOVERY_TIME: Duration = Duration::from_secs(15);
 
-/// Asked before each attempt to restart a reader, with its name while it still runs. etcd's takes a member away, and other readers may have taken
-/// minutes since the cluster was looked at.
-pub(super) fn may_restart(
-    host: &Host,
-    settings: &Settings,
-    cluster_lock: &ClusterLock,
-    inventory: &Inventory,
-    reader: Option<&str>,
-) -> Result<(), Failure> {
-    if reader == Some(ETCD) {
-        let deadline = Instant::now() + WELL_AGAIN;
-        while let Err(blocked) = coordinate::confirm(host, settings, inventory, cluster_lock) {
-            if Instant::now() >= deadline || host.stop.requested() {
-                return Err(blocked.failure());
-            }
-            info!("waiting: {}", blocked.reason);
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    }
-    cluster_lock.step(host)
-}
-
-/// Takes the turn that carrying this look out needs. Where another node had it first, it is looked `reassess`.
-pub(super) fn acquire(
-    host: &Host,
-    settings: &Settings,
-    trigger: Trigger,
-    mut assessment: Assessment,
-    reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
-) -> Result<(ClusterLock, Assessment), Box<(LockRefusal, Assessment)>> {
-    let earlier = crate::restart::pending::read(host);
-    let wanted = wanted(settings, trigger, &assessment, &earlier);
-    let mut cluster_lock = match coordinate::acquire(host, settings, &assessment.inventory, wanted.as_ref()) {
-        Ok(cluster_lock) => cluster_lock,
-        Err(blocked) => return Err(Box::new((blocked, assessment))),
-    };
-    if cluster_lock.waited {
-        // kubeadm may have been at work meanwhile.
-        match reassess() {
-            Ok(seen) => assessment = seen,
-            Err(not_now) => {
-                cluster_lock.end(host, true);
-                let failure = not_now.failure();
-                let blocked = LockRefusal {
-                    cause: Cause::Node,
-                    reason: failure.message,
-                    hint: failure.hint.unwrap_or_default(),
-                    until: None,
-                };
-                return Err(Box::new((blocked, assessment)));
+impl Cycle<'_> {
+    /// Called before each attempt to restart a reader. A restart of etcd takes a member away, and
+    /// other readers may have taken minutes since the cluster was judged: it is judged again.
+    pub(super) fn may_restart(
+        &self,
+        cluster_lock: &ClusterLock,
+        inventory: &Inventory,
+        attempt: RestartAttempt<'_>,
+    ) -> Result<(), Failure> {
+        if attempt.reader == ETCD && attempt.is_first {
+            let deadline = Instant::now() + RECOVERY_TIME;
+            while let Err(refusal) = coordinate::confirm(self.host, self.settings, inventory, cluster_lock) {
+                if Instant::now() >= deadline || self.host.stop.requested() {
+                    return Err(refusal.failure());
+                }
+                info!("waiting: {}", refusal.reason);
+                std::thread::sleep(Duration::from_secs(1));
             }
         }
+        cluster_lock.step(self.host)
     }
-    if let Some(reason) = cluster_lock.urgent_only.take() {
-        assessment.clearance.defer(settings, &format!("it waits: {reason}"));
-        let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
-        cluster_lock.warnings.push(warning);
+
+    /// Takes the cluster lock, if this assessment needs it. If another node had it first, the node is
+    /// assessed again.
+    pub(super) fn lock_cluster(
+        &self,
+        trigger: Trigger,
+        mut assessment: Assessment,
+        earlier: &[PendingRestart],
+        reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
+    ) -> Result<(ClusterLock, Assessment), Box<(LockRefusal, Assessment)>> {
+        let request = lock_request(self.settings, trigger, &assessment, earlier);
+        let acquired = coordinate::acquire(self.host, self.settings, &assessment.inventory, request.as_ref());
+        let mut cluster_lock = match acquired {
+            Ok(cluster_lock) => cluster_lock,
+            Err(refusal) => return Err(Box::new((refusal, assessment))),
+        };
+        if cluster_lock.waited {
+            // kubeadm may have changed files during the wait.
+            match reassess() {
+                Ok(newer) => assessment = newer,
+                Err(reason) => {
+                    cluster_lock.end(self.host, true);
+                    let failure = reason.failure();
+                    let refusal = LockRefusal {
+                        cause: Cause::Node,
+                        reason: failure.message,
+                        hint: failure.hint.unwrap_or_default(),
+                        until: None,
+                    };
+                    return Err(Box::new((refusal, assessment)));
+                }
+            }
+        }
+        if let Some(reason) = cluster_lock.urgent_only.take() {
+            assessment
+                .clearance
+                .defer(self.settings, &format!("it waits: {reason}"));
+            let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
+            cluster_lock.warnings.push(warning);
+        }
+        Ok((cluster_lock, assessment))
     }
-    Ok((cluster_lock, assessment))
+
+    /// Takes the cluster lock for a restore, which continues without it: a person asked for it because
+    /// things are bad. It waits for another node only as long as a node that died keeps the lock.
+    pub(super) fn lock_cluster_for_restore(&self, inventory: &Inventory) -> ClusterLock {
+        let mut settings = self.settings.clone();
+        let rules = &mut settings.coordination;
+        rules.wait = rules.wait.min(rules.lease);
+        let request = LockRequest {
+            purpose: "restore".into(),
+            attended: true,
+            urgent: true,
+            touches_etcd_or_api_server: true,
+        };
+        let acquired = coordinate::acquire(self.host, &settings, inventory, Some(&request));
+        let mut cluster_lock = acquired.unwrap_or_else(|refusal| {
+            ClusterLock::without_lock(format!(
+                "the restore goes on without its turn among the nodes: {}",
+                refusal.reason
+            ))
+        });
+        if let Some(reason) = cluster_lock.urgent_only.take() {
+            cluster_lock
+                .warnings
+                .push(format!("other nodes should be seen to first: {reason}"));
+        }
+        cluster_lock
+    }
+
+    /// Gives the cluster lock back. The marker stays if something is unfinished, or an operator has to
+    /// act. Returns a warning if the lock or the marker stays.
+    pub(super) fn release_cluster(&self, cluster_lock: ClusterLock, needs_operator: bool) -> Option<String> {
+        let is_finished = !needs_operator && !is_unfinished(self.host);
+        cluster_lock.end(self.host, is_finished)
+    }
 }
 
-/// None where nothing is replaced and nobody is restarted.
-fn wanted(
+/// Returns `None` if nothing is replaced or restarted, so that no lock is needed.
+fn lock_request(
     settings: &Settings,
     trigger: Trigger,
     assessment: &Assessment,
@@ -99,19 +138,21 @@ fn wanted(
     } else {
         earlier
     };
-    if plan.renewals().next().is_none() && plan.readers.is_empty() && earlier.is_empty() {
+    if plan.is_empty() && plan.readers.is_empty() && earlier.is_empty() {
         return None;
     }
-    let late = |pending: &PendingRestart| pending.until.is_some_and(|until| until <= plan.at.unix_timestamp());
+    let is_late = |pending: &PendingRestart| pending.step.until.is_some_and(|until| until <= plan.at);
     Some(LockRequest {
         purpose: match trigger {
             Trigger::Manual => "renew".into(),
             Trigger::Scheduled { .. } => "scheduled cycle".into(),
         },
         attended: trigger == Trigger::Manual,
-        urgent: plan.is_urgent(settings) || earlier.iter().any(late),
+        urgent: plan.is_urgent(settings) || earlier.iter().any(is_late),
         touches_etcd_or_api_server: touches(plan, &assessment.inventory)
-            || earlier.iter().any(|pending| BOTH.contains(&pending.reader.as_str())),
+            || earlier
+                .iter()
+                .any(|pending| BOTH.contains(&pending.step.reader.as_str())),
     })
 }
 
@@ -124,40 +165,8 @@ fn touches(plan: &Plan, inventory: &Inventory) -> bool {
         || plan.restarts().any(|step| BOTH.contains(&step.reader.as_str()))
 }
 
-/// A restore goes on without the turn where it cannot be had: a person asked for it because things are bad. Another node is waited for no longer
-/// than one that died keeps the lock.
-pub(super) fn acquire_for_restore(host: &Host, settings: &Settings, inventory: &Inventory) -> ClusterLock {
-    let mut settings = settings.clone();
-    let rules = &mut settings.coordination;
-    rules.wait = rules.wait.min(rules.lease);
-    let wanted = LockRequest {
-        purpose: "restore".into(),
-        attended: true,
-        urgent: true,
-        touches_etcd_or_api_server: true,
-    };
-    let mut cluster_lock = coordinate::acquire(host, &settings, inventory, Some(&wanted)).unwrap_or_else(|blocked| {
-        ClusterLock::without_lock(format!(
-            "the restore goes on without its cluster_lock among the nodes: {}",
-            blocked.reason
-        ))
-    });
-    if let Some(reason) = cluster_lock.urgent_only.take() {
-        cluster_lock
-            .warnings
-            .push(format!("other nodes should be seen to first: {reason}"));
-    }
-    cluster_lock
-}
-
-/// Gives the turn back. The mark stays where something is unfinished, or a person is needed.
-pub(super) fn end(host: &Host, cluster_lock: ClusterLock, needs_a_person: bool) -> Option<String> {
-    let is_done = !needs_a_person && !is_unfinished(host);
-    cluster_lock.end(host, is_done)
-}
-
-/// Looks at the cluster. A mark of this node goes where nothing is unfinished here, nobody is at work, and its etcd member and API server are
-/// well.
+/// Asks etcd for the state of the cluster. Removes the marker of this node if nothing is unfinished
+/// here, no other process holds the node's lock, and the etcd member and API server are healthy.
 pub fn view_cluster(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<ClusterView> {
     let mut seen = coordinate::view(host, settings, inventory)?;
     if seen.has_own_marker()
@@ -170,7 +179,8 @@ pub fn view_cluster(host: &Host, settings: &Settings, inventory: &Inventory) -> 
     Some(seen)
 }
 
-/// After a recovery: removes the mark of this node, where it is well again. Nothing is asked where there never were other nodes.
+/// Removes the marker of this node after a recovery, if the node is healthy again. Asks etcd only if
+/// there were ever other nodes.
 pub fn clear_marker(host: &Host, settings: &Settings, _lock: &Lock) {
     if state::members(host).len() < 2 {
         return;

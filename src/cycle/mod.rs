@@ -1,10 +1,13 @@
-//! The order of the steps. Each takes what the one before returned, so that none can be skipped:
+//! The cycle: the order of the steps.
 //!
-//! scan -> inventory -> observe -> plan -> guard
-//!   -> coordinate -> backup -> renew -> restart -> verify -> report
+//! The cycle: the order of the steps.
 //!
-//! [`NodeState::read`] takes the first three steps, [`assess`] goes on to the guard, and [`execute`]
-//! carries the assessment out. A failure after the backup is rolled back.
+//! scan -> inventory -> observe -> plan -> guard -> cluster lock -> backup -> renew -> restart ->
+//! verify -> commit or roll back -> report
+//!
+//! [`NodeState::read`] takes the first three steps, and [`assess`] the steps up to the guard; both
+//! write nothing. [`Cycle::execute`] takes the others. Each step needs the result of the one before
+//! it, so that none can be skipped. A failure after the backup is rolled back.
 
 mod cluster;
 mod node;
@@ -26,7 +29,7 @@ use crate::format::text;
 use crate::guard::{self, Clearance, Deferral, Trigger};
 use crate::host::lock::Lock;
 use crate::host::{Host, notify};
-use crate::inventory::{self, Inventory, State};
+use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure, FailureScope};
 use crate::plan::{self, Request};
 use crate::renew::issue::{IssuedPair, issue};
@@ -35,35 +38,35 @@ use crate::report::cycle::{RenewedCredential, Report, Step};
 use crate::restart::pending;
 use crate::restore::swap;
 use crate::scan::{self, Scan};
-use crate::transaction::{self, Recovery, Transaction};
+use crate::transaction::{self, Change, Permit, Recovery, Transaction};
 pub use cluster::{clear_marker, view_cluster};
 pub use node::NodeState;
-use rollout::Change;
+use rollout::ReaderImpact;
 
-/// How long a verb waits for another kubecertd to end.
+/// How long a command waits for another kubecertd on this node to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was seen and decided; nothing was written.
+/// The state of the node and the decisions about it. Nothing was written.
 #[derive(Debug)]
 pub struct Assessment {
-    /// The bytes.
+    /// The bytes of the node's files.
     pub scan: Scan,
-    /// The credentials.
+    /// The credentials, CAs and readers.
     pub inventory: Inventory,
-    /// What is to be done, and that it may be done now.
+    /// The plan, and the permission to carry it out now.
     pub clearance: Clearance,
 }
 
-/// Why nothing is done now.
+/// The reason that nothing is done now.
 #[derive(Debug)]
 pub enum NotExecuted {
-    /// Somebody else is at work, or the clock is doubted: the reason, and what was seen.
+    /// Another program is renewing, or the clock is in doubt. Holds what was found, for reports.
     Deferred(Box<Deferral>, Box<Inventory>),
-    /// The request does not make sense.
+    /// The request is not possible.
     Failed(Failure),
 }
 
-/// Looks at the node and decides.
+/// Reads the node, makes a plan, and judges whether it may be carried out now.
 pub fn assess(
     host: &Host,
     settings: &Settings,
@@ -82,18 +85,47 @@ pub fn assess(
             inventory,
             clearance,
         }),
-        Err(deferred) => Err(NotExecuted::Deferred(Box::new(deferred), Box::new(inventory))),
+        Err(deferral) => Err(NotExecuted::Deferred(Box::new(deferral), Box::new(inventory))),
     }
 }
 
-/// Finishes or undoes what an ended process left, before anything else is done under the lock.
-pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
-    // Before etcd's manifest comes back: it must find its data.
-    if let Some(said) = swap::recover(host)? {
-        warn!(message_id = events::RECOVERED, "{said}");
+impl NotExecuted {
+    /// Returns it as a failure of a command.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::Deferred(deferral, _) => {
+                Failure::new(format!("not now: {}", deferral.reason)).hint("it is tried again at the next look")
+            }
+            Self::Failed(failure) => failure,
+        }
     }
-    let recovered = transaction::recover(host, lock)?;
-    match &recovered {
+}
+
+/// Returns true if a cycle or a restore is under way or was interrupted.
+pub fn is_unfinished(host: &Host) -> bool {
+    transaction::is_unfinished(host) || swap::is_unfinished(host)
+}
+
+/// Takes a backup that no renewal asked for, and archives it.
+pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
+    let lock = host.lock("backup", PATIENCE)?;
+    recover(host, &lock)?;
+    let scan = scan::scan(host, settings);
+    let inventory = inventory::build(&scan);
+    let mut backup = backup::create(host, settings, &scan, &inventory, purpose)?;
+    backup.unarchived = backup::archive_all(host, settings);
+    Ok(backup)
+}
+
+/// Finishes or rolls back what an interrupted process left. It comes before everything else that is
+/// done under the node's lock.
+pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
+    // etcd must find its data before its manifest comes back.
+    if let Some(message) = swap::recover(host)? {
+        warn!(message_id = events::RECOVERED, "{message}");
+    }
+    let recovery = transaction::recover(host, lock)?;
+    match &recovery {
         Recovery::Nothing => {}
         Recovery::Finished => warn!(
             message_id = events::RECOVERED,
@@ -109,66 +141,186 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
             left.join(", ")
         ),
     }
-    Ok(recovered)
+    Ok(recovery)
 }
 
-/// Whether something is under way, or was interrupted.
-pub fn is_unfinished(host: &Host) -> bool {
-    transaction::is_unfinished(host) || swap::is_unfinished(host)
+/// Everything that a change of the node works with. Holding one proves that this process has the
+/// node's lock.
+#[derive(Clone, Copy)]
+pub struct Cycle<'a> {
+    /// The node.
+    pub host: &'a Host,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The lock of this node.
+    pub lock: &'a Lock,
 }
 
-/// Takes a backup that no renewal asked for, and seals it.
-pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
-    let lock = host.lock("backup", PATIENCE)?;
-    recover(host, &lock)?;
-    let scan = scan::scan(host, settings);
-    let inventory = inventory::build(&scan);
-    let mut taken = backup::create(host, settings, &scan, &inventory, purpose)?;
-    taken.unarchived = backup::archive_all(host, settings);
-    Ok(taken)
-}
-
-/// Carries a look out, once it is this node's turn. Where another node had to be waited for, it is looked `reassess`.
-pub fn execute(
-    host: &Host,
-    settings: &Settings,
-    lock: &Lock,
-    request: &Request,
-    trigger: Trigger,
-    assessment: Assessment,
-    reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
-) -> Report {
-    let (cluster_lock, assessment) = match cluster::acquire(host, settings, trigger, assessment, reassess) {
-        Ok(taken) => taken,
-        Err(it) => {
-            let (blocked, assessment) = *it;
-            let mut report = report_on(&assessment, request);
-            report.pending = pending::read(host);
-            report.block(blocked);
-            return report;
+impl Cycle<'_> {
+    /// Carries an assessment out. If another node had the cluster lock first, `reassess` is called
+    /// after the wait, and its assessment is carried out instead.
+    pub fn execute(
+        &self,
+        request: &Request,
+        trigger: Trigger,
+        assessment: Assessment,
+        reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
+    ) -> Report {
+        let earlier = pending::read(self.host);
+        let (cluster_lock, assessment) = match self.lock_cluster(trigger, assessment, &earlier, reassess) {
+            Ok(locked) => locked,
+            Err(refused) => {
+                let (refusal, assessment) = *refused;
+                let mut report = report_on(&assessment, request);
+                report.rollout.pending = earlier;
+                report.block(refusal);
+                return report;
+            }
+        };
+        let mut report = report_on(&assessment, request);
+        report.rollout.warnings.extend(cluster_lock.warnings.iter().cloned());
+        report.failure = self.renew(&cluster_lock, assessment, &mut report).err();
+        if report.failure.is_none() && self.settings.restart.scope != Scope::Never {
+            self.restart_pending(&cluster_lock, earlier, &mut report);
+        } else {
+            report.rollout.pending.extend(earlier);
         }
-    };
-    let mut report = report_on(&assessment, request);
-    report.warnings.extend(cluster_lock.warnings.iter().cloned());
-    let earlier = pending::read(host);
-    report.failure = renew(host, settings, (lock, &cluster_lock), assessment, &mut report).err();
-    if report.failure.is_none() && settings.restart.scope != Scope::Never {
-        rollout::restart_pending(host, settings, &cluster_lock, earlier, &mut report);
-    } else {
-        report.pending.extend(earlier);
+        self.finish(cluster_lock, &mut report);
+        report
     }
-    let left = report.plan.copies_left_behind();
-    let left: Vec<_> = left
-        .map(|(copy, reason)| format!("{} stays as it is: {reason}", copy.path.display()))
-        .collect();
-    report.warnings.extend(left);
-    let needs_a_person = report.exit() == Exit::NotPutBack;
-    report.warnings.extend(cluster::end(host, cluster_lock, needs_a_person));
-    if !transaction::is_unfinished(host) {
-        let unarchived = backup::archive_all(host, settings);
-        report.warnings.extend(unarchived.iter().map(Failure::to_string));
+
+    /// Backs up, renews what the plan says, and restarts the readers. A failure leaves the node as it
+    /// was, unless its exit code says otherwise.
+    fn renew(&self, cluster_lock: &ClusterLock, assessment: Assessment, report: &mut Report) -> Result<(), Failure> {
+        let Assessment {
+            scan,
+            inventory,
+            mut clearance,
+        } = assessment;
+        if clearance.plan().is_empty() {
+            return Ok(());
+        }
+        report.step = Some(Step::Backup);
+        let backup = self.back_up(&scan, &inventory, &clearance, report)?;
+        drop(scan);
+        if let Err(refusal) = coordinate::confirm(self.host, self.settings, &inventory, cluster_lock) {
+            let failure = refusal.failure();
+            report.block(refusal);
+            return Err(failure);
+        }
+        report.step = Some(Step::Renew);
+        let permit = Permit {
+            host: self.host,
+            lock: self.lock,
+            cluster_lock,
+            backup: &backup,
+        };
+        let Some((transaction, impact)) = self.install_all(permit, &inventory, &mut clearance, report)? else {
+            return Ok(());
+        };
+        // The readers are judged by a scan of their own, and memory holds one scan at a time.
+        drop(inventory);
+        report.step = Some(Step::Restart);
+        self.roll_out(cluster_lock, transaction, &impact, &mut report.rollout)
+            .inspect_err(|failure| {
+                if failure.exit == Exit::Failed {
+                    report.renewed.clear();
+                }
+            })
     }
-    report
+
+    fn back_up(
+        &self,
+        scan: &Scan,
+        inventory: &Inventory,
+        clearance: &Clearance,
+        report: &mut Report,
+    ) -> Result<Backup, Failure> {
+        notify::status("Backing up");
+        let backup = backup::create(self.host, self.settings, scan, inventory, Purpose::Renewal(clearance))?;
+        info!(message_id = events::BACKED_UP, backup = %backup.directory.display(), "backed up");
+        report.backup = Some(backup.directory.clone());
+        report.rollout.warnings.extend(backup.warnings.iter().cloned());
+        Ok(backup)
+    }
+
+    /// Issues and installs the new pairs. A credential whose own file cannot be replaced is taken out
+    /// of the plan, and the others are tried again. Returns `None` if none is left.
+    fn install_all<'p>(
+        &self,
+        permit: Permit<'p>,
+        inventory: &Inventory,
+        clearance: &mut Clearance,
+        report: &mut Report,
+    ) -> Result<Option<(Transaction<'p>, ReaderImpact)>, Failure> {
+        while !clearance.plan().is_empty() {
+            let failure = match self.install(permit, inventory, clearance, report) {
+                Ok(installed) => return Ok(Some(installed)),
+                Err(failure) => failure,
+            };
+            let FailureScope::Credential(name) = &failure.scope else {
+                return Err(failure);
+            };
+            let reasons = BTreeMap::from([(name.clone(), failure.message.clone())]);
+            if failure.exit != Exit::Failed || !clearance.exclude(reasons) {
+                return Err(failure);
+            }
+            report.plan = clearance.plan().clone();
+        }
+        Ok(None)
+    }
+
+    /// Issues new pairs for everything in the plan and puts them in place.
+    fn install<'p>(
+        &self,
+        permit: Permit<'p>,
+        inventory: &Inventory,
+        clearance: &Clearance,
+        report: &mut Report,
+    ) -> Result<(Transaction<'p>, ReaderImpact), Failure> {
+        self.host.check_stop()?;
+        let due: Vec<_> = clearance
+            .plan()
+            .renewals()
+            .map(|(item, _)| item.name.as_str())
+            .collect();
+        notify::status(&format!("Renewing {}", text::list(&due)));
+        let issued = issue(inventory, clearance)?;
+        let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
+        let names = text::list(&names);
+        info!("issued {names}");
+        self.host.check_stop()?;
+
+        let impact = ReaderImpact::of_plan(self, inventory, clearance.plan());
+        let renewed: Vec<_> = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
+        let change = Change {
+            files: replacements(inventory, clearance, issued)?,
+            restarts: impact.restarts(self.host),
+            ..Change::default()
+        };
+        let transaction = transaction::install(permit, change)?;
+        info!("installed {names}");
+        report.renewed = renewed;
+        Ok((transaction, impact))
+    }
+
+    /// Gives the cluster lock back, and archives the backups that no transaction needs any more.
+    fn finish(&self, cluster_lock: ClusterLock, report: &mut Report) {
+        let left = report.plan.copies_left_behind();
+        let left: Vec<_> = left
+            .map(|(copy, reason)| format!("{} stays as it is: {reason}", copy.path.display()))
+            .collect();
+        report.rollout.warnings.extend(left);
+        let needs_operator = report.exit() == Exit::NotPutBack;
+        report
+            .rollout
+            .warnings
+            .extend(self.release_cluster(cluster_lock, needs_operator));
+        if !transaction::is_unfinished(self.host) {
+            let failures = backup::archive_all(self.host, self.settings);
+            report.rollout.warnings.extend(failures.iter().map(Failure::to_string));
+        }
+    }
 }
 
 fn report_on(assessment: &Assessment, request: &Request) -> Report {
@@ -178,140 +330,13 @@ fn report_on(assessment: &Assessment, request: &Request) -> Report {
     Report::new(request.clone(), assessment.clearance.plan().clone(), warnings)
 }
 
-/// Backs up, carries the plan out, and brings the readers to it. What concerns one credential alone keeps that one from being renewed and no
-/// other. A failure before the end leaves the node as it was.
-fn renew(
-    host: &Host,
-    settings: &Settings,
-    (lock, cluster_lock): (&Lock, &ClusterLock),
-    assessment: Assessment,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let Assessment {
-        scan,
-        inventory,
-        mut clearance,
-    } = assessment;
-    if clearance.plan().renewals().next().is_none() {
-        return Ok(());
-    }
-    report.step = Some(Step::Backup);
-    notify::status("Backing up");
-    let backup = backup::create(host, settings, &scan, &inventory, Purpose::Renewal(&clearance))?;
-    drop(scan);
-    info!(message_id = events::BACKED_UP, backup = %backup.directory.display(), "backed up");
-    report.backup = Some(backup.directory.clone());
-    report.warnings.extend(backup.warnings.iter().cloned());
-    if let Err(blocked) = coordinate::confirm(host, settings, &inventory, cluster_lock) {
-        let failure = blocked.failure();
-        report.block(blocked);
-        return Err(failure);
-    }
-    report.step = Some(Step::Renew);
-    let (transaction, change) = loop {
-        match carry_out(
-            host,
-            settings,
-            (lock, cluster_lock),
-            &inventory,
-            &clearance,
-            &backup,
-            report,
-        ) {
-            Ok(installed) => break installed,
-            Err(failure) => match &failure.scope {
-                FailureScope::Credential(name)
-                    if failure.exit == Exit::Failed && clearance.exclude(one(name, &failure)) =>
-                {
-                    report.plan = clearance.plan().clone();
-                    if clearance.plan().renewals().next().is_none() {
-                        return Ok(());
-                    }
-                }
-                _ => return Err(failure),
-            },
-        }
-    };
-    // The readers are judged by a look of their own, and two looks at once are held by nobody.
-    drop(inventory);
-    report.step = Some(Step::Restart);
-    let (outcome, failure) = rollout::roll_out(host, settings, cluster_lock, transaction, &change);
-    report.add(outcome);
-    match failure {
-        None => Ok(()),
-        Some(failure) => {
-            if failure.exit == Exit::Failed {
-                report.renewed.clear();
-            }
-            Err(failure)
-        }
-    }
-}
-
-fn one(name: &str, failure: &Failure) -> BTreeMap<String, String> {
-    BTreeMap::from([(name.to_owned(), failure.message.clone())])
-}
-
-/// Issues and installs.
-fn carry_out<'a>(
-    host: &'a Host,
-    settings: &Settings,
-    (lock, cluster_lock): (&'a Lock, &ClusterLock),
-    inventory: &Inventory,
-    clearance: &Clearance,
-    backup: &Backup,
-    report: &mut Report,
-) -> Result<(Transaction<'a>, Change), Failure> {
-    host.check_stop()?;
-    let due: Vec<_> = clearance
-        .plan()
-        .renewals()
-        .map(|(item, _)| item.name.as_str())
-        .collect();
-    notify::status(&format!("Renewing {}", text::list(&due)));
-    let issued = issue(inventory, clearance)?;
-    let names: Vec<_> = issued.iter().map(|new| new.name.as_str()).collect();
-    let names = text::list(&names);
-    info!("issued {names}");
-    host.check_stop()?;
-
-    let change = Change::of(host, settings, inventory, clearance.plan());
-    let renewed: Vec<_> = issued.iter().filter_map(|new| renewed(inventory, new)).collect();
-    let replacements = replacements(inventory, clearance, issued)?;
-    let transaction = transaction::install(
-        host,
-        lock,
-        cluster_lock,
-        backup,
-        replacements,
-        change.to_be_restarted(host),
-    )?;
-    info!("installed {names}");
-    report.renewed = renewed;
-    Ok((transaction, change))
-}
-
 fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential> {
     let credential = inventory.credential(&new.name)?;
-    let State::Present(present) = &credential.state else {
-        return None;
-    };
-    let old = &present.certificate;
+    let old = &inventory.present(&new.name)?.certificate;
     Some(RenewedCredential::new(
         &new.name,
         credential.spec.storage.path().to_owned(),
         (&old.serial, old.validity.not_after),
         (&new.serial, new.not_after),
     ))
-}
-
-impl NotExecuted {
-    /// As a failure for people.
-    pub fn failure(self) -> Failure {
-        match self {
-            Self::Deferred(deferred, _) => Failure::new(format!("not now: {}", deferred.reason))
-                .hint("it is tried reassess at the next assessment"),
-            Self::Failed(failure) => failure,
-        }
-    }
 }

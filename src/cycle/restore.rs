@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use tracing::{info, warn};
 
-use super::cluster;
-use super::rollout::{Change, roll_out};
+use super::Cycle;
+use super::rollout::ReaderImpact;
 use crate::backup::stored::StoredBackup;
 use crate::backup::{self, Purpose};
 use crate::catalog::Storage;
@@ -18,14 +18,13 @@ use crate::config::Settings;
 use crate::config::settings::Scope;
 use crate::coordinate::ClusterLock;
 use crate::host::Host;
-use crate::host::lock::Lock;
 use crate::inventory::{self, Credential, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::Report;
 use crate::restore::{Part, Restoration, plan};
 use crate::scan::{self, Scan};
-use crate::transaction;
+use crate::transaction::{self, Change, Permit};
 
 /// What a component holds in memory from its start on, below the kubernetes directory: a restored one is used after a restart only.
 /// In the order of restarts.
@@ -39,89 +38,106 @@ const HOLDS: [(&str, &[&str]); 4] = [
     ("kube-scheduler", &["scheduler.conf"]),
 ];
 
-/// What a restore would change. Nothing is written.
+/// Returns the report of a restore that would be done. Writes nothing.
 pub fn assess(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Part]) -> Result<Report, Failure> {
-    let scan = scan::scan(host, settings);
-    let restoration = plan(host, settings, &scan, source, parts)?;
-    let inventory = inventory::build(&scan);
-    let steps = steps(settings, &inventory, &restoration);
-    Ok(Report::of(&restoration, &steps))
+    let plan = RestorePlan::make(host, settings, source, parts)?;
+    Ok(Report::of(&plan.restoration, &plan.steps))
 }
 
-/// Restores these parts of a backup (all of them where none is named). A failure leaves the node as it was.
-pub fn execute(
-    host: &Host,
-    settings: &Settings,
-    lock: &Lock,
-    source: &StoredBackup,
-    parts: &[Part],
-) -> Result<Report, Failure> {
-    let scan = scan::scan(host, settings);
-    let restoration = plan(host, settings, &scan, source, parts)?;
-    let inventory = inventory::build(&scan);
-    let steps = steps(settings, &inventory, &restoration);
-    let mut report = Report::of(&restoration, &steps);
-    if report.changes.is_empty() {
-        return Ok(report);
+/// A restore that was planned.
+struct RestorePlan {
+    scan: Scan,
+    inventory: Inventory,
+    restoration: Restoration,
+    steps: Vec<ReaderStep>,
+}
+
+impl RestorePlan {
+    fn make(host: &Host, settings: &Settings, source: &StoredBackup, parts: &[Part]) -> Result<Self, Failure> {
+        let scan = scan::scan(host, settings);
+        let restoration = plan(host, settings, &scan, source, parts)?;
+        let inventory = inventory::build(&scan);
+        let steps = steps(settings, &inventory, &restoration);
+        Ok(Self {
+            scan,
+            inventory,
+            restoration,
+            steps,
+        })
     }
-    let cluster_lock = cluster::acquire_for_restore(host, settings, &inventory);
-    report.warnings.extend(cluster_lock.warnings.iter().cloned());
-    let done = carry_out(
-        host,
-        settings,
-        (lock, &cluster_lock),
-        source,
-        (scan, inventory, restoration, steps),
-        &mut report,
-    );
-    let needs_a_person = done.as_ref().is_err_and(|failure| failure.exit == Exit::NotPutBack);
-    report.warnings.extend(cluster::end(host, cluster_lock, needs_a_person));
-    if let Err(failure) = done {
-        for warning in &report.warnings {
-            warn!("{warning}");
+}
+
+impl Cycle<'_> {
+    /// Restores these parts of a backup, or all of it if none is named.
+    ///
+    /// # Errors
+    ///
+    /// A failure leaves the node as it was, unless its exit code is 3.
+    pub fn restore(&self, source: &StoredBackup, parts: &[Part]) -> Result<Report, Failure> {
+        let plan = RestorePlan::make(self.host, self.settings, source, parts)?;
+        let mut report = Report::of(&plan.restoration, &plan.steps);
+        if report.changes.is_empty() {
+            return Ok(report);
         }
-        return Err(failure);
+        let cluster_lock = self.lock_cluster_for_restore(&plan.inventory);
+        report.rollout.warnings.extend(cluster_lock.warnings.iter().cloned());
+        let done = self.restore_files(&cluster_lock, source, plan, &mut report);
+        let needs_operator = done.as_ref().is_err_and(|failure| failure.exit == Exit::NotPutBack);
+        report
+            .rollout
+            .warnings
+            .extend(self.release_cluster(cluster_lock, needs_operator));
+        if let Err(failure) = done {
+            for warning in &report.rollout.warnings {
+                warn!("{warning}");
+            }
+            return Err(failure);
+        }
+        report.done = true;
+        let failures = backup::archive_all(self.host, self.settings);
+        report.rollout.warnings.extend(failures.iter().map(Failure::to_string));
+        Ok(report)
     }
-    report.done = true;
-    report
-        .warnings
-        .extend(backup::archive_all(host, settings).iter().map(Failure::to_string));
-    Ok(report)
-}
 
-type Seen = (Scan, Inventory, Restoration, Vec<ReaderStep>);
-
-fn carry_out(
-    host: &Host,
-    settings: &Settings,
-    (lock, cluster_lock): (&Lock, &ClusterLock),
-    source: &StoredBackup,
-    (scan, inventory, restoration, steps): Seen,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let replaced = restoration.replaced();
-    let purpose = Purpose::Restore {
-        id: &source.id,
-        replaced: &replaced,
-    };
-    let backup = backup::create(host, settings, &scan, &inventory, purpose)?;
-    info!(backup = %backup.directory.display(), "backed up what is there now");
-    report.backup = Some(backup.directory.clone());
-    report.warnings.extend(backup.warnings.iter().cloned());
-    let change = Change::of_restore(host, &inventory, credentials(&inventory, &restoration), steps);
-    let Restoration { files, tree, .. } = restoration;
-    let transaction = transaction::install_tree(
-        host,
-        (lock, cluster_lock),
-        &backup,
-        tree,
-        files,
-        change.to_be_restarted(host),
-    )?;
-    info!("restored {} paths from {}", report.changes.len(), source.id);
-    let (outcome, failure) = roll_out(host, settings, cluster_lock, transaction, &change);
-    report.add(outcome);
-    failure.map_or(Ok(()), Err)
+    fn restore_files(
+        &self,
+        cluster_lock: &ClusterLock,
+        source: &StoredBackup,
+        plan: RestorePlan,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
+        let RestorePlan {
+            scan,
+            inventory,
+            restoration,
+            steps,
+        } = plan;
+        let replaced = restoration.replaced();
+        let purpose = Purpose::Restore {
+            id: &source.id,
+            replaced: &replaced,
+        };
+        let backup = backup::create(self.host, self.settings, &scan, &inventory, purpose)?;
+        info!(backup = %backup.directory.display(), "backed up what is there now");
+        report.backup = Some(backup.directory.clone());
+        report.rollout.warnings.extend(backup.warnings.iter().cloned());
+        let names = credentials(&inventory, &restoration);
+        let impact = ReaderImpact::of_restore(self, &inventory, names, steps);
+        let permit = Permit {
+            host: self.host,
+            lock: self.lock,
+            cluster_lock,
+            backup: &backup,
+        };
+        let change = Change {
+            tree: restoration.tree,
+            files: restoration.files,
+            restarts: impact.restarts(self.host),
+        };
+        let transaction = transaction::install(permit, change)?;
+        info!("restored {} paths from {}", report.changes.len(), source.id);
+        self.roll_out(cluster_lock, transaction, &impact, &mut report.rollout)
+    }
 }
 
 /// The credentials that are restored.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::Cycle;
 use crate::backup;
 use crate::backup::stored::{self, StoredBackup};
 use crate::catalog::readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
@@ -17,13 +18,12 @@ use crate::config::Settings;
 use crate::etcd::{connect, member};
 use crate::format::text;
 use crate::host::Host;
-use crate::host::lock::Lock;
 use crate::inventory::{self, Inventory};
 use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
 use crate::restart::pending::{self, PendingRestart};
-use crate::restart::{self, Urgency, park};
+use crate::restart::{self, ReaderRestarts, Rollout, Urgency, park};
 use crate::restore::etcd::{self, EtcdPlan, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
@@ -49,13 +49,13 @@ fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredB
     etcd::way(host, settings, inventory, backup, &asked, &others)
 }
 
-/// Does it. The error says that the old data is in place (exit code 1), or that it is not (3).
-pub fn execute(
-    host: &Host,
-    settings: &Settings,
-    _lock: &Lock,
-    backup: &StoredBackup,
-) -> Result<Result<EtcdReport, Way>, Failure> {
+/// Restores etcd's data, or returns the way in which people have to do it.
+///
+/// # Errors
+///
+/// The exit code is 1 if the old data is in place, and 3 if it is not.
+pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdReport, Way>, Failure> {
+    let Cycle { host, settings, .. } = *cycle;
     let inventory = inventory::build(&scan::scan(host, settings));
     let plan = match way(host, settings, &inventory, backup)? {
         Way::Here(plan) => *plan,
@@ -80,7 +80,7 @@ pub fn execute(
     let earlier = pending::read(host);
     let mut all: Vec<_> = earlier
         .iter()
-        .filter(|old| !work.restarts(&old.reader))
+        .filter(|old| !work.restarts(&old.step.reader))
         .cloned()
         .collect();
     all.extend(
@@ -99,13 +99,25 @@ pub fn execute(
         warn!("{failure}");
         report.error = Some(failure.message);
     }
-    let before = (&before, Urgency::Urgent);
-    let (outcome, failure) = restart::restart_readers(host, settings, &inventory, &work.steps, before, &|_| Ok(()));
-    report.error = report.error.or(failure.map(|failure| failure.message));
-    report.restarted = outcome.restarted;
-    report.warnings.extend(outcome.warnings);
-    all.retain(|left| report.restarted.iter().all(|done| done.reader != left.reader));
-    report.pending = all.iter().filter(|left| work.restarts(&left.reader)).cloned().collect();
+    let mut rollout = Rollout::default();
+    let restarts = ReaderRestarts {
+        host,
+        settings,
+        inventory: &inventory,
+        baseline: &before,
+        urgency: Urgency::Urgent,
+        may_begin: &|_| Ok(()),
+    };
+    let restarted = restarts.run(&work.steps, &mut rollout);
+    report.error = report.error.or(restarted.err().map(|failure| failure.message));
+    report.restarted = rollout.restarted;
+    report.warnings.extend(rollout.warnings);
+    all.retain(|left| report.restarted.iter().all(|done| done.reader != left.step.reader));
+    report.pending = all
+        .iter()
+        .filter(|left| work.restarts(&left.step.reader))
+        .cloned()
+        .collect();
     if let Err(failure) = pending::record(host, &all) {
         report.warnings.push(failure.to_string());
     }

@@ -106,7 +106,7 @@ fn of_authority(evidence: &Evidence<'_>, authority: &Authority) -> Option<Findin
         );
     }
     if ends < now + evidence.settings.renew_before {
-        let message = format!("ends {}, and what it conditions ends with it", date(ends));
+        let message = format!("ends {}, and what it signs ends with it", date(ends));
         return Some(Finding::fault(name, message).hint(REPLACE_CA));
     }
     // What is renewed from now on cannot have its whole life.

@@ -107,6 +107,11 @@ impl Plan {
         items.filter_map(|item| Some((item, inventory.credential(&item.name)?)))
     }
 
+    /// Returns true if no credential is to be renewed.
+    pub fn is_empty(&self) -> bool {
+        self.renewals().next().is_none()
+    }
+
     /// The credentials to be renewed.
     pub fn renewals(&self) -> impl Iterator<Item = (&Item, Validity)> {
         self.items.iter().filter_map(|item| match item.decision {

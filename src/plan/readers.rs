@@ -1,5 +1,7 @@
 //! Who reads what is renewed: which readers are restarted, and which only have to show that they read it again.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Decision, Plan};
 use crate::catalog::readers::{self, ReloadBehavior, RestartMethod, SERVING_FLAG, reload_behavior};
 use crate::config::Settings;
@@ -10,23 +12,28 @@ use crate::inventory::readers::Reader;
 use crate::model::Timestamp;
 use crate::scan::RunningReader;
 
-/// A reader of renewed credentials, and what is done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A reader of renewed credentials and the restart that it needs. Part of several JSON documents.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReaderStep {
     /// The program, for example `kube-scheduler`.
     pub reader: String,
-    /// How it is restarted.
+    /// The way in which it is restarted.
+    #[serde(flatten)]
     pub means: RestartMethod,
-    /// Which renewed credentials it reads.
+    /// Names of the renewed credentials that it reads.
+    #[serde(skip)]
     pub reads: Vec<String>,
-    /// What it holds in memory until it is restarted; empty when it reads everything again by itself.
+    /// Names of what it caches until it is restarted. Empty if it reloads everything.
+    #[serde(rename = "because")]
     pub holds: Vec<String>,
-    /// The restart may wait for a maintenance window until then; none: it may not wait.
+    /// Latest time of the restart, in seconds since 1970: until then it may wait for a maintenance
+    /// window. `None` means that it may not wait.
+    #[serde(with = "time::serde::timestamp::option", default)]
     pub until: Option<Timestamp>,
 }
 
 impl ReaderStep {
-    /// It is restarted, not only proven.
+    /// Returns true if the reader is restarted, not only probed.
     pub fn restarts(&self) -> bool {
         !self.holds.is_empty()
     }

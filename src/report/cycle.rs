@@ -24,16 +24,10 @@ pub struct Report {
     pub backup: Option<PathBuf>,
     /// The new pairs that are in place.
     pub renewed: Vec<RenewedCredential>,
-    /// The readers that were restarted.
-    pub restarted: Vec<RestartResult>,
-    /// How each renewed credential was proven to be in use, reader by reader.
-    pub proofs: Vec<ProofResult>,
-    /// Restarts still to be done.
-    pub pending: Vec<PendingRestart>,
+    /// The results for the readers, and all warnings.
+    pub rollout: Rollout,
     /// The last step that was begun: the one that failed, where it failed.
     pub step: Option<Step>,
-    /// What a person should know.
-    pub warnings: Vec<String>,
     /// Why it is not this node's turn: nothing was done, but for a backup.
     pub blocked: Option<LockRefusal>,
     /// Why it failed.
@@ -122,11 +116,11 @@ impl Report {
             plan,
             backup: None,
             renewed: Vec::new(),
-            restarted: Vec::new(),
-            proofs: Vec::new(),
-            pending: Vec::new(),
+            rollout: Rollout {
+                warnings,
+                ..Rollout::default()
+            },
             step: None,
-            warnings,
             blocked: None,
             failure: None,
         }
@@ -137,14 +131,6 @@ impl Report {
         self.step = Some(Step::Coordinate);
         self.failure = Some(blocked.failure());
         self.blocked = Some(blocked);
-    }
-
-    /// What became of the readers.
-    pub fn add(&mut self, outcome: Rollout) {
-        self.proofs.extend(outcome.proven);
-        self.restarted.extend(outcome.restarted);
-        self.pending.extend(outcome.pending);
-        self.warnings.extend(outcome.warnings);
     }
 
     /// Done, failed, or done in part.
@@ -182,7 +168,7 @@ impl Report {
         match self.exit() {
             _ if self.blocked.is_some() => "blocked",
             Exit::Done if !self.renewed.is_empty() => "renewed",
-            Exit::Done if !self.restarted.is_empty() => "restarted what an earlier cycle had left",
+            Exit::Done if !self.rollout.restarted.is_empty() => "restarted what an earlier cycle had left",
             Exit::Done => "nothing due",
             Exit::Partly if self.renewed.is_empty() => "nothing due, but not all could be read",
             Exit::Partly => "renewed in part",
@@ -196,7 +182,12 @@ impl Report {
         let names: Vec<_> = self.renewed.iter().map(|r| r.name.as_str()).collect();
         let faults: Vec<_> = self.plan.faults().map(|item| item.name.as_str()).collect();
         let mut out = self.outcome().to_owned();
-        let pending: Vec<_> = self.pending.iter().map(|left| left.reader.as_str()).collect();
+        let pending: Vec<_> = self
+            .rollout
+            .pending
+            .iter()
+            .map(|left| left.step.reader.as_str())
+            .collect();
         for (what, list) in [
             (": ", names),
             ("; not: ", faults),
@@ -220,12 +211,12 @@ impl Report {
             exit: self.exit() as u8,
             backup: self.backup.as_ref(),
             renewed: &self.renewed,
-            restarted: &self.restarted,
-            proofs: &self.proofs,
-            pending_restarts: &self.pending,
+            restarted: &self.rollout.restarted,
+            proofs: &self.rollout.proofs,
+            pending_restarts: &self.rollout.pending,
             credentials: self.plan.items.iter().map(plan::Row::from).collect(),
             copies: plan::copies(&self.plan),
-            warnings: &self.warnings,
+            warnings: &self.rollout.warnings,
             error: self.failure.as_ref().map(|f| f.message.as_str()),
         };
         match format {
@@ -264,13 +255,13 @@ impl Report {
                 out.push_str(&format!("{row}\n"));
             }
         }
-        for restarted in &self.restarted {
+        for restarted in &self.rollout.restarted {
             out.push_str(&format!(
                 "restarted {} ({}, {:.1} s)\n",
                 restarted.reader, restarted.method, restarted.seconds
             ));
         }
-        for proven in &self.proofs {
+        for proven in &self.rollout.proofs {
             let reader = proven
                 .reader
                 .as_deref()
@@ -284,8 +275,8 @@ impl Report {
             let proof = proven.proof.word();
             out.push_str(&format!("{proof} {}{reader}{note}\n", proven.credential));
         }
-        for pending in &self.pending {
-            out.push_str(&format!("{} still has to be restarted\n", pending.reader));
+        for pending in &self.rollout.pending {
+            out.push_str(&format!("{} still has to be restarted\n", pending.step.reader));
         }
         if let Some(backup) = &self.backup {
             out.push_str(&format!("backup: {}\n", backup.display()));

@@ -136,8 +136,18 @@ impl Event {
             credentials: rows,
             exit: Some(report.exit() as u8),
             backup: report.backup.as_ref().map(|directory| directory.display().to_string()),
-            restarted: report.restarted.iter().map(|done| done.reader.clone()).collect(),
-            pending_restarts: report.pending.iter().map(|left| left.reader.clone()).collect(),
+            restarted: report
+                .rollout
+                .restarted
+                .iter()
+                .map(|done| done.reader.clone())
+                .collect(),
+            pending_restarts: report
+                .rollout
+                .pending
+                .iter()
+                .map(|pending| pending.step.reader.clone())
+                .collect(),
             error: report.failure.as_ref().map(Failure::to_string),
             hint: report.failure.as_ref().and_then(|failure| failure.hint.clone()),
             step: report.failure.as_ref().and(report.step).map(super::cycle::Step::word),

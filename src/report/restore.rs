@@ -13,7 +13,6 @@ use crate::restart::pending::PendingRestart;
 use crate::restart::{RestartResult, Rollout};
 use crate::restore::Restoration;
 use crate::restore::etcd::{EtcdPlan, Source};
-use crate::verify::ProofResult;
 
 /// A restore. A stable interface.
 #[derive(Debug, Clone, Serialize)]
@@ -28,16 +27,11 @@ pub struct Report {
     pub left_alone: Vec<PathBuf>,
     /// The readers that hold what is restored in memory, and are restarted.
     pub restarts: Vec<Restart>,
-    /// Those that were.
-    pub restarted: Vec<RestartResult>,
-    /// How each restored credential was proven to be in use.
-    pub proofs: Vec<ProofResult>,
-    /// Those that still have to be restarted.
-    pub pending_restarts: Vec<PendingRestart>,
+    /// The results for the readers, and all warnings.
+    #[serde(flatten)]
+    pub rollout: Rollout,
     /// The backup that was taken before.
     pub backup: Option<PathBuf>,
-    /// What a person should know or do.
-    pub warnings: Vec<String>,
 }
 
 /// One reader.
@@ -76,20 +70,9 @@ impl Report {
             changes: changes.collect(),
             left_alone: restoration.left_alone.clone(),
             restarts: restarts.collect(),
-            restarted: Vec::new(),
-            proofs: Vec::new(),
-            pending_restarts: Vec::new(),
+            rollout: Rollout::default(),
             backup: None,
-            warnings: Vec::new(),
         }
-    }
-
-    /// What became of the readers.
-    pub fn add(&mut self, outcome: Rollout) {
-        self.restarted.extend(outcome.restarted);
-        self.proofs.extend(outcome.proven);
-        self.pending_restarts.extend(outcome.pending);
-        self.warnings.extend(outcome.warnings);
     }
 
     /// Renders it.
@@ -117,7 +100,7 @@ impl Report {
         }
         for restart in &self.restarts {
             let because = restart.because.join(", ");
-            let is_restarted = self.restarted.iter().any(|done| done.reader == restart.reader);
+            let is_restarted = self.rollout.restarted.iter().any(|done| done.reader == restart.reader);
             let what = match (self.done, is_restarted) {
                 (false, _) => "restart",
                 (true, true) => "restarted",
@@ -229,7 +212,7 @@ impl EtcdReport {
             out.push_str(&format!("restarted {reader} ({method}, {:.1} s)\n", restarted.seconds));
         }
         for pending in &self.pending {
-            out.push_str(&format!("{} still has to be restarted\n", pending.reader));
+            out.push_str(&format!("{} still has to be restarted\n", pending.step.reader));
         }
         if let Some(aside) = &self.aside {
             out.push_str(&format!("the old data is kept: {}\n", aside.display()));

@@ -205,7 +205,7 @@ impl Status {
             let failed = report.failure.is_some() && report.step == Some(*step);
             self.step(step.word(), !failed, now);
         }
-        if report.failure.is_none() && !report.restarted.is_empty() {
+        if report.failure.is_none() && !report.rollout.restarted.is_empty() {
             self.step(cycle::Step::Restart.word(), true, now);
         }
         if report.blocked.is_none() {
@@ -235,11 +235,10 @@ impl Status {
 
     /// What is still to be restarted.
     pub fn waits_for(&mut self, pending: &[PendingRestart]) {
-        let until = |pending: &PendingRestart| Timestamp::from_unix_timestamp(pending.until?).ok();
         let rows = pending.iter().map(|pending| Restart {
-            reader: pending.reader.clone(),
-            because: pending.because.clone(),
-            until: until(pending).map(text::rfc3339),
+            reader: pending.step.reader.clone(),
+            because: pending.step.holds.clone(),
+            until: pending.step.until.map(text::rfc3339),
         });
         self.pending_restarts = rows.collect();
     }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
-use super::{park, static_pod, unit};
+use super::{kubelet_answers, park, static_pod, unit};
 use crate::catalog::readers::RestartMethod;
 use crate::config::settings::{self, Method};
 use crate::events;
 use crate::host::{Host, notify};
+use crate::inventory::Inventory;
 use crate::inventory::readers::Reader;
 use crate::model::{Failure, Process};
 use crate::plan::readers::ReaderStep;
@@ -104,9 +105,8 @@ pub(super) struct Attempt<'a> {
     pub(super) host: &'a Host,
     pub(super) rules: &'a settings::Restart,
     pub(super) reader: &'a Reader,
-    pub(super) questions: &'a [Probe],
-    /// Whether a process that is killed now would be started again.
-    pub(super) may_kill: &'a dyn Fn() -> bool,
+    pub(super) probes: &'a [Probe],
+    pub(super) inventory: &'a Inventory,
 }
 
 /// Why an attempt came to nothing.
@@ -187,7 +187,11 @@ impl Attempt<'_> {
     fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, AttemptFailure> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
         let is_pod = matches!(self.reader.means, RestartMethod::Pod { .. });
-        if is_pod && begun.elapsed() >= self.rules.grace && !left.is_empty() && (self.may_kill)() {
+        if is_pod
+            && begun.elapsed() >= self.rules.grace
+            && !left.is_empty()
+            && kubelet_answers(self.host, self.inventory)
+        {
             for process in &left {
                 if self.host.kill(process).map_err(AttemptFailure::Failed)? {
                     info!(
@@ -213,7 +217,7 @@ impl Attempt<'_> {
                 reason
             } else {
                 let left = deadline.saturating_duration_since(Instant::now());
-                match prove(self.host, Some(&self.reader.name), self.questions, left) {
+                match prove(self.host, Some(&self.reader.name), self.probes, left) {
                     Ok(proven) => return Ok(proven),
                     Err(reason) => reason,
                 }

@@ -15,21 +15,16 @@ const RECORD: &str = "pending-restarts.json";
 /// One reader that still has to be restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PendingRestart {
-    /// The program, for example `kube-scheduler`.
-    pub reader: String,
-    /// How.
+    /// The reader, its method of restart and the credentials that it caches.
     #[serde(flatten)]
-    pub means: RestartMethod,
-    /// What it holds in memory.
-    pub because: Vec<String>,
-    /// It may wait for a maintenance window until then, seconds since 1970; none: it may not.
-    pub until: Option<i64>,
-    /// Its manifest was changed already: a kubelet that comes back makes the pod anew by itself.
+    pub step: ReaderStep,
+    /// The manifest was changed already: a kubelet that comes back starts the pod again.
     #[serde(default)]
     pub touched: bool,
-    /// Its processes when it was recorded: once they are gone and another one runs, it has been restarted.
+    /// The reader's processes at the time of the record. Once they are gone and another one runs,
+    /// the reader has been restarted.
     pub before: Vec<Process>,
-    /// The boot that they belong to.
+    /// The boot that the processes belong to.
     pub boot_id: String,
 }
 
@@ -37,24 +32,10 @@ impl PendingRestart {
     /// A step that was not taken yet.
     pub fn new(host: &Host, step: &ReaderStep, before: &[Process]) -> Self {
         Self {
-            reader: step.reader.clone(),
-            means: step.means.clone(),
-            because: step.holds.clone(),
-            until: step.until.map(Timestamp::unix_timestamp),
+            step: step.clone(),
             touched: false,
             before: before.to_vec(),
             boot_id: host.boot_id(),
-        }
-    }
-
-    /// The step that it is.
-    pub fn step(&self) -> ReaderStep {
-        ReaderStep {
-            reader: self.reader.clone(),
-            means: self.means.clone(),
-            reads: Vec::new(),
-            holds: self.because.clone(),
-            until: self.until.and_then(|until| Timestamp::from_unix_timestamp(until).ok()),
         }
     }
 
@@ -70,14 +51,13 @@ const AGAIN: time::Duration = time::Duration::minutes(5);
 
 /// After which time the restarts are tried again: when the next window opens, or the first may no longer wait; none where there are none.
 pub fn next_try(all: &[PendingRestart], windows: &[Window], now: Timestamp) -> Option<time::Duration> {
-    let wait = |pending: &PendingRestart| {
-        let until = pending
-            .until
-            .and_then(|until| Timestamp::from_unix_timestamp(until).ok());
-        match until.filter(|until| now < *until && !window::is_open(windows, now)) {
-            Some(until) => window::next(windows, now).map_or(until, |opens| opens.min(until)) - now,
-            None => AGAIN,
-        }
+    let wait = |pending: &PendingRestart| match pending
+        .step
+        .until
+        .filter(|until| now < *until && !window::is_open(windows, now))
+    {
+        Some(until) => window::next(windows, now).map_or(until, |opens| opens.min(until)) - now,
+        None => AGAIN,
     };
     all.iter().map(wait).min()
 }
@@ -89,7 +69,7 @@ pub fn read(host: &Host) -> Vec<PendingRestart> {
     let mut all: Vec<PendingRestart> = file
         .and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default();
-    all.retain(|pending| match &pending.means {
+    all.retain(|pending| match &pending.step.means {
         RestartMethod::Pod { manifest } => host.exists(manifest),
         RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => true,
     });
@@ -117,7 +97,7 @@ pub fn clean(host: &Host) -> Result<(), Failure> {
 impl PendingRestart {
     /// Removes what an interrupted restart left beside its manifest.
     pub fn clean(&self, host: &Host) -> Result<(), Failure> {
-        match &self.means {
+        match &self.step.means {
             RestartMethod::Pod { manifest } => host.unlink(&beside(manifest, "new")),
             RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => Ok(()),
         }
@@ -131,10 +111,13 @@ mod tests {
 
     fn pending(until: Option<Timestamp>) -> PendingRestart {
         PendingRestart {
-            reader: "kube-scheduler".into(),
-            means: RestartMethod::Pod { manifest: "/m".into() },
-            because: vec!["scheduler.conf".into()],
-            until: until.map(Timestamp::unix_timestamp),
+            step: ReaderStep {
+                reader: "kube-scheduler".into(),
+                means: RestartMethod::Pod { manifest: "/m".into() },
+                reads: Vec::new(),
+                holds: vec!["scheduler.conf".into()],
+                until,
+            },
             touched: false,
             before: Vec::new(),
             boot_id: "b".into(),

@@ -161,7 +161,7 @@ impl Journal {
     pub(super) fn finish(&self, host: &Host) -> Result<(), Failure> {
         let mut restarts = self.restarts.clone();
         let before = pending::read(host).into_iter();
-        restarts.extend(before.filter(|old| !self.restarts.iter().any(|new| new.reader == old.reader)));
+        restarts.extend(before.filter(|old| !self.restarts.iter().any(|new| new.step.reader == old.step.reader)));
         pending::record(host, &restarts)?;
         state::record_written(host, self.files.iter().map(|entry| entry.path.as_path()))?;
         self.clear(host)

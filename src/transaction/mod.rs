@@ -38,48 +38,53 @@ pub struct Transaction<'a> {
     journal: Journal,
 }
 
-/// Begins, if it is still this node's turn: writes the journal, stages, installs. On failure everything is put back before this returns.
-pub fn install<'a>(
-    host: &'a Host,
-    lock: &'a Lock,
-    cluster_lock: &ClusterLock,
-    backup: &Backup,
-    replacements: Vec<Replacement>,
-    restarts: Vec<PendingRestart>,
-) -> Result<Transaction<'a>, Failure> {
-    install_tree(
-        host,
-        (lock, cluster_lock),
-        backup,
-        Tree::default(),
-        replacements,
-        restarts,
-    )
+/// Everything that must be there before files may be replaced.
+#[derive(Clone, Copy)]
+pub struct Permit<'a> {
+    /// The node.
+    pub host: &'a Host,
+    /// The lock of this node.
+    pub lock: &'a Lock,
+    /// The lock of the cluster.
+    pub cluster_lock: &'a ClusterLock,
+    /// The backup of the files that are replaced.
+    pub backup: &'a Backup,
 }
 
-/// As [`install`], with directories and symlinks that the files need or that go with them.
-pub fn install_tree<'a>(
-    host: &'a Host,
-    (lock, cluster_lock): (&'a Lock, &ClusterLock),
-    backup: &Backup,
-    tree: Tree,
-    replacements: Vec<Replacement>,
-    restarts: Vec<PendingRestart>,
-) -> Result<Transaction<'a>, Failure> {
-    let files = entries(&replacements, backup)?;
+/// The change that a transaction makes.
+#[derive(Debug, Default)]
+pub struct Change {
+    /// Directories and symlinks that the files need, or that come with them.
+    pub tree: Tree,
+    /// New contents of files.
+    pub files: Vec<Replacement>,
+    /// Restarts that are left if this process dies after the change.
+    pub restarts: Vec<PendingRestart>,
+}
+
+/// Begins a transaction, if this node still holds the cluster lock: writes the journal, stages the
+/// new files and installs them.
+///
+/// # Errors
+///
+/// Everything is put back before this returns a failure. Its exit code is 3 if that was not possible.
+pub fn install<'a>(permit: Permit<'a>, change: Change) -> Result<Transaction<'a>, Failure> {
+    let Permit {
+        host,
+        lock,
+        cluster_lock,
+        backup,
+    } = permit;
+    let Change { tree, files, restarts } = change;
+    let entries = entries(&files, backup)?;
     cluster_lock.step(host)?;
-    let cycle = host.now_exact();
     let journal = Journal {
         format: FORMAT,
-        cycle,
+        cycle: host.now_exact(),
         phase: Phase::Installing,
         backup: backup.directory.clone(),
-        files,
-        directories: tree
-            .directories
-            .iter()
-            .map(|directory| directory.path.clone())
-            .collect(),
+        files: entries,
+        directories: tree.directories.iter().map(|entry| entry.path.clone()).collect(),
         links: tree.links,
         restarts,
     };
@@ -90,8 +95,8 @@ pub fn install_tree<'a>(
         journal,
     };
     let done = tree::make_directories(host, &tree.directories)
-        .and_then(|()| transaction.stage(&replacements))
-        .and_then(|()| transaction.rename_all(&replacements));
+        .and_then(|()| transaction.stage(&files))
+        .and_then(|()| transaction.rename_all(&files));
     match done {
         Ok(()) => Ok(transaction),
         Err(failure) => Err(transaction.roll_back(failure)),

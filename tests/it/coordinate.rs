@@ -145,7 +145,7 @@ fn the_mark_of_a_member_that_was_removed_keeps_nobody_from_starting() {
     cluster
         .run(0, &["renew", "all"])
         .exits(0)
-        .says("the mark of node-9 is removed");
+        .says("the marker of node-9 is removed");
     assert!(cluster.keys(0).is_empty());
 }
 

@@ -7,7 +7,7 @@ use tracing::{error, info, info_span, warn};
 use super::daemon::{BLOCKED_RETRY, DEFERRED_RETRY, Daemon, Extent};
 use super::notify;
 use crate::coordinate::LockRefusal;
-use crate::cycle::{self, Assessment};
+use crate::cycle::{self, Assessment, Cycle};
 use crate::events;
 use crate::format::text;
 use crate::host::lock::Lock;
@@ -83,7 +83,12 @@ impl Daemon {
     /// Executes an assessment. Credentials that are not urgent wait for `reason`, if there is one.
     fn execute(&mut self, lock: &Lock, assessment: Assessment, reason: Option<&String>) -> Report {
         let (host, settings, trigger) = (self.host.clone(), self.settings.clone(), self.trigger());
-        cycle::execute(&host, &settings, lock, &Request::DUE, trigger, assessment, || {
+        let cycle = Cycle {
+            host: &host,
+            settings: &settings,
+            lock,
+        };
+        cycle.execute(&Request::DUE, trigger, assessment, || {
             let mut assessment = self.record_assessment()?;
             if let Some(reason) = reason {
                 assessment.clearance.defer(&settings, reason);
@@ -119,7 +124,7 @@ impl Daemon {
             exit: report.exit() as u8,
             summary: report.summary(),
         });
-        if let Some(wait) = pending::next_try(&report.pending, &self.settings.windows, now) {
+        if let Some(wait) = pending::next_try(&report.rollout.pending, &self.settings.windows, now) {
             self.schedule.retry_cycle(now, wait);
         }
     }

@@ -120,7 +120,7 @@ pub(super) fn refusal(refusal: &LockRefusal) {
 ///
 /// Restarts were logged when they happened.
 pub(super) fn report(report: &Report) {
-    for warning in &report.warnings {
+    for warning in &report.rollout.warnings {
         warn!(message_id = events::WARNING, "{warning}");
     }
     let backup = report.backup.as_ref().map(|directory| directory.display().to_string());
@@ -138,8 +138,8 @@ pub(super) fn report(report: &Report) {
             renewed.new_end
         );
     }
-    for pending in &report.pending {
-        let (reader, reason) = (&pending.reader, pending.because.join(", "));
+    for pending in &report.rollout.pending {
+        let (reader, reason) = (&pending.step.reader, pending.step.holds.join(", "));
         warn!(
             message_id = events::RESTART_PENDING,
             action = "restart",
@@ -155,8 +155,8 @@ fn summary(report: &Report, backup: &str) {
     let (exit, outcome, line) = (report.exit(), report.outcome(), report.summary());
     let counts = [
         report.renewed.len(),
-        report.restarted.len(),
-        report.pending.len(),
+        report.rollout.restarted.len(),
+        report.rollout.pending.len(),
         report.plan.faults().count(),
     ];
     let [renewed, restarted, pending, failed] = counts;

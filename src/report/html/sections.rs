@@ -94,10 +94,10 @@ impl Page<'_> {
         lines.extend(manifests.map(|bad| format!("manifests: {bad}")));
         lines.extend(self.warnings.iter().cloned());
         lines.extend(self.pending.iter().map(|pending| {
-            let because = pending.because.join(", ");
+            let because = pending.step.holds.join(", ");
             format!(
                 "{} still has to be restarted: it holds {because} in memory",
-                pending.reader
+                pending.step.reader
             )
         }));
         let told = self.status.filter(|status| status.daemon.running);
