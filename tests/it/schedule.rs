@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::daemon::{DEADLINE, Daemon};
+use crate::support::daemon::{Clock, DEADLINE, Daemon};
 use crate::support::{self, Node, clock, credential};
 use serde_json::Value;
 
@@ -170,5 +170,44 @@ fn a_machine_without_a_kubernetes_directory_is_waited_for() {
     leaf.make_due(&node);
     let old = leaf.material(&node);
     wait_for(&mut daemon, || leaf.material(&node).certificate != old.certificate);
+    end(daemon);
+}
+
+const DAILY: &str = "schedule = \"0 0 3 * * *\"\nspread = \"0s\"\nclock_wait = \"0s\"\n";
+
+#[test]
+fn a_clock_that_steps_back_does_not_silence_the_daemon() {
+    let node = Node::of(support::ECDSA);
+    node.configure(DAILY);
+    let wall = Clock::new(&node, "2026-11-25 02:00:00");
+    let mut daemon = Daemon::start_on(&node, &wall);
+    daemon.says("STATUS=Waiting; the next cycle is at Nov 25, 2026 03:00 UTC");
+    // By the new time the next cycle comes in seconds, by the old one in a day.
+    wall.set("2026-11-24 02:59:55");
+    daemon.logs("cycle: nothing due");
+    end(daemon);
+}
+
+#[test]
+fn a_clock_that_steps_forward_makes_a_skipped_cycle_due() {
+    let node = Node::of(support::ECDSA);
+    node.configure(DAILY);
+    let wall = Clock::new(&node, "2026-11-25 02:00:00");
+    let mut daemon = Daemon::start_on(&node, &wall);
+    daemon.says("STATUS=Waiting; the next cycle is at Nov 25, 2026 03:00 UTC");
+    wall.set("2026-11-25 09:00:00");
+    daemon.logs("cycle: nothing due");
+    daemon.says("STATUS=Waiting; the next cycle is at Nov 26, 2026 03:00 UTC");
+    end(daemon);
+}
+
+#[test]
+fn a_cycle_runs_at_its_hour_after_a_change_to_summer_time() {
+    let node = Node::of(support::ECDSA);
+    node.configure(&format!("{DAILY}timezone = \"Europe/Dublin\"\n"));
+    // Dublin changes to summer time on 2027-03-28 at 01:00 UTC: 03:00 there is 02:00 UTC.
+    let mut daemon = Daemon::start(&node, "2027-03-27 02:59:55", &[]);
+    daemon.logs("cycle: nothing due");
+    daemon.says("STATUS=Waiting; the next cycle is at Mar 28, 2027 02:00 UTC");
     end(daemon);
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Node;
+use super::{Node, clock};
 
 /// No condition is waited for longer.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -19,9 +19,41 @@ pub struct Daemon {
     log: PathBuf,
 }
 
+/// The wall clock of a daemon under test.
+pub struct Clock {
+    file: PathBuf,
+}
+
+impl Clock {
+    pub fn new(node: &Node, moment: &str) -> Self {
+        let file = node.scratch("clock");
+        let clock = Self { file };
+        clock.set(moment);
+        clock
+    }
+
+    /// Sets the clock, as `date --set` does. libfaketime adds the difference to the machine's clock.
+    pub fn set(&self, moment: &str) {
+        let ahead = clock::seconds(moment) - clock::seconds(&clock::now());
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, format!("{ahead:+}\n")).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+}
+
 impl Daemon {
-    /// Starts `run` on a node with a cycle every two seconds, under `wrapper`.
+    /// Starts `run` on a node, under `wrapper`.
     pub fn start(node: &Node, moment: &str, wrapper: &[&str]) -> Self {
+        Self::start_by(node, &[format!("FAKETIME=@{moment}")], wrapper)
+    }
+
+    /// Starts `run` on a node whose wall clock [`Clock::set`] sets while the daemon runs.
+    pub fn start_on(node: &Node, clock: &Clock) -> Self {
+        let file = format!("FAKETIME_TIMESTAMP_FILE={}", clock.file.display());
+        Self::start_by(node, &[file, "FAKETIME_NO_CACHE=1".into()], &[])
+    }
+
+    fn start_by(node: &Node, clock: &[String], wrapper: &[&str]) -> Self {
         let socket = node.scratch("notify");
         // A second daemon on the same node takes the place of the first.
         let _ = std::fs::remove_file(&socket);
@@ -34,7 +66,7 @@ impl Daemon {
             .args(&line[1..])
             .arg(format!("LD_PRELOAD={}", super::faketime_library()))
             .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])
-            .arg(format!("FAKETIME=@{moment}"))
+            .args(clock)
             .arg(format!("NOTIFY_SOCKET={}", socket.display()))
             .args([
                 "WATCHDOG_USEC=3000000",
