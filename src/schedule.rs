@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_in_the_hour_that_spring_skips_or_autumn_repeats_runs_once() {
+    fn a_cycle_in_a_skipped_or_repeated_hour_runs_once() {
         let mut s = schedule("0 30 1 * * *", "Europe/Dublin", datetime!(2027-03-28 00:00 UTC));
         let runs = |s: &mut Schedule, from: Timestamp| {
             let minutes = (0..12 * 60).map(|n| at(from + time::Duration::minutes(n)));
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_missed_while_the_daemon_was_stopped_is_caught_up_after_the_offset() {
+    fn a_missed_cycle_runs_after_the_offset() {
         let next = |last, now| {
             let recurrence = every("0 17 3 * * *", "UTC", HOUR / 2);
             Schedule::new(recurrence, None, last, at(now)).next_cycle()

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_before_a_change_and_the_newest_good_one_are_never_removed() {
+    fn the_last_and_the_newest_good_backup_are_never_removed() {
         let mut backups = vec![taken(1, "before renewing a"), taken(2, "before renewing b")];
         backups.extend([10, 20].map(|day| taken(day, "by hand")));
         backups.push(StoredBackup {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_damaged_or_lacks_etcds_data_does_not_count_as_the_newest_good_one() {
+    fn a_damaged_or_partial_backup_is_not_the_newest_good_one() {
         let damaged = StoredBackup {
             fault: Some("etcd-snapshot.db is missing".into()),
             ..taken(20, "by hand")

@@ -309,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pattern_stands_for_pairs_and_never_takes_a_key_for_a_certificate() {
+    fn a_pattern_matches_pairs_and_never_a_key_as_certificate() {
         let extra = Extra {
             name: "member-*".into(),
             storage: Storage::Pair {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn in_memory_certificates_last_a_year_but_for_the_loopback_one_of_new_api_servers() {
+    fn in_memory_certificates_last_a_year_except_on_new_api_servers() {
         let days = |component, version, flag| in_memory(component, version, flag).map(|(_, days)| days);
         assert_eq!(days(SCHEDULER, Some((1, 36)), false), Some(365));
         assert_eq!(days(SCHEDULER, Some((1, 36)), true), None);

@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_members_may_begin_within_a_quarter_of_an_hour_of_each_other_whatever_the_clocks() {
+    fn fallback_slots_of_two_members_are_15_minutes_apart() {
         for count in 1..=7 {
             let members = members(count);
             let slots: Vec<_> = (1..=count)

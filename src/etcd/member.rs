@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_members_are_looked_for_where_the_manifest_knew_them_when_this_one_joined() {
+    fn the_manifest_names_the_other_members_at_the_time_of_joining() {
         let flags = "--name=b, --advertise-client-urls=https://10.0.0.12:2379, \
                      \"--initial-cluster=a=https://10.0.0.11:2380,b=https://10.0.0.12:2380,c=https://[fd00::3]:2380\"";
         assert_eq!(
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn etcd_elsewhere_is_asked_where_the_api_server_asks_and_the_configuration_wins() {
+    fn external_etcd_is_found_from_api_server_or_configuration() {
         let server = etcd("\"--etcd-servers=https://10.0.0.21:2379,https://10.0.0.22:2379\"");
         let servers = endpoints(&[], None, Some(&server));
         assert_eq!(servers, ["https://10.0.0.21:2379", "https://10.0.0.22:2379"]);

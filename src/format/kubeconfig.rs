@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_found_however_their_keys_are_written_and_only_the_current_users() {
+    fn file_references_of_the_current_user_are_found() {
         for name in [
             "client-certificate",
             "'client-certificate'",

@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_is_added_beside_other_annotations_and_one_is_replaced_the_next_time() {
+    fn the_annotation_is_added_once_and_replaced_the_next_time() {
         let before = "metadata:\n  annotations:\n    a: b # why\n  name: x\nspec: {}\n";
         let (added, after) = changed(before);
         assert_eq!(added.len(), 1, "{after}");

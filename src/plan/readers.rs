@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_runs_for_nearly_a_year_is_restarted_for_the_certificate_in_its_memory() {
+    fn a_year_old_process_is_restarted_for_its_own_certificate() {
         assert_eq!(held(SCHEDULER, "v1.36.2", "--x=1", 334), (Vec::new(), None));
         let (holds, until) = held(SCHEDULER, "v1.36.2", "--x=1", 336);
         assert_eq!(

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_that_may_wait_is_tried_when_a_window_opens_or_it_may_wait_no_longer() {
+    fn a_deferred_restart_runs_in_a_window_or_at_its_deadline() {
         let now = datetime!(2027-01-01 12:00 UTC);
         let window = [Window {
             days: [true; 7],

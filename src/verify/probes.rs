@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_from_the_flags_and_unspecified_ones_are_asked_on_loopback() {
+    fn addresses_come_from_flags_and_wildcards_mean_loopback() {
         let at = |flags| served_at(&manifest(APISERVER, flags), 6443).map(|address| address.to_string());
         assert_eq!(at("--x=1").as_deref(), Some("127.0.0.1:6443"));
         assert_eq!(
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_port_serves_clients_and_no_credential_that_is_a_clients() {
+    fn a_configured_port_proves_server_certificates_only() {
         let probe: SocketAddr = "127.0.0.1:2379".parse().unwrap();
         let reader = |name: &str| Reader {
             name: name.into(),

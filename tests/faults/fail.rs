@@ -175,7 +175,7 @@ impl Fault<'_> {
 }
 
 #[test]
-fn a_renewal_that_meets_an_error_at_any_call_fails_with_the_node_as_it_was() {
+fn an_error_at_any_call_fails_and_leaves_the_node_as_it_was() {
     let bench = Bench::new();
     let image = node::image();
     let cases = cases(&bench, &image);
@@ -205,7 +205,7 @@ fn a_renewal_that_meets_an_error_at_any_call_fails_with_the_node_as_it_was() {
 }
 
 #[test]
-fn a_renewal_on_a_disk_that_breaks_for_good_at_any_call_can_be_recovered_once_it_is_mended() {
+fn a_disk_broken_at_any_call_can_be_recovered_from_later() {
     let bench = Bench::new();
     let image = node::image();
     let mut cases = cases(&bench, &image);

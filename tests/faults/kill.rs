@@ -153,7 +153,7 @@ fn every_kind_is_among(points: &[Point]) {
 }
 
 #[test]
-fn a_renewal_killed_at_any_call_leaves_the_node_wholly_old_or_wholly_new() {
+fn a_renewal_killed_at_any_call_leaves_all_old_or_all_new() {
     let bench = Bench::new();
     let image = node::image();
     let points = points_of(&bench, &image, &RENEW_ALL);
@@ -254,7 +254,7 @@ fn a_recovery_killed_at_any_call_is_done_by_the_next_one() {
 }
 
 #[test]
-fn catching_up_on_restarts_killed_at_any_call_is_done_by_the_next_run() {
+fn pending_restarts_killed_at_any_call_are_done_by_the_next_run() {
     let bench = Bench::new();
     let image = node::image();
     let points = points_of(&bench, &image, &RENEW_ALL);

@@ -81,7 +81,7 @@ fn power_fails(bench: &Bench, state: &Image, original: &Image, args: &[&str]) ->
 }
 
 #[test]
-fn a_power_loss_after_any_call_of_a_renewal_leaves_the_node_wholly_old_or_wholly_new() {
+fn a_power_loss_during_a_renewal_leaves_all_old_or_all_new() {
     let bench = Bench::new();
     let image = node::image();
     let record = power_fails(&bench, &image, &image, &RENEW_ALL);
@@ -96,7 +96,7 @@ fn a_power_loss_after_any_call_of_a_renewal_leaves_the_node_wholly_old_or_wholly
 }
 
 #[test]
-fn a_power_loss_after_any_call_of_a_recovery_is_mended_by_the_next_one() {
+fn a_power_loss_during_a_recovery_is_repaired_by_the_next_one() {
     let bench = Bench::new();
     let image = node::image();
     let points = points_of(&bench, &image, &RENEW_ALL);

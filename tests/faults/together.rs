@@ -143,7 +143,7 @@ fn write_in_place(path: &Path, text: &str) {
 }
 
 #[test]
-fn beside_a_kubeadm_that_rewrites_pairs_the_next_renewal_leaves_no_mixed_pair() {
+fn a_renewal_after_a_concurrent_kubeadm_leaves_matching_pairs() {
     let bench = Bench::new();
     let image = node::image();
     let kubeadm = Kubeadm::with_stock(&bench.tree(&image));

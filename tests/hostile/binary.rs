@@ -80,7 +80,7 @@ fn the_pairs_are_renewed_beside(texts: &[String]) {
 }
 
 #[test]
-fn the_pairs_are_renewed_beside_a_mebibyte_of_hostile_yaml_in_every_other_file() {
+fn pairs_are_renewed_next_to_1_mib_of_hostile_yaml() {
     for some in amplified::YAML.chunks(10) {
         let texts: Vec<String> = some.iter().map(Growth::text).collect();
         the_pairs_are_renewed_beside(&texts);
@@ -88,7 +88,7 @@ fn the_pairs_are_renewed_beside_a_mebibyte_of_hostile_yaml_in_every_other_file()
 }
 
 #[test]
-fn the_pairs_are_renewed_beside_128_or_256_kib_of_hostile_yaml_in_every_other_file() {
+fn pairs_are_renewed_next_to_256_kib_of_hostile_yaml() {
     for size in &amplified::SIZES[1..3] {
         for some in amplified::YAML.chunks(10) {
             let texts: Vec<String> = some.iter().map(|growth| growth.text_of(*size)).collect();
@@ -106,7 +106,7 @@ fn the_pairs_are_renewed_beside_yaml_that_grows_by_aliases() {
 
 /// With nothing else to do: the kubelet's configuration says where the manifests are, and a hostile one says nothing.
 #[test]
-fn a_hostile_kubelet_configuration_leaves_the_default_directory_of_manifests() {
+fn a_hostile_kubelet_configuration_means_default_manifests() {
     for text in [amplified::bombs()[0].clone(), "[".repeat(100_000)] {
         let node = Node::of(ECDSA);
         node.write("var/lib/kubelet/config.yaml", text.as_bytes(), 0o600);
@@ -143,7 +143,7 @@ fn a_hostile_configuration_is_refused_in_few_lines_or_obeyed() {
 }
 
 #[test]
-fn the_kubeconfigs_are_renewed_beside_a_mebibyte_of_hostile_pem_in_every_leaf() {
+fn kubeconfigs_are_renewed_next_to_1_mib_of_hostile_pem() {
     for some in amplified::PEM.chunks(4) {
         let texts: Vec<String> = some.iter().map(Growth::text).collect();
         let node = Node::of(ECDSA);
@@ -161,7 +161,7 @@ fn the_kubeconfigs_are_renewed_beside_a_mebibyte_of_hostile_pem_in_every_leaf() 
 }
 
 #[test]
-fn hostile_pem_in_place_of_a_ca_or_its_key_affects_its_own_leaves_only() {
+fn hostile_pem_in_a_ca_or_its_key_affects_only_its_leaves() {
     for some in amplified::PEM.chunks(2) {
         let node = Node::of(ECDSA);
         for (growth, file) in some.iter().zip(["etcd/ca.crt", "front-proxy-ca.key"]) {
@@ -194,7 +194,7 @@ fn a_bundle_of_one_ca_up_to_the_limit_of_1_mib_signs_everything() {
 }
 
 #[test]
-fn a_bundle_of_10000_cas_is_too_large_and_affects_its_own_leaves_only() {
+fn a_bundle_of_10000_cas_affects_only_its_leaves() {
     let node = Node::of(ECDSA);
     let bundle = node.read(&format!("{PKI}/etcd/ca.crt")).repeat(10_000);
     node.rewrite(&format!("{PKI}/etcd/ca.crt"), bundle.as_bytes());

@@ -24,21 +24,21 @@ fn holds(target: &str, function: fn(&[u8])) {
 }
 
 #[test]
-fn every_certificate_and_key_of_the_corpus_is_refused_with_a_reason_or_edited_exactly() {
+fn corpus_pem_is_refused_with_a_reason_or_edited_exactly() {
     holds("pem_x509", oracle::pem_x509);
 }
 
 #[test]
-fn every_kubeconfig_of_the_corpus_is_refused_with_a_reason_or_changed_in_two_values() {
+fn corpus_kubeconfigs_are_refused_or_changed_in_two_values() {
     holds("kubeconfig", oracle::kubeconfig);
 }
 
 #[test]
-fn every_manifest_of_the_corpus_is_refused_with_a_reason_or_changed_in_one_annotation() {
+fn corpus_manifests_are_refused_or_changed_in_one_annotation() {
     holds("manifest", oracle::manifest);
 }
 
 #[test]
-fn every_configuration_of_the_corpus_is_refused_with_places_or_means_what_is_shown() {
+fn corpus_configurations_are_refused_or_mean_what_is_shown() {
     holds("toml", oracle::toml);
 }

@@ -87,7 +87,7 @@ fn kubeconfigs_and_manifests_of_1_mib_are_not_read() {
 
 /// As large as is still read: together they are more than a look holds.
 #[test]
-fn kubeconfigs_and_manifests_just_below_the_limit_are_left_out_when_they_are_too_many() {
+fn too_many_large_kubeconfigs_and_manifests_are_left_out() {
     let node = Node::of(ECDSA);
     let size = 127 << 10;
     let config = with_comment(&node.read("etc/kubernetes/admin.conf"), size);
@@ -132,7 +132,7 @@ fn a_pattern_for_1000_pairs_of_1_mib_leaves_most_of_them_out() {
 
 /// Certificates whose one extension is nearly all of them: what is issued for them is as large.
 #[test]
-fn pairs_of_1_mib_that_are_all_certificate_are_renewed_as_far_as_they_are_read() {
+fn pairs_of_1_mib_are_renewed_as_far_as_they_are_read() {
     let node = Node::of(ECDSA);
     let leaf = large_leaf(&node);
     for number in 0..12 {
@@ -198,7 +198,7 @@ fn a_thousand_pairs_are_renewed_in_one_cycle() {
 }
 
 #[test]
-fn a_thousand_pairs_of_rsa_2048_are_planned_and_1001_are_a_row_with_a_reason() {
+fn a_pattern_of_1000_pairs_is_planned_and_1001_are_refused() {
     let node = Node::of(RSA);
     let leaf = node.read(&format!("{CLIENT}.crt"));
     (0..1000).for_each(|number| put_pair(&node, number, &leaf));
@@ -215,7 +215,7 @@ fn a_thousand_pairs_of_rsa_2048_are_planned_and_1001_are_a_row_with_a_reason() {
 }
 
 #[test]
-fn a_manifests_directory_with_2000_files_is_a_reason_and_no_burden() {
+fn a_manifests_directory_with_2000_files_is_reported() {
     let node = Node::of(ECDSA);
     for number in 0..2000 {
         node.write(&format!("{MANIFESTS}/{number}"), b"", 0o600);

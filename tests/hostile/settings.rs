@@ -281,7 +281,7 @@ proptest! {
     #![proptest_config(damage::config())]
 
     #[test]
-    fn any_files_are_checked_without_a_panic_and_every_problem_is_one_line(sources in vec(source(), 0..3)) {
+    fn any_configuration_is_checked_and_each_problem_is_one_line(sources in vec(source(), 0..3)) {
         let mut problems = Vec::new();
         let settings = Settings::check(&sources, &mut problems);
         for problem in &problems {

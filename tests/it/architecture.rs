@@ -89,8 +89,14 @@ fn sources() -> Vec<(PathBuf, String)> {
     rust_files("src")
 }
 
-/// Files and what is in them before their unit tests.
+/// Files and their text before their unit tests.
 fn rust_files(directory: &str) -> Vec<(PathBuf, String)> {
+    let before_tests = |text: String| text.split("\n#[cfg(test)]").next().unwrap().to_owned();
+    let files = whole_rust_files(directory).into_iter();
+    files.map(|(path, text)| (path, before_tests(text))).collect()
+}
+
+fn whole_rust_files(directory: &str) -> Vec<(PathBuf, String)> {
     fn collect(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -98,8 +104,7 @@ fn rust_files(directory: &str) -> Vec<(PathBuf, String)> {
                 collect(&path, found);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let before_tests = text.split("\n#[cfg(test)]").next().unwrap().to_owned();
-                found.push((path, before_tests));
+                found.push((path, text));
             }
         }
     }
@@ -161,7 +166,7 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
 }
 
 #[test]
-fn modules_use_only_what_the_table_allows_and_the_table_allows_nothing_unused() {
+fn modules_use_exactly_what_the_table_allows() {
     let line = |line: &str| {
         let (from, to) = line.split_once(':').unwrap();
         (
@@ -235,9 +240,13 @@ fn tests_of(name: &str) -> Vec<String> {
     };
     let texts = files.iter().filter_map(|path| fs::read_to_string(path).ok());
     let text: String = texts.collect();
-    let after = text.split("#[test]\n").skip(1);
-    let names = after.filter_map(|rest| Some(rest.split_once("fn ")?.1.split_once('(')?.0.to_owned()));
-    names.collect()
+    test_names(&text).map(str::to_owned).collect()
+}
+
+/// The names of the functions that are marked as tests in `text`.
+fn test_names(text: &str) -> impl Iterator<Item = &str> {
+    let marked = text.split("test]\n").skip(1);
+    marked.filter_map(|rest| Some(rest.split_once("fn ")?.1.split_once('(')?.0))
 }
 
 /// Whether `name` is `pattern`, in which each `…` or `*` stands for any text.
@@ -256,7 +265,7 @@ fn fits(pattern: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_invariant_of_the_architecture_names_a_test_and_every_test_that_it_names_exists() {
+fn every_invariant_names_tests_that_exist() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
     let section = text.split("## What must hold").nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();
@@ -274,6 +283,19 @@ fn every_invariant_of_the_architecture_names_a_test_and_every_test_that_it_names
             assert!(exists, "invariant {number}: there is no test {file}::{pattern}");
         }
     }
+}
+
+#[test]
+fn test_names_have_at_most_60_characters() {
+    let files = ["src", "tests"].into_iter().flat_map(whole_rust_files);
+    let mut count = 0;
+    for (path, text) in files {
+        for name in test_names(&text) {
+            count += 1;
+            assert!(name.len() <= 60, "{}: {name}", path.display());
+        }
+    }
+    assert!(count > 500, "only {count} tests are found");
 }
 
 /// Invariant 12. What talks to somebody connects to them.

@@ -152,7 +152,7 @@ fn set_holds(node: &Node, set: &str, before: &Snapshot) {
 }
 
 #[test]
-fn a_backup_holds_the_old_files_with_owner_mode_mtime_and_checksum() {
+fn a_backup_keeps_owner_mode_mtime_and_checksum() {
     let node = Node::of(ECDSA);
     std::os::unix::fs::chown(node.path("etc/kubernetes/scheduler.conf"), Some(1000), Some(1001))
         .expect("the tests run as root");
@@ -267,7 +267,7 @@ fn a_backup_elsewhere_goes_where_the_config_says() {
 
 /// Two runs within one second, as an operator's loop makes them: the second must not spoil the first one's set.
 #[test]
-fn two_runs_in_one_second_leave_two_good_backups_or_one_clear_error() {
+fn two_runs_in_one_second_leave_two_backups_or_a_clear_error() {
     let node = Node::of(ECDSA);
     let first = node.snapshot();
     node.run(FRESH, &["renew", "etcd-peer"]).exits(0);

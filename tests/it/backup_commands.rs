@@ -18,7 +18,7 @@ fn ids(node: &Node) -> Vec<String> {
 }
 
 #[test]
-fn a_set_taken_by_hand_is_listed_and_good_and_touches_nothing_else() {
+fn a_manual_backup_is_listed_and_touches_nothing_else() {
     let node = Node::of(ECDSA);
     let before = node.snapshot();
     let directory = node.run(FRESH, &["backup", "create"]).exits(0).stdout;
@@ -38,7 +38,7 @@ fn a_set_taken_by_hand_is_listed_and_good_and_touches_nothing_else() {
 }
 
 #[test]
-fn a_damaged_missing_or_readable_file_makes_a_set_bad_and_is_named() {
+fn a_damaged_missing_or_readable_file_makes_a_backup_bad() {
     type Damage = fn(&Node, &str);
     let damages: [(&str, Damage); 4] = [
         ("is damaged", |node, path| {
@@ -91,7 +91,7 @@ fn a_set_without_its_list_is_bad_and_listed_with_the_reason() {
 }
 
 #[test]
-fn prune_keeps_what_the_configuration_says_and_says_what_it_removes() {
+fn prune_follows_the_configuration_and_lists_what_it_removes() {
     let node = Node::of(ECDSA);
     for day in 0..6 {
         node.run(&clock::later(FRESH, day * DAY), &["backup", "create"])
@@ -137,7 +137,7 @@ fn a_thousand_sets_are_listed_and_pruned() {
 }
 
 #[test]
-fn a_set_or_a_backup_directory_that_others_could_read_is_warned_about_on_every_run() {
+fn every_run_warns_of_backups_that_others_could_read() {
     for path in [SETS.to_owned(), format!("{SETS}/20261124T000000Z")] {
         let node = Node::of(ECDSA);
         node.run(FRESH, &["backup", "create"]).exits(0);

@@ -103,7 +103,7 @@ fn a_read_only_pki_leaves_the_node_as_it_was() {
 }
 
 #[test]
-fn a_read_only_etcd_directory_in_the_pki_leaves_the_node_as_it_was() {
+fn a_read_only_etcd_pki_leaves_the_node_as_it_was() {
     in_own_namespace(|| {
         let node = Node::of(ECDSA);
         let _mount = Mount::read_only(&node.path(&format!("{PKI}/etcd")));

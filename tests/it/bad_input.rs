@@ -60,7 +60,7 @@ fn an_empty_certificate_is_reported_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_certificate_cut_in_the_middle_is_reported_and_the_others_are_renewed() {
+fn a_truncated_certificate_is_reported() {
     one_bad_leaf("apiserver", |node, path| {
         let whole = node.read(path);
         node.rewrite(path, &whole.as_bytes()[..whole.len() / 2]);
@@ -68,7 +68,7 @@ fn a_certificate_cut_in_the_middle_is_reported_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_certificate_whose_der_is_cut_is_reported_and_the_others_are_renewed() {
+fn a_certificate_with_truncated_der_is_reported() {
     one_bad_leaf("apiserver", |node, path| {
         let whole = node.read(path);
         let lines: Vec<&str> = whole.lines().collect();
@@ -78,7 +78,7 @@ fn a_certificate_whose_der_is_cut_is_reported_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_key_in_place_of_a_certificate_is_reported_and_the_others_are_renewed() {
+fn a_key_in_place_of_a_certificate_is_reported() {
     one_bad_leaf("front-proxy-client", |node, path| {
         let key = node.read(&path.replace(".crt", ".key"));
         node.rewrite(path, key.as_bytes());
@@ -86,26 +86,26 @@ fn a_key_in_place_of_a_certificate_is_reported_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_certificate_of_zeros_is_reported_and_the_others_are_renewed() {
+fn a_certificate_of_zeros_is_reported() {
     one_bad_leaf("apiserver-kubelet-client", |node, path| node.rewrite(path, &[0; 4096]));
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_yaml_is_reported_and_the_others_are_renewed() {
+fn a_kubeconfig_that_is_not_yaml_is_reported() {
     one_bad_leaf("scheduler.conf", |node, path| {
         node.rewrite(path, b"users: [\n  - {name: 'half\n");
     });
 }
 
 #[test]
-fn a_kubeconfig_that_is_not_utf8_is_reported_and_the_others_are_renewed() {
+fn a_kubeconfig_that_is_not_utf8_is_reported() {
     one_bad_leaf("admin.conf", |node, path| {
         node.rewrite(path, b"kind: Config\nusers: \xff\xfe\n");
     });
 }
 
 #[test]
-fn a_kubeconfig_without_the_user_of_its_context_is_reported_and_the_others_are_renewed() {
+fn a_kubeconfig_without_the_user_of_its_context_is_reported() {
     one_bad_leaf("controller-manager.conf", |node, path| {
         let text = node.read(path).replace(
             "- name: system:kube-controller-manager\n  user:",
@@ -116,7 +116,7 @@ fn a_kubeconfig_without_the_user_of_its_context_is_reported_and_the_others_are_r
 }
 
 #[test]
-fn a_kubeconfig_without_its_current_context_is_reported_and_the_others_are_renewed() {
+fn a_kubeconfig_without_its_current_context_is_reported() {
     one_bad_leaf("super-admin.conf", |node, path| {
         let text = node.read(path).replace("current-context: ", "current-context: not-");
         node.rewrite(path, text.as_bytes());
@@ -124,7 +124,7 @@ fn a_kubeconfig_without_its_current_context_is_reported_and_the_others_are_renew
 }
 
 #[test]
-fn a_kubeconfig_whose_data_is_no_certificate_is_reported_and_the_others_are_renewed() {
+fn a_kubeconfig_without_a_certificate_in_its_data_is_reported() {
     one_bad_leaf("scheduler.conf", |node, path| {
         let text = node
             .read(path)
@@ -135,7 +135,7 @@ fn a_kubeconfig_whose_data_is_no_certificate_is_reported_and_the_others_are_rene
 
 /// Edits on such a file cannot be proven to change only the two values.
 #[test]
-fn a_kubeconfig_with_an_alias_on_the_way_is_refused_and_the_others_are_renewed() {
+fn a_kubeconfig_with_an_alias_on_the_way_is_refused() {
     let node = Node::of(ECDSA);
     let path = "etc/kubernetes/scheduler.conf";
     let text = node.read(path).replace("  user:\n", "  user: &credential\n") + "- name: twin\n  user: *credential\n";
@@ -145,7 +145,7 @@ fn a_kubeconfig_with_an_alias_on_the_way_is_refused_and_the_others_are_renewed()
 
 /// What is refused is refused before anything is replaced: one such kubeconfig does not keep the rest of the node old.
 #[test]
-fn a_kubeconfig_with_data_over_several_lines_is_refused_and_the_others_are_renewed() {
+fn a_kubeconfig_with_multiline_data_is_refused() {
     let node = Node::of(ECDSA);
     let path = "etc/kubernetes/admin.conf";
     let text = node.read(path);
@@ -243,7 +243,7 @@ const CONFINED: [&str; 3] = [
 ];
 
 #[test]
-fn a_directory_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table() {
+fn an_unreadable_directory_is_reported_next_to_the_others() {
     let node = Node::of(ECDSA);
     let directory = node.path(&format!("{PKI}/etcd"));
     set_mode(&directory, 0);
@@ -266,7 +266,7 @@ fn a_directory_that_cannot_be_read_is_reported_and_the_others_stay_in_the_table(
 }
 
 #[test]
-fn a_file_in_place_of_a_directory_is_reported_and_the_others_are_renewed() {
+fn a_file_in_place_of_a_directory_is_reported() {
     let node = Node::of(ECDSA);
     fs::remove_dir_all(node.path(&format!("{PKI}/etcd"))).expect("the directory is gone");
     node.write(&format!("{PKI}/etcd"), b"not a directory\n", 0o644);
@@ -279,7 +279,7 @@ fn a_file_in_place_of_a_directory_is_reported_and_the_others_are_renewed() {
 
 /// Who may write to the directory may replace what is written there, or point it elsewhere.
 #[test]
-fn a_directory_that_others_may_write_blocks_what_is_stored_in_it() {
+fn a_directory_writable_by_others_blocks_its_credentials() {
     let node = Node::of(ECDSA);
     set_mode(&node.path(&format!("{PKI}/etcd")), 0o777);
     the_others_are_renewed(
@@ -304,7 +304,7 @@ fn without_a_pki_directory_nothing_is_done() {
 }
 
 #[test]
-fn a_pair_out_of_step_is_reported_and_repaired_by_the_next_cycle() {
+fn a_mismatched_pair_is_reported_and_repaired_by_the_next_cycle() {
     let node = Node::of(ECDSA);
     let apiserver = credential::named("apiserver");
     let mut old = apiserver.material(&node);

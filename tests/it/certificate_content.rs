@@ -57,7 +57,7 @@ fn several_organisations_in_one_rdn_are_kept() {
 }
 
 #[test]
-fn every_kind_of_san_a_private_eku_and_unknown_extensions_are_kept() {
+fn sans_private_ekus_and_unknown_extensions_are_kept() {
     let extensions = "\
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature,keyEncipherment,keyAgreement

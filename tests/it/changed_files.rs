@@ -88,7 +88,7 @@ fn append(node: &Node, path: &str) {
 }
 
 #[test]
-fn a_pair_of_a_pattern_that_changes_after_the_backup_stops_the_renewal() {
+fn a_pattern_pair_changed_after_the_backup_stops_the_renewal() {
     stops_for(
         "etc/further/1.key",
         "cannot replace /etc/further/1.key: somebody else changed it meanwhile",
@@ -97,7 +97,7 @@ fn a_pair_of_a_pattern_that_changes_after_the_backup_stops_the_renewal() {
 }
 
 #[test]
-fn a_pair_of_kubeadm_that_changes_after_the_backup_stops_the_renewal() {
+fn a_kubeadm_pair_changed_after_the_backup_stops_the_renewal() {
     stops_for(
         "etc/kubernetes/pki/apiserver.crt",
         "cannot replace /etc/kubernetes/pki/apiserver.crt: somebody else changed it meanwhile",
@@ -106,7 +106,7 @@ fn a_pair_of_kubeadm_that_changes_after_the_backup_stops_the_renewal() {
 }
 
 #[test]
-fn a_pair_that_is_gone_after_the_backup_stops_the_renewal_and_stays_away() {
+fn a_pair_deleted_after_the_backup_stops_the_renewal() {
     stops_for("etc/further/2.crt", "/etc/further/2.crt", |node, path| {
         node.remove(path);
     });

@@ -136,12 +136,12 @@ fn prints_what_kubeadm_printed_of_an_external_etcd(node: &Node) {
 }
 
 #[test]
-fn an_external_etcd_looks_as_in_kubeadm_but_for_the_apiservers_client() {
+fn external_etcd_prints_as_kubeadm_except_the_client() {
     prints_what_kubeadm_printed_of_an_external_etcd(&node_with_external_etcd());
 }
 
 #[test]
-fn an_external_etcd_is_seen_from_the_etcd_servers_of_the_apiserver() {
+fn external_etcd_is_recognized_from_etcd_servers() {
     let node = node_with_external_etcd();
     point_apiserver_at(&node, "https://10.0.0.50:2379,https://etcd-2.example.internal:2379");
     prints_what_kubeadm_printed_of_an_external_etcd(&node);
@@ -158,7 +158,7 @@ fn an_external_etcd_without_files_on_the_node_is_not_mentioned() {
 }
 
 #[test]
-fn leaves_of_a_local_etcd_that_are_gone_are_missing_and_not_external() {
+fn deleted_leaves_of_a_local_etcd_are_missing_not_external() {
     let node = Node::of(RSA);
     for leaf in ["server", "peer", "healthcheck-client"] {
         node.remove(&format!("etc/kubernetes/pki/etcd/{leaf}.crt"));

@@ -174,7 +174,7 @@ fn the_shipped_file_as_it_is_changes_nothing() {
 }
 
 #[test]
-fn what_config_show_prints_is_a_configuration_of_the_same_meaning() {
+fn config_show_prints_an_equivalent_configuration() {
     let node = Node::of(ECDSA);
     node.configure("renew_before = \"1000h\"\n[backup]\nkeep = 9\n");
     let printed = node.run(FRESH, &["config", "show"]).exits(0).stdout;
@@ -225,7 +225,7 @@ fn names(ran: &Ran, file: &str, line: usize, key: &str) {
 }
 
 #[test]
-fn all_problems_of_all_files_are_listed_at_once_with_file_line_and_key() {
+fn all_problems_are_listed_at_once_with_file_line_and_key() {
     let node = Node::of(ECDSA);
     node.configure(
         "schedule = \"0 0 0 31 2 *\"\nrenew_before = \"300d\"\nurgent_before = 7\ntimezone = \"Mars/Olympus\"\ncolour = \"blue\"\n\

@@ -103,7 +103,7 @@ fn a_node_waits_for_another_one_and_says_for_whom() {
 }
 
 #[test]
-fn a_node_that_dies_at_work_keeps_the_others_from_starting_until_it_has_recovered() {
+fn a_node_that_dies_in_a_cycle_blocks_others_until_it_recovers() {
     let cluster = Cluster::start(3);
     cluster.configure(QUICK);
     let mut running = begin(&cluster, 0);
@@ -137,7 +137,7 @@ fn a_node_that_dies_at_work_keeps_the_others_from_starting_until_it_has_recovere
 }
 
 #[test]
-fn the_mark_of_a_member_that_was_removed_keeps_nobody_from_starting() {
+fn the_marker_of_a_removed_member_blocks_no_node() {
     let cluster = Cluster::start(3);
     cluster.configure(QUICK);
     let gone = "{\"node\":\"node-9\",\"member\":\"1234abcd\"}";
@@ -168,7 +168,7 @@ fn a_restore_goes_on_where_its_turn_cannot_be_had() {
 }
 
 #[test]
-fn a_node_that_was_frozen_for_longer_than_its_lease_takes_the_lock_again_before_its_next_step() {
+fn a_node_frozen_past_its_lease_takes_the_lock_again() {
     let cluster = Cluster::start(3);
     cluster.configure(PATIENT);
     let mut running = begin(&cluster, 0);
@@ -196,7 +196,7 @@ fn the_lock_is_kept_while_the_own_member_restarts() {
 }
 
 #[test]
-fn a_member_that_is_down_blocks_what_concerns_etcd_and_the_api_server_unless_it_is_urgent() {
+fn a_member_that_is_down_blocks_etcd_work_unless_urgent() {
     let mut cluster = Cluster::start(3);
     cluster.configure(QUICK);
     cluster.members[2].kill();
@@ -215,7 +215,7 @@ fn a_member_that_is_down_blocks_what_concerns_etcd_and_the_api_server_unless_it_
 }
 
 #[test]
-fn a_member_that_goes_while_the_backup_is_taken_keeps_the_node_from_beginning() {
+fn a_member_lost_during_the_backup_stops_the_cycle() {
     let mut cluster = Cluster::start(3);
     cluster.configure(QUICK);
     let before = cluster.nodes[0].read("etc/kubernetes/admin.conf");
@@ -232,7 +232,7 @@ fn a_member_that_goes_while_the_backup_is_taken_keeps_the_node_from_beginning() 
 }
 
 #[test]
-fn a_member_that_goes_before_etcd_is_restarted_has_everything_put_back() {
+fn a_member_lost_before_the_etcd_restart_rolls_back() {
     let mut cluster = Cluster::start(3);
     cluster.configure(&format!("{QUICK}[restart]\nscope = \"all\"\n"));
     let node = &cluster.nodes[0];
@@ -313,7 +313,7 @@ fn of_two_members_one_is_touched_in_a_maintenance_window_only() {
 }
 
 #[test]
-fn a_client_that_may_not_write_there_is_told_which_permission_it_needs() {
+fn a_client_that_may_not_write_learns_the_permission_it_needs() {
     let cluster = Cluster::start(3);
     let files = "[backup]\nbefore_renewal = \"files\"\n";
     cluster.configure(&format!("{files}{QUICK}"));
@@ -379,7 +379,7 @@ fn the_only_member_of_a_cluster_writes_no_key() {
 }
 
 #[test]
-fn a_node_that_knows_of_no_etcd_needs_no_lock_unless_it_is_required() {
+fn a_node_without_etcd_renews_without_a_lock_unless_required() {
     let node = Node::of(ECDSA);
     for reader in ["etcd", "kube-apiserver"] {
         node.remove(&manifest(reader));
@@ -405,7 +405,7 @@ fn a_switched_off_lock_is_never_asked_for() {
 }
 
 #[test]
-fn the_daemon_says_for_whom_it_waits_and_clears_its_own_mark_when_it_is_well() {
+fn the_daemon_names_the_holder_and_clears_its_own_marker() {
     let cluster = Cluster::start(3);
     let due = "first_look = \"act\"\nvalidity = \"2000d\"\nrenew_before = \"400d\"\n";
     let metrics = format!("[metrics]\ntextfile_directory = \"/{DIRECTORY}\"\n");

@@ -17,7 +17,7 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 const OFTEN: &str = "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n";
 
 #[test]
-fn the_daemon_tells_systemd_what_it_does_and_renews_what_is_due_with_no_other_command() {
+fn the_daemon_tells_systemd_its_state_and_renews_what_is_due() {
     let node = Node::of(support::ECDSA);
     let leaf = credential::named("etcd-server");
     leaf.make_due(&node);

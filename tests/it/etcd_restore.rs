@@ -40,7 +40,7 @@ fn write_keys(etcd: &Etcd, node: &Node) -> String {
 }
 
 #[test]
-fn after_data_and_pki_are_destroyed_every_key_is_read_back_from_the_snapshot() {
+fn after_data_and_pki_are_destroyed_every_key_comes_back() {
     for sealed in [false, true] {
         let node = node();
         if sealed {
@@ -128,7 +128,7 @@ fn a_cold_copy_of_a_stopped_member_brings_every_key_back() {
 }
 
 #[test]
-fn an_etcd_that_does_not_come_up_with_the_restored_data_gets_its_own_back() {
+fn etcd_that_fails_with_restored_data_gets_its_own_back() {
     let node = node();
     node.configure("[restart]\ntimeout = \"5s\"\n");
     let mut etcd = Etcd::start(&node);
@@ -190,7 +190,7 @@ fn killed_at(node: &Node, nth: usize) -> bool {
 
 /// Killed at each rename: `recover` leaves a data directory and a manifest in their places, the old directory's data or the restored one's.
 #[test]
-fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_manifest() {
+fn an_etcd_restore_killed_at_any_rename_leaves_whole_data() {
     let node = node();
     let mut etcd = Etcd::start(&node);
     write_keys(&etcd, &node);
@@ -250,7 +250,7 @@ fn a_restore_of_etcd_that_is_killed_at_any_rename_leaves_whole_data_and_the_mani
 }
 
 #[test]
-fn with_another_version_of_the_tool_the_procedure_is_printed_and_nothing_is_changed() {
+fn another_version_of_the_tool_only_prints_the_procedure() {
     let node = node();
     let etcd = Etcd::start(&node);
     node.run(&now(), &["backup", "create"]).exits(0);
@@ -272,7 +272,7 @@ fn with_another_version_of_the_tool_the_procedure_is_printed_and_nothing_is_chan
 }
 
 #[test]
-fn a_cluster_of_three_is_backed_up_by_a_snapshot_and_restoring_its_etcd_is_left_to_people_with_the_procedure() {
+fn restoring_etcd_on_three_members_only_prints_commands() {
     let node = node();
     let members = etcd::three(&node);
     members[0].put(&node, "/a", "b");

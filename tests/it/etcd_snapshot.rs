@@ -39,7 +39,7 @@ fn create(node: &Node) -> Ran {
 }
 
 #[test]
-fn a_snapshot_taken_under_load_holds_every_key_that_was_written_before_it() {
+fn a_snapshot_under_load_holds_every_key_written_before_it() {
     let node = etcd::node(ECDSA);
     let etcd = Etcd::start(&node);
     for n in 0..20 {
@@ -139,7 +139,7 @@ fn start_when_free(node: &Node) -> Etcd {
 }
 
 #[test]
-fn a_renewal_takes_a_snapshot_first_and_a_compressed_set_is_sealed_when_it_has_ended() {
+fn a_renewal_takes_a_snapshot_and_archives_the_backup_last() {
     let node = etcd::node(ECDSA);
     let etcd = Etcd::start(&node);
     node.configure("[backup]\ncompress = \"zstd\"\n");
@@ -203,7 +203,7 @@ fn cut(target: u16, limit: usize, then: impl FnOnce() + Send + 'static) -> u16 {
 }
 
 #[test]
-fn a_snapshot_that_is_cut_or_whose_member_is_killed_half_way_makes_no_set_and_the_one_before_is_kept() {
+fn an_interrupted_snapshot_keeps_the_previous_backup() {
     let node = etcd::node(ECDSA);
     let etcd = Etcd::start(&node);
     etcd::fill(&etcd, &node, 6);
@@ -260,7 +260,7 @@ fn a_snapshot_that_is_cut_or_whose_member_is_killed_half_way_makes_no_set_and_th
 type Damage = fn(Vec<u8>) -> Vec<u8>;
 
 #[test]
-fn a_damaged_snapshot_is_found_is_not_listed_as_good_and_does_not_push_out_the_one_before() {
+fn a_damaged_snapshot_does_not_displace_the_previous_backup() {
     let node = etcd::node(ECDSA);
     let etcd = Etcd::start(&node);
     create(&node).exits(0);
@@ -311,7 +311,7 @@ fn a_damaged_snapshot_is_found_is_not_listed_as_good_and_does_not_push_out_the_o
 }
 
 #[test]
-fn one_expired_or_foreign_client_certificate_does_not_keep_the_others_from_being_used() {
+fn a_bad_client_certificate_is_skipped_for_a_good_one() {
     let node = etcd::node(ECDSA);
     let _etcd = Etcd::start(&node);
     support::credential::named("apiserver-etcd-client").set_validity(&node, "2020-01-01 00:00:00", 30);
@@ -351,7 +351,7 @@ fn a_stopped_member_is_copied_and_holes_stay_holes() {
 }
 
 #[test]
-fn without_room_for_the_snapshot_nothing_is_begun_and_both_sizes_are_named() {
+fn too_little_space_for_the_snapshot_names_both_sizes() {
     support::mount::in_own_namespace(|| {
         let node = etcd::node(ECDSA);
         let etcd = Etcd::start(&node);
@@ -370,7 +370,7 @@ fn without_room_for_the_snapshot_nothing_is_begun_and_both_sizes_are_named() {
 }
 
 #[test]
-fn the_daemon_takes_sets_on_their_own_schedule_and_keeps_the_watchdog_fed_meanwhile() {
+fn scheduled_backups_keep_the_watchdog_fed() {
     let node = etcd::node(ECDSA);
     let _etcd = Etcd::start(&node);
     node.configure("[backup]\nschedule = \"*/2 * * * * *\"\nkeep = 2\n");
@@ -390,7 +390,7 @@ fn the_daemon_takes_sets_on_their_own_schedule_and_keeps_the_watchdog_fed_meanwh
 
 /// What a server sends is judged by its own checksum, whatever it says about itself.
 #[test]
-fn a_server_that_sends_a_cut_flipped_or_unsigned_snapshot_gets_no_set() {
+fn a_truncated_altered_or_unsigned_snapshot_is_refused() {
     let node = Node::of(ECDSA);
     let database: Vec<u8> = (0..40_960_u32).map(|i| (i % 251) as u8).collect();
     let whole = [database.clone(), support::openssl::digest("sha256", &database)].concat();
@@ -428,7 +428,7 @@ fn a_server_that_sends_a_cut_flipped_or_unsigned_snapshot_gets_no_set() {
 
 /// On a terminal there is a bar for what takes longer than a second; in a log there is none, and size and rate are in both.
 #[test]
-fn a_slow_snapshot_shows_a_bar_on_a_terminal_and_plain_lines_elsewhere() {
+fn a_slow_snapshot_shows_a_bar_or_plain_lines() {
     let node = Node::of(ECDSA);
     let database = vec![7; 256 << 10];
     let whole = [database.clone(), support::openssl::digest("sha256", &database)].concat();

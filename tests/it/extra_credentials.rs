@@ -8,7 +8,7 @@ use std::fs;
 
 /// A cluster set up from binaries: other places, names and CAs.
 #[test]
-fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
+fn extra_cas_pairs_and_kubeconfigs_are_renewed_by_name_and_glob() {
     let node = Node::of(ECDSA);
     let front = credential::named("front-proxy-client").material(&node);
     let pki = "etc/kubernetes/pki";
@@ -73,7 +73,7 @@ fn further_cas_certificates_and_kubeconfigs_are_renewed_by_name_and_glob() {
 
 /// A directory that does not exist holds nothing; one that cannot be listed is a row, since there may be something in it.
 #[test]
-fn a_pattern_in_a_directory_that_is_missing_is_no_row_and_in_one_that_cannot_be_listed_a_row_with_the_reason() {
+fn a_pattern_reports_an_unlistable_directory_not_a_missing_one() {
     let node = Node::of(ECDSA);
     let pattern = |directory: &str| {
         format!(
@@ -98,7 +98,7 @@ fn a_pattern_in_a_directory_that_is_missing_is_no_row_and_in_one_that_cannot_be_
 }
 
 #[test]
-fn a_directory_of_manifests_that_cannot_be_listed_is_a_warning_and_everything_is_renewed() {
+fn an_unlistable_manifests_directory_is_only_a_warning() {
     let node = Node::of(ECDSA);
     let directory = node.path("etc/kubernetes/manifests");
     fs::remove_dir_all(&directory).expect("the directory");

@@ -21,7 +21,7 @@ fn odd_modes_and_owners_are_kept() {
 }
 
 #[test]
-fn a_symlinked_pair_stays_symlinked_and_its_targets_are_replaced() {
+fn a_symlinked_pair_stays_and_its_targets_are_replaced() {
     let node = Node::of(RSA);
     let targets = ["crt", "key"].map(|extension| format!("etc/kubernetes/store/apiserver.{extension}"));
     fs::create_dir(node.path("etc/kubernetes/store")).expect("a new directory");
@@ -63,7 +63,7 @@ fn hard_links_in_the_scanned_directories_are_linked_again() {
 }
 
 #[test]
-fn a_hard_link_elsewhere_blocks_that_leaf_and_the_others_are_renewed() {
+fn a_hard_link_elsewhere_blocks_only_that_leaf() {
     let node = Node::of(RSA);
     fs::create_dir_all(node.path("srv/web")).expect("a directory");
     fs::hard_link(

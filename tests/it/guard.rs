@@ -46,7 +46,7 @@ fn changed_at(node: &Node, path: &str, moment: &str) {
 }
 
 #[test]
-fn what_kubeadm_stages_for_an_upgrade_defers_the_daemon_for_an_hour() {
+fn a_staged_kubeadm_upgrade_defers_the_daemon_for_an_hour() {
     let node = due_node();
     let directory = "etc/kubernetes/tmp/kubeadm-upgraded-manifests";
     node.write(&format!("{directory}/etcd.yaml"), b"", 0o600);
@@ -59,7 +59,7 @@ fn what_kubeadm_stages_for_an_upgrade_defers_the_daemon_for_an_hour() {
 }
 
 #[test]
-fn files_that_somebody_else_wrote_a_moment_ago_defer_the_daemon_and_our_own_do_not() {
+fn files_just_written_by_another_process_defer_the_daemon() {
     let node = due_node();
     let path = "etc/kubernetes/pki/apiserver.crt";
     changed_at(&node, path, &clock::later(clock::FRESH, -20));
@@ -91,7 +91,7 @@ fn files_that_somebody_else_wrote_a_moment_ago_defer_the_daemon_and_our_own_do_n
 }
 
 #[test]
-fn a_clock_before_the_last_look_defers_the_daemon_and_only_warns_a_person() {
+fn a_clock_set_back_defers_the_daemon_and_warns_a_person() {
     let node = due_node();
     let looked = clock::seconds(&clock::later(clock::FRESH, 5 * clock::DAY));
     let record = format!("{{\"at\":{looked},\"boot_id\":\"another\",\"uptime\":1,\"trusted\":{looked}}}");
@@ -132,7 +132,7 @@ fn a_forward_jump_of_the_clock_is_waited_out_for_one_look() {
 }
 
 #[test]
-fn what_has_expired_on_every_plausible_clock_is_renewed_on_a_doubtful_one() {
+fn a_certainly_expired_leaf_is_renewed_on_a_doubtful_clock() {
     let node = Node::of(support::ECDSA);
     node.configure("schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\n");
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
@@ -155,7 +155,7 @@ fn what_has_expired_on_every_plausible_clock_is_renewed_on_a_doubtful_one() {
 }
 
 #[test]
-fn a_second_kubecertd_waits_for_the_first_and_says_who_it_waits_for() {
+fn a_second_kubecertd_waits_for_the_first_and_names_it() {
     let node = Node::of(support::ECDSA);
     node.run(clock::FRESH, &["plan"]).exits(0);
     node.write("var/lib/kubecertd/lock", b"", 0o600);

@@ -145,7 +145,7 @@ fn on_failed_is_told_once_a_day_however_often_it_fails() {
 }
 
 #[test]
-fn on_expiring_is_told_once_a_day_of_each_that_is_not_about_to_be_renewed() {
+fn on_expiring_runs_daily_for_what_is_not_about_to_be_renewed() {
     let node = Node::of(ECDSA);
     credential::named("etcd-server").make_due(&node);
     credential::named("etcd-peer").set_validity(&node, &clock::later(clock::FRESH, -40 * clock::DAY), 10);
@@ -184,7 +184,7 @@ fn on_expiring_is_told_once_a_day_of_each_that_is_not_about_to_be_renewed() {
 
 /// However the hook ends, the renewal is done, and both are said.
 #[test]
-fn a_hook_that_fails_or_hangs_or_is_missing_changes_nothing_but_what_is_reported() {
+fn a_hook_that_fails_hangs_or_is_missing_is_only_reported() {
     for (hook, reason) in [
         ("[\"/bin/false\"]", "it ended with exit status: 1"),
         (
@@ -263,7 +263,7 @@ fn a_hook_that_others_than_root_could_change_is_not_run() {
 }
 
 #[test]
-fn a_hook_gets_its_arguments_as_they_are_and_an_environment_of_a_path_alone() {
+fn a_hook_gets_its_arguments_verbatim_and_only_a_path() {
     let node = Node::of(ECDSA);
     let out = node.scratch("out");
     node.configure(&format!(
@@ -287,7 +287,7 @@ fn a_hook_gets_its_arguments_as_they_are_and_an_environment_of_a_path_alone() {
 
 /// What a hook prints goes to the log; the verb's own document stays one.
 #[test]
-fn what_a_hook_prints_is_not_mixed_into_the_document_on_standard_output() {
+fn hook_output_stays_out_of_the_document_on_stdout() {
     let node = Node::of(ECDSA);
     node.configure("[hooks]\non_renewed = [\"/bin/echo\", \"called\"]\n");
     let ran = node.run(clock::FRESH, &["renew", "admin.conf", "-o", "json"]).exits(0);

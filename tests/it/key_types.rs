@@ -97,7 +97,7 @@ fn kinds_of_keys_that_cannot_be_made_are_refused_by_name() {
 }
 
 #[test]
-fn an_encrypted_key_is_refused_since_the_new_one_would_be_in_the_clear() {
+fn an_encrypted_key_is_refused() {
     for encrypt in [
         &["rsa", "-aes128", "-traditional", "-passout", "pass:x"][..],
         &["pkcs8", "-topk8", "-passout", "pass:x"],

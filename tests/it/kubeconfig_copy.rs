@@ -108,7 +108,7 @@ fn a_plan_says_what_becomes_of_a_copy() {
 }
 
 #[test]
-fn what_holds_another_credential_is_missing_or_no_kubeconfig_is_left_and_said() {
+fn foreign_missing_and_malformed_copies_are_left_and_reported() {
     let broken = node(ECDSA);
     broken.rewrite(COPY, b"a: [");
     is_left(&broken, "is not YAML");
@@ -121,7 +121,7 @@ fn what_holds_another_credential_is_missing_or_no_kubeconfig_is_left_and_said() 
 }
 
 #[test]
-fn what_others_could_replace_or_what_leads_elsewhere_is_left_and_said() {
+fn copies_that_others_could_replace_are_left_and_reported() {
     let home = node(ECDSA);
     chown(home.path("root/.kube"), Some(1000), None).expect("an owner");
     is_left(
@@ -163,7 +163,7 @@ fn a_value_that_cannot_be_edited_alone_is_left() {
 
 /// A service whose sandbox keeps the home directories read-only sees this.
 #[test]
-fn a_copy_that_cannot_be_replaced_keeps_nothing_from_being_renewed() {
+fn a_copy_that_cannot_be_replaced_does_not_stop_the_renewal() {
     mount::in_own_namespace(|| {
         let node = node(ECDSA);
         let before = node.snapshot();

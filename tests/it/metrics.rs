@@ -61,7 +61,7 @@ fn what_a_pattern_stands_for_has_the_names_of_its_certificate() {
 }
 
 #[test]
-fn a_look_writes_the_ends_of_all_certificates_and_cas_and_what_is_due() {
+fn an_assessment_writes_all_expirations_and_what_is_due() {
     let node = node();
     credential::named("etcd-server").make_due(&node);
     let text = look(&node, &format!("{RARELY}{METRICS}"));
@@ -195,7 +195,7 @@ fn what_cannot_be_renewed_has_a_reason_of_a_small_vocabulary() {
 }
 
 #[test]
-fn everybody_may_read_the_file_and_no_other_name_that_node_exporter_reads_is_ever_there() {
+fn the_metrics_file_is_readable_and_the_only_one() {
     let node = node();
     look(&node, &format!("{RARELY}{METRICS}"));
     assert_eq!(node.snapshot().0[FILE].mode & 0o7777, 0o644);
@@ -326,7 +326,7 @@ impl Drop for Server {
 const SERVED: &str = "kubecertd_served_not_after_timestamp_seconds";
 
 #[test]
-fn what_is_served_is_asked_at_a_look_and_may_differ_from_the_file() {
+fn an_assessment_probes_the_served_certificates() {
     let node = node();
     let leaf = credential::named("etcd-server");
     let old = leaf.material(&node);
@@ -385,7 +385,7 @@ fn without_a_directory_nothing_is_written_and_nobody_is_asked() {
 
 /// It could be led into the manifests directory, where the kubelet reads every file.
 #[test]
-fn a_directory_that_others_could_lead_elsewhere_is_not_written_into() {
+fn a_directory_that_others_could_redirect_is_not_written_into() {
     let refused = |spoil: &dyn Fn(&Node), reason: &str| {
         let node = node();
         spoil(&node);
@@ -418,7 +418,7 @@ fn a_directory_that_others_could_lead_elsewhere_is_not_written_into() {
 }
 
 #[test]
-fn a_symlink_in_the_place_of_the_file_is_replaced_and_not_followed() {
+fn a_symlink_in_place_of_the_file_is_replaced_not_followed() {
     let node = node();
     node.write("etc/precious", b"precious", 0o644);
     symlink("/etc/precious", node.path(FILE)).expect("a symlink");
@@ -428,7 +428,7 @@ fn a_symlink_in_the_place_of_the_file_is_replaced_and_not_followed() {
 }
 
 #[test]
-fn another_directory_takes_effect_with_a_reload_and_the_old_file_goes() {
+fn a_reload_moves_the_file_to_another_directory() {
     let node = node();
     fs::create_dir(node.path("var/lib/other")).expect("a directory");
     node.configure(&format!("{RARELY}{METRICS}"));

@@ -51,7 +51,7 @@ fn promtool(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn alerts_fire_when_they_should_and_are_silent_when_they_should_be() {
+fn alerts_fire_exactly_when_they_should() {
     let rules = file("packaging/monitoring/alerts.yaml");
     promtool(&["check", "rules", rules.to_str().expect("a path")]);
     let tests = file("packaging/monitoring/alerts.test.yaml");
@@ -87,7 +87,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn each_alert_has_a_severity_and_a_section_of_the_runbook_that_names_it() {
+fn each_alert_has_a_severity_and_a_section_of_the_runbook() {
     let operations = text("docs/operations.md");
     let mut sections: Vec<(String, String)> = Vec::new();
     for line in operations.lines() {
@@ -438,7 +438,7 @@ impl Prometheus {
 }
 
 #[test]
-fn every_query_of_the_dashboard_and_the_alerts_returns_what_the_program_wrote() {
+fn dashboard_and_alert_queries_return_what_was_written() {
     let directory = tempfile::TempDir::with_prefix("kubecertd-prometheus-").expect("a directory");
     let port = free_port();
     let (well, unwell) = (well(port), unwell(port));

@@ -24,7 +24,7 @@ fn named(names: &[&str]) -> Vec<Credential> {
 }
 
 #[test]
-fn case_01_on_a_healthy_node_nothing_is_rewritten_and_all_eleven_on_demand() {
+fn case_01_a_healthy_node_is_rewritten_only_on_demand() {
     let node = Node::of(RSA);
     let before = node.snapshot();
     node.run(FRESH, &["renew"]).exits(0).says("nothing due");
@@ -37,7 +37,7 @@ fn case_01_on_a_healthy_node_nothing_is_rewritten_and_all_eleven_on_demand() {
 }
 
 #[test]
-fn case_02_one_leaf_below_the_threshold_is_renewed_alone_with_its_reader() {
+fn case_02_one_due_leaf_is_renewed_alone_with_its_component() {
     let node = Node::of(RSA);
     credential::named("scheduler.conf").make_due(&node);
     renews(&node, FRESH, &[], 0, &named(&["scheduler.conf"]));
@@ -52,7 +52,7 @@ fn case_03_without_ca_key_the_other_cas_leaves_are_renewed() {
 }
 
 #[test]
-fn case_04_without_ca_key_and_with_an_expired_leaf_the_table_is_whole() {
+fn case_04_without_a_ca_key_the_table_is_complete() {
     let node = Node::of(RSA);
     credential::named("apiserver").set_validity(&node, &clock::later(FRESH, -20 * DAY), 10);
     node.remove("etc/kubernetes/pki/ca.key");
@@ -67,7 +67,7 @@ fn case_04_without_ca_key_and_with_an_expired_leaf_the_table_is_whole() {
 }
 
 #[test]
-fn case_05_without_the_etcd_ca_the_seven_others_are_renewed_and_the_four_say_why() {
+fn case_05_without_the_etcd_ca_only_its_four_leaves_are_blocked() {
     let node = Node::of(RSA);
     node.remove("etc/kubernetes/pki/etcd/ca.crt");
     let four = credential::signed_by("pki/etcd/ca");
@@ -86,7 +86,7 @@ fn case_05_without_the_etcd_ca_the_seven_others_are_renewed_and_the_four_say_why
 }
 
 #[test]
-fn case_06_an_empty_leaf_is_a_row_and_the_ten_others_are_renewed() {
+fn case_06_an_empty_leaf_does_not_stop_the_ten_others() {
     let node = Node::of(RSA);
     node.rewrite("etc/kubernetes/pki/etcd/server.crt", b"");
     renews(&node, FRESH, &["all"], 4, &credential::all_but(&["etcd-server"]))
@@ -94,7 +94,7 @@ fn case_06_an_empty_leaf_is_a_row_and_the_ten_others_are_renewed() {
 }
 
 #[test]
-fn case_07_a_ca_key_of_another_ca_is_seen_before_any_file_is_touched() {
+fn case_07_a_foreign_ca_key_is_found_before_any_file_changes() {
     let node = Node::of(RSA);
     let other = node.read("etc/kubernetes/pki/front-proxy-ca.key");
     node.rewrite("etc/kubernetes/pki/ca.key", other.as_bytes());
@@ -115,7 +115,7 @@ fn case_08_an_expired_ca_signs_nothing() {
 }
 
 #[test]
-fn case_09_a_leaf_is_clamped_to_its_ca_once_and_not_renewed_in_every_cycle() {
+fn case_09_a_leaf_clamped_to_its_ca_is_renewed_only_once() {
     let node = Node::of(RSA);
     let ca = credential::named("front-proxy-client").authority(&node);
     ca.set_validity(&clock::later(FRESH, -60 * DAY), 100);
@@ -136,7 +136,7 @@ subjectAltName=DNS:master01,URI:spiffe://example.internal/apiserver,email:ops@ex
 ";
 
 #[test]
-fn case_10_a_rich_leaf_keeps_its_subject_names_usages_chain_and_pkcs8() {
+fn case_10_a_leaf_keeps_subject_names_usages_chain_and_pkcs8() {
     let node = Node::of(RSA);
     let apiserver = credential::named("apiserver");
     let key = openssl::rsa_key_in_pkcs8();
@@ -152,7 +152,7 @@ fn case_10_a_rich_leaf_keeps_its_subject_names_usages_chain_and_pkcs8() {
 }
 
 #[test]
-fn case_11_of_a_kubeconfig_kept_by_hand_only_the_two_values_differ() {
+fn case_11_in_an_edited_kubeconfig_only_two_values_differ() {
     let node = Node::of(RSA);
     let path = "etc/kubernetes/scheduler.conf";
     let ca = node.read("etc/kubernetes/pki/ca.crt");
@@ -273,7 +273,7 @@ fn case_16_a_clock_400_days_ahead_and_back_renews_nothing() {
 }
 
 #[test]
-fn case_18_a_full_backup_directory_stops_the_renewal_and_keeps_the_good_sets() {
+fn case_18_a_full_backup_disk_stops_and_keeps_good_backups() {
     in_own_namespace(|| {
         let node = Node::of(ECDSA);
         let directory = node.path("var/lib/kubecertd/backups");
@@ -297,7 +297,7 @@ fn case_18_a_full_backup_directory_stops_the_renewal_and_keeps_the_good_sets() {
 }
 
 #[test]
-fn case_21_when_everything_has_expired_the_files_are_renewed_with_nobody_running() {
+fn case_21_everything_expired_is_renewed_with_nothing_running() {
     let node = Node::of(EXPIRED);
     renews(&node, DUE, &[], 0, &credential::all_of(EXPIRED));
 }

@@ -21,7 +21,7 @@ const BREAKS: [&str; 9] = [
 ];
 
 #[test]
-fn what_cannot_be_put_back_is_named_with_what_to_do_and_recover_does_it() {
+fn a_failed_rollback_is_explained_and_recover_finishes_it() {
     let node = Node::of(ECDSA);
     let before = node.snapshot();
     let ran = node.run_under(&BREAKS, FRESH, &["renew", "all"]).exits(3);
@@ -77,7 +77,7 @@ fn a_journal_of_another_version_is_left_to_that_version() {
 }
 
 #[test]
-fn what_is_no_file_in_place_of_the_journal_stops_what_writes_and_hangs_nothing() {
+fn a_special_file_in_place_of_the_journal_stops_writers() {
     let node = Node::of(ECDSA);
     node.write(JOURNAL, b"", 0o600);
     node.remove(JOURNAL);

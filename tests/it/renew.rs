@@ -17,22 +17,22 @@ fn renew_all_replaces_every_pair_and_nothing_else(fixture: &str, count: usize) {
 }
 
 #[test]
-fn renew_all_replaces_the_11_pairs_of_a_1_36_rsa_node_and_nothing_else() {
+fn renew_all_replaces_only_the_11_pairs_of_a_1_36_rsa_node() {
     renew_all_replaces_every_pair_and_nothing_else(RSA, 11);
 }
 
 #[test]
-fn renew_all_replaces_the_11_pairs_of_a_1_36_ecdsa_node_and_nothing_else() {
+fn renew_all_replaces_only_the_11_pairs_of_a_1_36_ecdsa_node() {
     renew_all_replaces_every_pair_and_nothing_else(support::ECDSA, 11);
 }
 
 #[test]
-fn renew_all_replaces_the_10_pairs_of_a_1_20_node_and_nothing_else() {
+fn renew_all_replaces_only_the_10_pairs_of_a_1_20_node() {
     renew_all_replaces_every_pair_and_nothing_else(support::OLD_RELEASE, 10);
 }
 
 #[test]
-fn renew_all_replaces_the_11_pairs_of_an_expired_node_and_the_kubelets_and_nothing_else() {
+fn renew_all_on_an_expired_node_includes_the_kubelets_pair() {
     renew_all_replaces_every_pair_and_nothing_else(support::EXPIRED, 12);
 }
 
@@ -70,7 +70,7 @@ fn a_due_pair_in_the_etcd_directory_is_the_only_one_replaced() {
 }
 
 #[test]
-fn a_due_kubeconfig_is_the_only_one_replaced_and_restarts_its_reader() {
+fn a_due_kubeconfig_alone_is_replaced_and_its_reader_restarts() {
     only_the_due_leaf_is_replaced("scheduler.conf");
 }
 
@@ -181,7 +181,7 @@ fn readers(document: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn leaves_of_a_ca_whose_key_is_elsewhere_are_left_and_the_others_renewed() {
+fn leaves_of_a_ca_without_its_key_are_left() {
     let node = Node::of(RSA);
     node.remove("etc/kubernetes/pki/ca.key");
     let external = credential::names(&credential::signed_by("pki/ca"));
@@ -228,7 +228,7 @@ fn a_missing_leaf_is_not_created_and_is_no_failure() {
 
 /// kubeadm 1.36 stops after two of eleven here, with a half renewed node.
 #[test]
-fn without_the_certificate_of_the_etcd_ca_the_other_seven_are_renewed() {
+fn without_the_etcd_ca_certificate_seven_others_are_renewed() {
     let node = Node::of(RSA);
     node.remove("etc/kubernetes/pki/etcd/ca.crt");
     let others = credential::all_but(&credential::names(&credential::signed_by("pki/etcd/ca")));

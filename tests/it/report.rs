@@ -49,7 +49,7 @@ fn row<'a>(html: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn every_credential_and_ca_has_a_row_with_its_state_and_the_first_to_end_is_first() {
+fn every_credential_and_ca_has_a_row_in_order_of_expiration() {
     let html = html(&page::every_state(), FRESH);
     let wanted: Vec<_> = page::ROWS
         .iter()
@@ -83,7 +83,7 @@ fn every_credential_and_ca_has_a_row_with_its_state_and_the_first_to_end_is_firs
 
 /// The places of the bars are read from the page; that they are drawn there is for `make pages`.
 #[test]
-fn a_bar_is_solid_until_it_is_due_and_an_arrow_shows_that_it_goes_on() {
+fn a_bar_is_solid_until_due_and_an_arrow_continues_it() {
     let html = html(&page::every_state(), FRESH);
     let width = |name: &str, class: &str| -> Option<f64> {
         let bar = row(&html, name).split(&format!("<rect class=\"{class}\"")).nth(1)?;
@@ -156,7 +156,7 @@ fn what_a_running_daemon_did_and_will_do_is_said_with_its_time() {
 }
 
 #[test]
-fn what_comes_from_files_is_no_markup_and_nothing_private_is_shown() {
+fn text_from_files_is_escaped_and_nothing_private_is_shown() {
     let node = page::every_state();
     let html = html(&node, FRESH);
     assert!(
@@ -241,7 +241,7 @@ fn report(node: &Node, file: &std::path::Path) -> Ran {
 }
 
 #[test]
-fn the_file_is_for_everybody_and_one_that_is_there_keeps_owner_and_mode() {
+fn a_new_report_is_readable_and_an_old_one_keeps_owner_and_mode() {
     let node = Node::of(ECDSA);
     let file = node.scratch("page.html");
     report(&node, &file).exits(0);
@@ -262,7 +262,7 @@ fn the_file_is_for_everybody_and_one_that_is_there_keeps_owner_and_mode() {
 }
 
 #[test]
-fn a_slip_of_the_finger_costs_no_certificate_no_device_and_no_pod() {
+fn a_mistyped_output_path_overwrites_nothing_important() {
     let node = Node::of(ECDSA);
     let before = node.snapshot();
     let link = node.scratch("link");

@@ -44,7 +44,7 @@ fn scope_all_leaves_readers_of_other_credentials_alone() {
 }
 
 #[test]
-fn a_second_renewal_changes_the_annotation_instead_of_adding_one() {
+fn a_second_renewal_changes_the_same_annotation() {
     let node = Node::of(RSA);
     let path = credential::manifest("kube-scheduler");
     node.run(FRESH, &["renew", "scheduler.conf"]).exits(0);
@@ -67,7 +67,7 @@ fn a_second_renewal_changes_the_annotation_instead_of_adding_one() {
 
 /// The manifests directory is where the kubelet looks, not always /etc/kubernetes/manifests.
 #[test]
-fn the_reader_is_restarted_in_the_static_pod_path_of_the_kubelet() {
+fn the_component_restarts_in_the_kubelets_static_pod_path() {
     let node = Node::of(RSA);
     std::fs::rename(node.path("etc/kubernetes/manifests"), node.path("etc/static-pods")).expect("a rename");
     node.write(
@@ -92,7 +92,7 @@ fn pending(document: &serde_json::Value) -> Vec<&str> {
 const CLOSED: &str = "[[window]]\ndays = [\"sat\"]\nstart = \"02:00\"\nlength = \"1h\"\n";
 
 #[test]
-fn outside_of_every_window_a_restart_that_may_wait_waits_and_is_recorded() {
+fn a_restart_outside_of_every_window_waits_and_is_recorded() {
     let node = Node::of(RSA);
     node.configure(CLOSED);
     let before = node.snapshot();
@@ -132,7 +132,7 @@ fn a_restart_that_is_urgent_does_not_wait_for_a_window() {
 }
 
 #[test]
-fn a_pod_that_is_there_twice_is_not_restarted_and_reported_with_the_stray_file() {
+fn a_duplicate_pod_is_reported_with_the_stray_file() {
     let node = Node::of(RSA);
     let path = credential::manifest("kube-scheduler");
     node.write(&format!("{path}.bak"), node.read(&path).as_bytes(), 0o600);
@@ -147,7 +147,7 @@ fn a_pod_that_is_there_twice_is_not_restarted_and_reported_with_the_stray_file()
 
 /// On another root a unit or a command would be this machine's.
 #[test]
-fn readers_that_are_units_or_commands_are_never_restarted_for_another_root() {
+fn another_root_never_restarts_units_or_runs_commands() {
     let node = Node::of(RSA);
     let witness = node.scratch("witness");
     node.configure(&format!(
@@ -161,7 +161,7 @@ fn readers_that_are_units_or_commands_are_never_restarted_for_another_root() {
 }
 
 #[test]
-fn a_parked_manifest_comes_back_with_a_fresh_annotation_whatever_verb_comes_next() {
+fn any_next_command_brings_a_parked_manifest_back() {
     let parked = |node: &Node| {
         let path = credential::manifest("kube-scheduler");
         let dot = path.replace("kube-scheduler.yaml", ".kube-scheduler.yaml.kubecertd-parked");

@@ -71,7 +71,7 @@ fn acl(node: &Node, path: &str) -> String {
 }
 
 #[test]
-fn a_node_whose_kubernetes_and_kubelet_directories_are_gone_is_as_it_was_before() {
+fn deleted_kubernetes_and_kubelet_directories_come_back() {
     let node = node();
     let before = node.snapshot();
     let acl_before = acl(&node, "etc/kubernetes/pki/etcd/server.key");
@@ -88,7 +88,7 @@ fn a_node_whose_kubernetes_and_kubelet_directories_are_gone_is_as_it_was_before(
 }
 
 #[test]
-fn a_dry_run_shows_every_change_takes_no_lock_and_writes_nothing() {
+fn a_dry_run_shows_every_change_and_writes_nothing() {
     let node = node();
     node.remove("etc/kubernetes/pki/apiserver.key");
     node.rewrite("etc/kubernetes/scheduler.conf", b"damaged");
@@ -125,7 +125,7 @@ fn a_dry_run_shows_every_change_takes_no_lock_and_writes_nothing() {
 }
 
 #[test]
-fn what_is_as_in_the_set_is_not_touched_and_the_holders_of_the_rest_are_restarted() {
+fn only_differing_files_are_restored_and_their_readers_restart() {
     let node = node();
     let set = node.snapshot();
     node.rewrite("etc/kubernetes/scheduler.conf", b"damaged");
@@ -154,7 +154,7 @@ fn what_is_as_in_the_set_is_not_touched_and_the_holders_of_the_rest_are_restarte
 }
 
 #[test]
-fn what_was_there_before_a_restore_is_in_a_backup_and_comes_back_from_it() {
+fn a_restore_backs_up_the_files_that_it_replaces() {
     let node = node();
     node.run(&clock::later(FRESH, MINUTE), &["renew", "all"]).exits(0);
     let renewed = node.snapshot();
@@ -197,7 +197,7 @@ fn only_the_named_parts_are_restored() {
 }
 
 #[test]
-fn a_key_is_never_wider_than_in_the_set_and_a_symlink_points_where_it_did() {
+fn restored_keys_keep_their_mode_and_symlinks_their_target() {
     let node = node();
     let current = node.path("var/lib/kubelet/pki/kubelet-client-current.pem");
     fs::remove_file(&current).expect("a symlink");
@@ -222,7 +222,7 @@ fn a_key_is_never_wider_than_in_the_set_and_a_symlink_points_where_it_did() {
 }
 
 #[test]
-fn a_set_that_is_bad_or_that_others_could_have_changed_is_refused_and_nothing_is_touched() {
+fn a_bad_or_untrusted_backup_is_refused() {
     let node = node();
     node.rewrite("etc/kubernetes/admin.conf", b"damaged");
     let before = node.snapshot();
@@ -252,7 +252,7 @@ fn a_set_that_is_bad_or_that_others_could_have_changed_is_refused_and_nothing_is
 }
 
 #[test]
-fn what_stands_in_the_way_is_named_and_keeps_all_of_it_from_being_restored() {
+fn an_obstacle_is_named_and_stops_the_whole_restore() {
     let node = node();
     node.rewrite("etc/kubernetes/admin.conf", b"damaged");
     node.remove("etc/kubernetes/pki/sa.pub");
@@ -353,7 +353,7 @@ fn a_restore_that_is_killed_at_any_rename_is_undone_or_finished() {
 }
 
 #[test]
-fn a_sealed_set_is_restored_when_it_can_be_opened_and_refused_when_it_cannot() {
+fn an_archive_is_restored_only_if_it_can_be_opened() {
     let node = Node::of(ECDSA);
     let key = node.scratch("passphrase");
     fs::write(&key, "a test passphrase").expect("a write");
@@ -399,7 +399,7 @@ fn a_sealed_set_is_restored_when_it_can_be_opened_and_refused_when_it_cannot() {
 }
 
 #[test]
-fn a_program_that_fails_is_missing_or_not_roots_is_named_and_the_set_stays_plain() {
+fn a_failing_archive_program_is_named_and_the_backup_kept_plain() {
     let theirs = tempfile::tempdir().expect("a directory");
     let script = theirs.path().join("encrypt");
     fs::write(&script, "#!/bin/sh\ncat\n").expect("a write");
@@ -432,7 +432,7 @@ fn a_program_that_fails_is_missing_or_not_roots_is_named_and_the_set_stays_plain
 }
 
 #[test]
-fn the_set_that_is_restored_is_not_rotated_away_by_the_backup_before_it() {
+fn the_restored_backup_is_not_pruned_by_the_one_before_it() {
     let node = Node::of(ECDSA);
     node.configure("[backup]\nkeep = 1\n");
     node.run(FRESH, &["backup", "create"]).exits(0);

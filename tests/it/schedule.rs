@@ -37,7 +37,7 @@ fn one_look(node: &Node, moment: &str) -> String {
 }
 
 #[test]
-fn the_first_look_says_what_the_next_cycle_would_do_and_the_second_run_does_not_say_it_again() {
+fn the_first_assessment_is_told_once() {
     let node = Node::of(support::ECDSA);
     credential::named("etcd-server").make_due(&node);
     node.configure(RARELY);
@@ -63,7 +63,7 @@ fn first_look_act_renews_at_once() {
 }
 
 #[test]
-fn what_is_urgent_is_renewed_at_once_and_what_is_not_waits_for_the_schedule() {
+fn urgent_leaves_are_renewed_at_once_others_on_schedule() {
     let node = Node::of(support::ECDSA);
     let [urgent, due] = ["etcd-server", "apiserver"].map(credential::named);
     urgent.set_validity(&node, &clock::later(clock::FRESH, -10 * clock::DAY), 15);
@@ -90,7 +90,7 @@ fn what_is_urgent_is_renewed_at_once_and_what_is_not_waits_for_the_schedule() {
 }
 
 #[test]
-fn outside_of_every_window_a_cycle_only_looks_and_it_acts_when_one_opens() {
+fn a_cycle_outside_of_every_window_acts_when_one_opens() {
     let node = Node::of(support::ECDSA);
     let leaf = credential::named("etcd-server");
     leaf.make_due(&node);
@@ -110,7 +110,7 @@ fn outside_of_every_window_a_cycle_only_looks_and_it_acts_when_one_opens() {
 }
 
 #[test]
-fn an_instant_that_passed_while_the_daemon_did_not_run_is_caught_up_at_its_start() {
+fn a_cycle_missed_while_stopped_is_caught_up_at_start() {
     let node = Node::of(support::ECDSA);
     node.configure("schedule = \"* * * * * *\"\nclock_wait = \"0s\"\nspread = \"0s\"\n");
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);

@@ -14,7 +14,7 @@ const RARELY: &str = "schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\nspread = 
 const OFTEN: &str = "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n";
 
 #[test]
-fn a_reload_with_a_good_configuration_takes_effect_and_one_with_a_bad_one_changes_nothing() {
+fn a_reload_applies_a_good_configuration_and_ignores_a_bad_one() {
     let node = Node::of(support::ECDSA);
     node.configure(RARELY);
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
@@ -121,7 +121,7 @@ fn a_long_start_asks_for_more_time() {
 }
 
 #[test]
-fn a_read_only_directory_is_named_at_start_with_the_drop_in_that_mends_it() {
+fn a_read_only_directory_is_named_at_start_with_its_drop_in() {
     in_own_namespace(|| {
         let node = Node::of(support::ECDSA);
         node.configure(RARELY);
@@ -151,7 +151,7 @@ fn a_read_only_directory_is_named_at_start_with_the_drop_in_that_mends_it() {
 }
 
 #[test]
-fn a_directory_that_the_sandbox_came_too_early_for_ends_the_daemon_to_be_started_again() {
+fn a_directory_newer_than_the_sandbox_ends_the_daemon() {
     in_own_namespace(|| {
         let node = Node::of(support::ECDSA);
         std::fs::rename(node.path("etc/kubernetes"), node.path("etc/later")).unwrap();
@@ -227,7 +227,7 @@ fn of_kind<'a>(all: &'a [BTreeMap<String, String>], kind: &str) -> Vec<&'a BTree
 }
 
 #[test]
-fn the_journal_gets_events_with_fields_kinds_and_priorities_that_fit() {
+fn the_journal_gets_events_with_fields_and_priorities() {
     in_own_namespace(|| {
         let node = Node::of(support::ECDSA);
         credential::named("etcd-server").set_validity(&node, &clock::later(clock::FRESH, -40 * clock::DAY), 10);

@@ -74,12 +74,12 @@ fn a_socket_is_a_row_with_a_reason_and_the_others_are_renewed() {
 
 /// `/dev/zero`: endless for whoever reads to the end.
 #[test]
-fn a_device_node_is_a_row_with_a_reason_and_the_others_are_renewed() {
+fn a_device_node_affects_only_its_credential() {
     is_a_row_with_a_reason_and_the_others_are_renewed(|path| make("mknod", path, &["c", "1", "5"]));
 }
 
 #[test]
-fn a_symlink_loop_is_a_row_with_a_reason_and_the_others_are_renewed() {
+fn a_symlink_loop_affects_only_its_credential() {
     is_a_row_with_a_reason_and_the_others_are_renewed(|path| {
         symlink("loop.crt", path).expect("a symlink");
         symlink("server.crt", path.with_file_name("loop.crt")).expect("a symlink");
@@ -87,7 +87,7 @@ fn a_symlink_loop_is_a_row_with_a_reason_and_the_others_are_renewed() {
 }
 
 #[test]
-fn a_directory_is_a_row_with_a_reason_and_the_others_are_renewed() {
+fn a_directory_affects_only_its_credential() {
     is_a_row_with_a_reason_and_the_others_are_renewed(|path| fs::create_dir(path).expect("a directory"));
 }
 
@@ -118,7 +118,7 @@ fn a_fifo_in_place_of_a_kubeconfig_or_a_manifest_does_not_hang() {
 
 /// A key, the key and the certificate of a CA, a kubeconfig, a manifest and a service account key, each another thing.
 #[test]
-fn things_in_place_of_any_kind_of_file_affect_what_depends_on_it_and_nothing_else() {
+fn special_files_affect_only_what_depends_on_them() {
     let node = Node::of(ECDSA);
     let put = |path: &str, put: &dyn Fn(&Path)| {
         let path = node.path(&format!("etc/kubernetes/{path}"));

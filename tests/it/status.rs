@@ -22,7 +22,7 @@ fn before_the_daemon_ran_there_is_no_status() {
 }
 
 #[test]
-fn status_says_what_was_done_what_comes_next_and_whether_the_daemon_lives() {
+fn status_tells_the_past_the_next_cycle_and_the_daemons_state() {
     let node = Node::of(support::ECDSA);
     credential::named("etcd-server").make_due(&node);
     node.configure(OFTEN);
@@ -126,7 +126,7 @@ fn who_is_at_work_is_named_while_they_live() {
 }
 
 #[test]
-fn a_damaged_status_is_none_and_does_not_keep_the_daemon_from_starting() {
+fn a_damaged_status_file_does_not_stop_the_daemon() {
     let node = Node::of(support::ECDSA);
     node.configure(RARELY);
     for name in ["status.json", "daemon.json"] {
@@ -140,7 +140,7 @@ fn a_damaged_status_is_none_and_does_not_keep_the_daemon_from_starting() {
 }
 
 #[test]
-fn where_nothing_may_be_done_now_the_plan_is_shown_with_the_reason() {
+fn a_deferred_plan_is_shown_with_its_reason() {
     let node = Node::of(support::ECDSA);
     node.write("proc/4711/comm", b"kubeadm\n", 0o444);
     node.configure(RARELY);

@@ -66,7 +66,7 @@ fn nothing_is_asked_for_outside() {
 
 /// What is drawn is read from the picture: the bars of the rows that are fine, from the top.
 #[test]
-fn bars_are_as_long_as_the_time_that_is_left_in_light_and_in_dark() {
+fn bars_are_as_long_as_the_time_that_is_left() {
     let browser = every_state("bars");
     for (scheme, fine) in [Scheme::Light, Scheme::Dark].into_iter().zip(FINE) {
         let picture = browser.picture(scheme);
@@ -95,7 +95,7 @@ fn bars_are_as_long_as_the_time_that_is_left_in_light_and_in_dark() {
 }
 
 #[test]
-fn light_is_light_and_dark_is_dark_and_both_have_the_colours_of_the_states() {
+fn light_and_dark_pages_have_the_colors_of_the_states() {
     let browser = every_state("schemes");
     let [light, dark] = [Scheme::Light, Scheme::Dark].map(|scheme| browser.picture(scheme));
     assert_eq!(

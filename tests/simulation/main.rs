@@ -36,12 +36,12 @@ fn through(sizes: &[usize]) {
 }
 
 #[test]
-fn fleets_of_up_to_four_nodes_never_act_together_and_none_starves_in_10_000_days() {
+fn up_to_four_nodes_never_act_together_and_never_starve() {
     through(&[1, 2, 3, 4]);
 }
 
 #[test]
-fn fleets_of_five_to_seven_nodes_never_act_together_and_none_starves_in_10_000_days() {
+fn five_to_seven_nodes_never_act_together_and_never_starve() {
     through(&[5, 6, 7]);
 }
 

@@ -250,7 +250,7 @@ mod tests {
 
     /// The node that froze had begun; what is wrong is only that another one begins.
     #[test]
-    fn the_step_of_a_node_that_froze_is_no_overlap_and_one_begun_beside_it_is() {
+    fn a_step_begun_next_to_a_frozen_one_is_an_overlap() {
         let frozen = vec![
             (0, 0, What::Begins),
             (60, 0, What::Restarting(etcd())),
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_beside_a_member_that_is_known_to_be_down_loses_the_quorum() {
+    fn a_restart_while_another_member_is_down_loses_the_quorum() {
         let down = |at| vec![(at, 2, What::Down), (30, 2, What::Up)];
         let found = wrong(&[down(0), turn(5, 0), turn(40, 1), turn(50, 2)]);
         let (at, node, down_at_once) = (Duration::from_secs(6), 0, vec![0, 2]);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_without_a_word_or_with_something_not_put_back_is_found() {
+    fn a_silent_failure_or_a_failed_rollback_is_found() {
         for (code, words) in [
             (1, " "),
             (3, "kubecertd: cannot put it back"),

@@ -12,7 +12,7 @@ const LEAF: &str = "front-proxy-client";
 const DOUBTED: Duration = Duration::from_secs(240);
 
 #[test]
-fn where_nothing_keeps_the_clock_the_plan_is_in_the_journal_at_once_and_acting_waits() {
+fn an_unsynchronized_clock_logs_the_plan_and_defers_the_cycle() {
     let node = Node::with_one_due(LEAF);
     fs::remove_file(node.path("etc/kubecertd/config.d/clock.toml")).expect("it was there");
     let leaf = credential::named(LEAF);
@@ -39,7 +39,7 @@ const FAKED: &str = "[Service]\nEnvironment=LD_PRELOAD=/usr/lib/libfaketime.so.1
                      FAKETIME_DONT_FAKE_MONOTONIC=1 FAKETIME_TIMESTAMP_FILE=/etc/clock\n";
 
 #[test]
-fn a_clock_set_forward_past_a_threshold_is_doubted_first_and_then_what_is_due_is_renewed() {
+fn a_clock_set_far_forward_is_doubted_before_the_renewal() {
     let node = Node::with_one_due(LEAF);
     let leaf = credential::named(LEAF);
     let old = node.material(&leaf);

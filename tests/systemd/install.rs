@@ -51,7 +51,7 @@ fn the_commands_of_docs_install_work_word_by_word() {
 }
 
 #[test]
-fn the_plan_is_in_the_journal_at_once_and_the_renewal_at_the_next_scheduled_time() {
+fn the_plan_is_logged_at_once_and_the_renewal_waits() {
     let node = Node::with_one_due(LEAF);
     let leaf = credential::named(LEAF);
     let old = node.material(&leaf);
@@ -101,7 +101,7 @@ fn a_machine_without_a_control_plane_is_waited_for() {
 }
 
 #[test]
-fn an_upgrade_keeps_the_state_and_a_configuration_edited_by_hand() {
+fn an_upgrade_keeps_the_state_and_an_edited_configuration() {
     let node = Node::with_one_due(LEAF);
     fs::copy(package("previous", ".deb"), node.path("root/previous.deb")).expect("a copy");
     node.write("etc/kubecertd/config.d/often.toml", EVERY_MINUTE);

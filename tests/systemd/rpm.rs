@@ -39,7 +39,7 @@ fn system() -> TempDir {
 }
 
 #[test]
-fn the_rpm_installs_verifies_keeps_an_edited_configuration_and_goes() {
+fn the_rpm_installs_verifies_keeps_edits_and_uninstalls() {
     let root = system();
     let enabled = |unit: &str| {
         let wants = root.path().join("etc/systemd/system/multi-user.target.wants");

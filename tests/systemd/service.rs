@@ -52,7 +52,7 @@ fn is_settled(node: &Node) {
 }
 
 #[test]
-fn a_daemon_that_is_killed_in_the_middle_of_a_cycle_leaves_nothing_half_done() {
+fn a_daemon_killed_in_a_cycle_leaves_nothing_half_done() {
     let node = in_the_middle();
     node.sh("systemctl kill -s KILL --kill-whom=main kubecertd").exits(0);
     is_settled(&node);
@@ -60,7 +60,7 @@ fn a_daemon_that_is_killed_in_the_middle_of_a_cycle_leaves_nothing_half_done() {
 }
 
 #[test]
-fn a_daemon_that_is_stopped_in_the_middle_of_a_cycle_puts_everything_back() {
+fn a_daemon_stopped_in_a_cycle_rolls_back() {
     let node = in_the_middle();
     node.sh("systemctl stop kubecertd").exits(0);
     assert_eq!(node.property("ActiveState"), "inactive", "{}", node.property("Result"));
@@ -109,7 +109,7 @@ fn a_frozen_daemon_is_started_again() {
 }
 
 #[test]
-fn a_reload_takes_a_good_configuration_and_keeps_the_old_one_when_the_new_one_is_bad() {
+fn a_reload_keeps_the_old_configuration_if_the_new_one_is_bad() {
     let node = Node::with_one_due(LEAF);
     node.install();
     let first = node.property("MainPID");
@@ -177,7 +177,7 @@ fn the_journal_has_fields_that_a_machine_reads_and_explanations() {
 }
 
 #[test]
-fn the_sandbox_gives_what_a_renewal_needs_and_the_state_to_root_alone() {
+fn the_sandbox_allows_a_renewal_and_keeps_the_state_private() {
     let node = Node::with_one_due(LEAF);
     node.write(
         "etc/kubecertd/config.d/often.toml",

@@ -31,7 +31,7 @@ fn renewed(node: &Node) -> String {
 }
 
 #[test]
-fn a_unit_that_reads_a_renewed_certificate_is_restarted_or_reloaded_by_systemd() {
+fn systemd_restarts_or_reloads_units_that_read_a_certificate() {
     let node = Node::with_one_due(LEAF);
     node.write("etc/systemd/system/tool.service", TOOL);
     node.write("etc/kubecertd/config.d/tool.toml", &configured(false));

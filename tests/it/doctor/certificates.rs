@@ -11,7 +11,7 @@ use crate::support::openssl::Authority;
 use crate::support::{self, ECDSA, EXPIRED, Node, RSA, credential, set_mode};
 
 #[test]
-fn what_has_expired_cannot_be_read_or_was_not_renewed_in_time_is_found() {
+fn expired_unreadable_and_overdue_certificates_are_found() {
     let node = healthy(ECDSA);
     let leaf = credential::named("etcd-server");
     leaf.set_validity(&node, &clock::later(FRESH, -40 * DAY), 10);
@@ -56,7 +56,7 @@ fn what_has_expired_cannot_be_read_or_was_not_renewed_in_time_is_found() {
 }
 
 #[test]
-fn a_kubelet_conf_that_points_at_an_expired_certificate_is_found() {
+fn a_kubelet_conf_with_an_expired_certificate_is_found() {
     let node = healthy(EXPIRED);
     let found = of_check(&node, FRESH, "kubelet");
     assert_eq!(found.len(), 1, "{found:?}");
@@ -68,7 +68,7 @@ fn a_kubelet_conf_that_points_at_an_expired_certificate_is_found() {
 }
 
 #[test]
-fn a_ca_that_ends_before_the_next_renewals_or_cannot_sign_is_found() {
+fn a_ca_that_ends_soon_or_cannot_sign_is_found() {
     let ca = "ca ends";
     // The fixture's CAs have ten years.
     let node = healthy(ECDSA);

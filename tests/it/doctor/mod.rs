@@ -143,7 +143,7 @@ fn on_a_worker_and_before_kubeadm_nothing_is_a_fault() {
 }
 
 #[test]
-fn a_bad_configuration_is_a_finding_and_the_rest_is_checked_all_the_same() {
+fn a_bad_configuration_is_a_finding_among_others() {
     let node = healthy(ECDSA);
     node.configure("\nschedul = \"x\"\n");
     finds(

@@ -55,7 +55,7 @@ fn a_clock_that_is_not_synchronised_is_found() {
 }
 
 #[test]
-fn files_that_nobody_means_and_manifests_that_cannot_be_used_are_found() {
+fn stray_files_and_unusable_manifests_are_found() {
     let node = healthy(ECDSA);
     let etcd = node.read(&credential::manifest("etcd"));
     node.write(&format!("{MANIFESTS}/.etcd.yaml.bak"), etcd.as_bytes(), 0o600);
@@ -163,7 +163,7 @@ fn a_directory_that_cannot_be_written_to_is_found() {
 
 /// The daemon sees a read-only directory that everybody else may write to, as in a sandbox that is older than the directory.
 #[test]
-fn a_directory_that_the_service_alone_cannot_write_to_is_found_with_the_drop_in() {
+fn a_directory_read_only_for_the_service_is_found() {
     let node = healthy(ECDSA);
     fs::create_dir_all(node.path("root/.kube")).expect("a directory");
     node.configure("[[kubeconfig_copy]]\npath = \"/root/.kube/config\"\nof = \"admin.conf\"\n");
@@ -217,7 +217,7 @@ fn a_disk_that_is_too_full_for_the_next_backup_is_found() {
 }
 
 #[test]
-fn a_service_that_is_not_there_not_enabled_masked_or_ended_is_found() {
+fn a_service_missing_disabled_masked_or_stopped_is_found() {
     let node = healthy(ECDSA);
     fs::remove_file(node.path(&format!("{ENABLED}/kubecertd.service"))).expect("a symlink");
     finds(
