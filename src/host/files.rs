@@ -98,7 +98,11 @@ impl Host {
 
     /// Reads a regular file of at most so many bytes; a larger one is not read at all.
     pub fn read_at_most(&self, path: &Path, most: u64) -> ReadResult {
-        let resolved = self.resolve(path)?;
+        self.read_resolved(self.resolve(path)?, most)
+    }
+
+    /// Reads a regular file of at most so many bytes at a path that was resolved before.
+    pub fn read_resolved(&self, resolved: ResolvedPath, most: u64) -> ReadResult {
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())

@@ -15,6 +15,7 @@ use crate::catalog::{self, AuthoritySpec, CopySpec, Spec, Storage};
 use crate::config::Settings;
 use crate::format::kubeconfig;
 use crate::format::yaml;
+use crate::host::files::ResolvedPath;
 use crate::host::{Host, write};
 use crate::model::{File, ReadError, ReadResult, Timestamp};
 pub use conditions::{Conditions, RunningReader, observe};
@@ -233,28 +234,34 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads these files, each up to so many bytes, and then those that kubeconfigs among them refer to. The smallest come first, so that
-    /// what is left out is what is large.
+    /// Reads these files, each with its largest size, and then the files that kubeconfigs among them name.
+    ///
+    /// The smallest file comes first, so that large files are left out if all are too many.
     fn read(&mut self, wanted: BTreeMap<PathBuf, u64>, scan: &mut Scan) {
-        let mut sized = Vec::new();
-        for (path, most) in wanted {
-            if !scan.files.contains_key(&path) {
-                sized.push((size(self.host, &path), path, most));
-            }
-        }
-        sized.sort();
+        let unread = wanted.into_iter().filter(|(path, _)| !scan.files.contains_key(path));
+        let mut sized: Vec<_> = unread
+            .map(|(path, most)| SizedPath::measure(self.host, path, most))
+            .collect();
+        sized.sort_by(|a, b| (a.size, &a.path).cmp(&(b.size, &b.path)));
         let mut referred = BTreeMap::new();
-        for (size, path, most) in sized {
-            let read = match size {
-                _ if size > most || size <= self.left => self.host.read_at_most(&path, most),
-                _ => Err(self.full()),
+        for wanted in sized {
+            let SizedPath {
+                path,
+                most,
+                size,
+                resolved,
+            } = wanted;
+            let read = if size > most || size <= self.left {
+                let read = resolved.clone().and_then(|found| self.host.read_resolved(found, most));
+                read.and_then(|file| self.hold(file))
+            } else {
+                Err(self.full())
             };
-            let read = read.and_then(|file| self.hold(file));
             if most == LARGEST_YAML {
                 referred.extend(referenced(&path, &read).into_iter().map(|path| (path, LARGEST_PEM)));
             }
             if let Err(ReadError::Missing) = read {
-                scan.places.insert(path.clone(), place(self.host, &path));
+                scan.places.insert(path.clone(), place(resolved));
             }
             scan.files.insert(path, read.map(Arc::new));
         }
@@ -295,14 +302,32 @@ impl Reader<'_> {
     }
 }
 
-fn size(host: &Host, path: &Path) -> u64 {
-    let real = host.resolve(path).map(|resolved| resolved.real);
-    let found = real.ok().and_then(|real| host.identity(&real));
-    found.map_or(0, |identity| identity.size)
+/// A file to be read, found and measured before any file of its kind is read.
+struct SizedPath {
+    path: PathBuf,
+    /// Its largest size, in bytes; a larger file is not read.
+    most: u64,
+    /// Its size in bytes, or 0 if it is not a regular file.
+    size: u64,
+    resolved: Result<ResolvedPath, ReadError>,
 }
 
-fn place(host: &Host, path: &Path) -> Result<PathBuf, String> {
-    match host.resolve(path) {
+impl SizedPath {
+    fn measure(host: &Host, path: PathBuf, most: u64) -> Self {
+        let resolved = host.resolve(&path);
+        let found = resolved.as_ref().ok().and_then(|found| host.identity(&found.real));
+        Self {
+            path,
+            most,
+            size: found.map_or(0, |identity| identity.size),
+            resolved,
+        }
+    }
+}
+
+/// Returns the place of a file that is missing, without symlinks; or why it cannot be made there.
+fn place(resolved: Result<ResolvedPath, ReadError>) -> Result<PathBuf, String> {
+    match resolved {
         Ok(found) => match found.unsafe_way {
             Some(reason) => Err(format!("others than root could replace it: {reason}")),
             None => Ok(found.real),
