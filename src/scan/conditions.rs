@@ -1,5 +1,6 @@
-//! Conditions of a renewal: which components run, whether another tool renews, and whether the clock can be
-//! trusted. They are observed after the files were read, since the files say which components to look for.
+//! Conditions of a renewal: which components run, whether another tool renews, and whether the
+//! clock can be trusted. They are observed after the files were read, since the files say which
+//! components to look for.
 
 use std::path::PathBuf;
 
@@ -16,26 +17,27 @@ pub struct Conditions {
     pub running: Vec<RunningReader>,
     /// The process id of a running kubeadm.
     pub kubeadm: Option<u32>,
-    /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than an hour ago.
+    /// Files below `/etc/kubernetes/tmp`, where kubeadm stages an upgrade, that changed less than
+    /// an hour ago.
     pub staged: Vec<PathBuf>,
-    /// Files of credentials and CAs that changed less than a minute ago, and not by us.
+    /// Files of credentials and CAs that another program changed less than a minute ago.
     pub fresh: Vec<PathBuf>,
-    /// Whether systemd says that the clock is synchronised; none where it does not say.
+    /// True if systemd says that the clock is synchronized; `None` if it does not say.
     pub synchronised: Option<bool>,
-    /// The last look that the daemon recorded.
+    /// The last assessment that the daemon recorded.
     pub last_assessment: Option<LastAssessment>,
-    /// This boot.
+    /// The id of this boot.
     pub boot_id: String,
     /// Seconds since boot.
     pub uptime: i64,
 }
 
-/// A reader's process.
+/// A process of a component (reader).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningReader {
-    /// The reader.
+    /// The name of the component.
     pub reader: String,
-    /// When it started, by the wall clock of now.
+    /// The time of its start, by the present wall clock.
     pub started: Timestamp,
 }
 

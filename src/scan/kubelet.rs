@@ -1,25 +1,26 @@
-//! What a look wants to know of the kubelet.
+//! The kubelet's configuration, as far as a scan needs it.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::LARGEST_YAML;
+use super::MAX_YAML;
 use crate::config::Settings;
 use crate::format::yaml;
 use crate::host::Host;
 
-/// What the kubelet's configuration says (kubelet.config.k8s.io/v1beta1).
+/// Values of the kubelet's configuration (kubelet.config.k8s.io/v1beta1).
 pub(super) struct Config {
     pub(super) static_pods: Option<PathBuf>,
     pub(super) health: Option<SocketAddr>,
     pub(super) rotates: Option<bool>,
 }
 
-/// Where it says nothing, or cannot be read, its defaults hold: no static pods (kubeadm sets them) and health on 127.0.0.1:10248. A health port of
-/// 0 means none.
+/// Reads the kubelet's configuration. If it says nothing, or cannot be read, the kubelet's defaults
+/// hold: no static pods (kubeadm sets them), and health on 127.0.0.1:10248. A health port of 0
+/// turns it off.
 pub(super) fn config(host: &Host, settings: &Settings) -> Config {
     let read = || {
-        let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), LARGEST_YAML);
+        let config = host.read_at_most(&settings.paths.kubelet.join("config.yaml"), MAX_YAML);
         yaml::parse(config.ok()?.bytes.text().ok()?).ok()
     };
     let found = read();

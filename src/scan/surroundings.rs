@@ -1,17 +1,18 @@
-//! What is around the certificates and decides whether they will be renewed: the service, its disk, its directories, and who else renews.
+//! The surroundings of the certificates, for `doctor`: the service, its disk, the directories that
+//! it writes to, and other programs that renew.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::host::Host;
 
-/// Bytes of a unit or a table of cron that is looked at. Real ones are a hundred times smaller.
+/// Maximum size of a unit or a cron table, in bytes. Real ones are a hundred times smaller.
 const LARGEST: u64 = 64 << 10;
 
-/// Files of one directory that are looked at.
+/// Maximum number of files of one directory.
 const MOST: usize = 1000;
 
-/// Where systemd looks for units (systemd.unit(5)), the most important first.
+/// Directories of systemd's units (systemd.unit(5)), the most important first.
 const UNITS: [&str; 4] = [
     "/etc/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -19,10 +20,10 @@ const UNITS: [&str; 4] = [
     "/lib/systemd/system",
 ];
 
-/// Where units are that are enabled: symlinks in `NAME.wants`.
+/// Directory of the symlinks to enabled units, in `NAME.wants`.
 const ENABLED: &str = "/etc/systemd/system";
 
-/// Where cron looks (cron(8) of Debian and of cronie).
+/// Directories of cron (cron(8) of Debian and of cronie).
 const CRON: [&str; 7] = [
     "/etc/cron.d",
     "/etc/cron.hourly",
@@ -33,40 +34,41 @@ const CRON: [&str; 7] = [
     "/var/spool/cron/crontabs",
 ];
 
-/// The table of cron that is no directory.
+/// The system's cron table, a single file.
 const CRONTAB: &str = "/etc/crontab";
 
-/// What was found around the certificates.
+/// The surroundings of the certificates.
 #[derive(Debug, Default)]
 pub struct Surroundings {
-    /// Units of systemd that are services or timers, by their files.
+    /// The services and timers of systemd: path and text.
     pub units: Vec<(PathBuf, String)>,
     /// Names of units that are enabled.
     pub enabled: BTreeSet<String>,
     /// Names of units that are masked.
     pub masked: BTreeSet<String>,
-    /// Tables and scripts of cron.
+    /// The tables and scripts of cron: path and text.
     pub cron: Vec<(PathBuf, String)>,
-    /// Directories that a cycle writes to and could not, and why.
+    /// The directories that a cycle writes to, but could not write to now.
     pub refused: Vec<UnwritableDirectory>,
-    /// Bytes that are free for backups; none where nobody can tell.
+    /// Free space for backups, in bytes; `None` if it is unknown.
     pub free: Option<u64>,
-    /// Bytes of etcd's database on this node.
+    /// Size of etcd's database on this node, in bytes.
     pub database: u64,
 }
 
 /// A directory that cannot be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnwritableDirectory {
-    /// Which.
+    /// Its path.
     pub directory: PathBuf,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Only the service cannot: its sandbox keeps it from it.
+    /// True if only the service cannot write to it, because of its sandbox.
     pub by_sandbox: bool,
 }
 
-/// Looks around. `directories` are those that a cycle writes to, `daemon` is the process of the service, `data` the directory of etcd's data.
+/// Observes the surroundings. `directories` are those that a cycle writes to, `daemon` is the
+/// process of the service, and `data` is etcd's data directory.
 pub fn observe(
     host: &Host,
     directories: BTreeSet<PathBuf>,
@@ -138,7 +140,7 @@ fn files(host: &Host, directory: &Path) -> Vec<PathBuf> {
     names.map(|name| real.join(name)).collect()
 }
 
-/// What cannot be read says nothing.
+/// Returns path and text of a file; `None` if it cannot be read.
 fn text(host: &Host, path: &Path) -> Option<(PathBuf, String)> {
     let file = host.read_at_most(path, LARGEST).ok()?;
     Some((path.to_owned(), file.bytes.text().ok()?.to_owned()))

@@ -85,7 +85,7 @@ fn kubeconfigs_and_manifests_of_1_mib_are_not_read() {
     }
 }
 
-/// As large as is still read: together they are more than a look holds.
+/// As large as is still read: together they are more than a scan holds.
 #[test]
 fn too_many_large_kubeconfigs_and_manifests_are_left_out() {
     let node = Node::of(ECDSA);
@@ -99,7 +99,7 @@ fn too_many_large_kubeconfigs_and_manifests_are_left_out() {
     node.configure(CONFIGS);
     let run = the_eleven_are_renewed(&node);
     assert!(
-        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        run.code == Some(4) && run.stderr.contains("is left out: a scan holds"),
         "{run}"
     );
 }
@@ -125,7 +125,7 @@ fn a_pattern_for_1000_pairs_of_1_mib_leaves_most_of_them_out() {
     node.configure(PAIRS);
     let run = the_eleven_are_renewed(&node);
     assert!(
-        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        run.code == Some(4) && run.stderr.contains("is left out: a scan holds"),
         "{run}"
     );
 }
@@ -141,7 +141,7 @@ fn pairs_of_1_mib_are_renewed_as_far_as_they_are_read() {
     node.configure(PAIRS);
     let run = the_eleven_are_renewed(&node);
     assert!(
-        run.code == Some(4) && run.stderr.contains("is left out: a look holds"),
+        run.code == Some(4) && run.stderr.contains("is left out: a scan holds"),
         "{run}"
     );
 }
