@@ -1,4 +1,4 @@
-//! Decide whether now is a good time. Pure: the signs were gathered by the scan.
+//! The guard: judges whether a plan may be carried out now. Pure; the scan gathers the conditions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::model::{Timestamp, Validity};
 use crate::plan::Plan;
 use crate::scan::Conditions;
 
-/// When this version was made: no honest clock is before it.
+/// Release date of this version. A correct clock is never before it.
 const MADE: Timestamp = datetime!(2026-11-01 0:00 UTC);
 
-/// A clock that went ahead of the time since boot by more than this has jumped.
+/// Largest lead of the clock over the time since boot. A larger one is a jump.
 const JUMP: time::Duration = time::Duration::DAY;
 
 /// A plan that may be carried out now. Only [`check`] makes one.
 #[derive(Debug, Clone)]
 pub struct Clearance {
     plan: Plan,
-    /// What speaks against it without blocking it.
+    /// Doubts that do not block it.
     pub warnings: Vec<String>,
-    /// The clock may be wrong.
+    /// True if the clock may be wrong.
     pub doubtful_clock: bool,
 }
 
 /// A plan that has to wait.
 #[derive(Debug, Clone)]
 pub struct Deferral {
-    /// What would be done. It is there to be shown: nothing carries it out.
+    /// The plan, for reports. Nothing carries it out.
     pub plan: Plan,
-    /// Why not now, for people.
+    /// The reason to wait, for people.
     pub reason: String,
-    /// The clock may be wrong.
+    /// True if the clock may be wrong.
     pub doubtful_clock: bool,
 }
 
 impl Clearance {
-    /// The plan.
+    /// Returns the plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -56,22 +56,23 @@ impl Clearance {
     }
 }
 
-/// Whether a person asked for it and looks on.
+/// The origin of a cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
-    /// By hand: signs become warnings.
+    /// A person runs the command: conditions become warnings.
     Manual,
-    /// The daemon: signs defer the cycle.
+    /// The daemon runs a cycle: conditions defer it.
     Scheduled {
-        /// How long the daemon has been running.
+        /// Time since the start of the daemon.
         running_for: Duration,
     },
 }
 
-/// Clears the plan, or says why it has to wait.
+/// Clears the plan, or returns the reason to wait.
 ///
-/// A doubtful clock holds back only what could still be good: what has expired on every plausible clock is renewed. Others at work
-/// are only warned about when a credential has less than `urgent_before` left.
+/// A doubtful clock blocks only credentials that may still be valid: those that have expired on
+/// every plausible clock are renewed. Another program that renews is only a warning if a credential
+/// ends within `urgent_before`.
 pub fn check(
     mut plan: Plan,
     inventory: &Inventory,
@@ -119,7 +120,7 @@ pub fn check(
     })
 }
 
-/// Who else is at work, one sentence each.
+/// Returns a sentence for each other program that is renewing.
 pub fn others_at_work(conditions: &Conditions) -> Vec<String> {
     let mut reasons = Vec::new();
     if let Some(pid) = conditions.kubeadm {
@@ -140,8 +141,8 @@ pub fn others_at_work(conditions: &Conditions) -> Vec<String> {
     reasons
 }
 
-/// The earliest that it can be: this version was made, the newest certificate became valid, and we looked with a clock
-/// that was not doubted.
+/// Returns the earliest plausible time: the latest of the release date, notBefore of the newest
+/// certificate, and the last assessment with a trusted clock.
 pub fn earliest_plausible(inventory: &Inventory, conditions: &Conditions) -> Timestamp {
     let leaves = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Present(present) => Some(present.certificate.validity),
@@ -159,15 +160,15 @@ pub fn earliest_plausible(inventory: &Inventory, conditions: &Conditions) -> Tim
     born.chain(looked).max().map_or(MADE, |newest| newest.max(MADE))
 }
 
-/// Why the clock cannot be trusted now. `wait` is what is left of the time that a synchronisation is waited for.
+/// Returns the reason to doubt the clock. `wait` is the remaining time to wait for synchronization.
 ///
-/// | synchronised | jumped ahead | before the floor | still waiting | doubt |
+/// | synchronized | jumped ahead | too early | still waiting | doubt |
 /// | --- | --- | --- | --- | --- |
 /// | yes | any | any | any | no |
-/// | no or not known | yes | any | any | yes, for one look |
+/// | no or not known | yes | any | any | yes, for one assessment |
 /// | no or not known | no | yes | any | yes |
 /// | no | no | no | yes | yes |
-/// | no | no | no | no | no: many nodes never say that they are synchronised |
+/// | no | no | no | no | no: many nodes never report that they are synchronized |
 /// | not known | no | no | any | no |
 pub fn clock_doubt(
     now: Timestamp,

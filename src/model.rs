@@ -1,6 +1,4 @@
-//! What a certificate, a key and a file are, as plain data.
-//!
-//! Nothing here reads or writes; every other module speaks in these types.
+//! Plain data about certificates, keys, files, processes and failures. Reads and writes nothing.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -14,48 +12,49 @@ use zeroize::Zeroizing;
 /// An instant of the wall clock. Always UTC.
 pub type Timestamp = OffsetDateTime;
 
-/// One X.509 certificate, as far as a renewal needs it.
+/// An X.509 certificate, as far as a renewal needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
-    /// The whole certificate, DER.
+    /// DER of the whole certificate.
     pub der: Vec<u8>,
-    /// The subject, DER: compared and copied byte for byte, because RBAC and `openssl verify` see the string types too.
+    /// DER of the subject. RBAC and `openssl verify` also see the string types, so that it is
+    /// compared and copied byte for byte.
     pub subject_der: Vec<u8>,
-    /// The subject as a person reads it.
+    /// Subject in readable form.
     pub subject: String,
-    /// The issuer's name, DER.
+    /// DER of the issuer's name.
     pub issuer_der: Vec<u8>,
-    /// The serial number.
+    /// Serial number.
     pub serial: Serial,
-    /// From when to when it is good.
+    /// Time in which it is valid.
     pub validity: Validity,
-    /// The kind of public key.
+    /// Kind of the public key.
     pub key: KeyAlgorithm,
-    /// The content of the `SubjectPublicKeyInfo` bit string.
+    /// Content of the `SubjectPublicKeyInfo` bit string.
     pub public_key: Vec<u8>,
-    /// BasicConstraints says CA:TRUE.
+    /// True if BasicConstraints says CA:TRUE.
     pub is_ca: bool,
-    /// KeyUsage allows signing certificates, or there is no KeyUsage (RFC 5280, 4.2.1.3).
+    /// True if KeyUsage allows signing certificates, or is absent (RFC 5280, 4.2.1.3).
     pub may_sign: bool,
-    /// SubjectKeyIdentifier, where there is one.
+    /// SubjectKeyIdentifier, if the certificate has one.
     pub key_id: Option<Vec<u8>>,
-    /// Unique identifiers of RFC 5280, 4.1.2.8, which no library here can write.
+    /// True if it has unique identifiers (RFC 5280, 4.1.2.8), which no library here can write.
     pub has_unique_ids: bool,
 }
 
-/// One extension of a certificate, undecoded.
+/// An undecoded extension of a certificate.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
-    /// Its object identifier, as the content of the DER element: libraries disagree on arcs beyond 64 bits
-    /// and below 2.48.
+    /// Object identifier, as the content of the DER element: libraries disagree on arcs beyond 64
+    /// bits and below 2.48.
     pub oid: Vec<u8>,
-    /// Whether it is marked critical.
+    /// True if it is critical.
     pub critical: bool,
-    /// The content of its octet string, in the DER of the certificate.
+    /// Content of the octet string, as in the DER of the certificate.
     pub value: &'a [u8],
 }
 
-/// A certificate's serial number, big-endian as in the DER.
+/// Serial number of a certificate, big-endian as in the DER.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Serial(pub Vec<u8>);
 
@@ -77,7 +76,7 @@ impl fmt::Display for Serial {
     }
 }
 
-/// From when to when a certificate is good; both ends belong to it (RFC 5280, 4.1.2.5).
+/// Time in which a certificate is valid, both ends included (RFC 5280, 4.1.2.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Validity {
     /// notBefore.
@@ -87,16 +86,16 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// True once `now` is past notAfter.
+    /// Returns true once `now` is past notAfter.
     pub fn has_ended(&self, now: Timestamp) -> bool {
         now > self.not_after
     }
 }
 
-/// The kind and size of a key.
+/// Kind and size of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyAlgorithm {
-    /// RSA with its modulus size in bits.
+    /// RSA, with the size of the modulus in bits.
     Rsa(usize),
     /// ECDSA on NIST P-256.
     P256,
@@ -106,7 +105,7 @@ pub enum KeyAlgorithm {
     P521,
     /// Ed25519 (RFC 8410).
     Ed25519,
-    /// Anything else, by its object identifier: it is shown, never issued.
+    /// Another kind, by its object identifier, which can be shown and not issued.
     Other(String),
 }
 
@@ -123,7 +122,7 @@ impl fmt::Display for KeyAlgorithm {
     }
 }
 
-/// How a private key is written in PEM.
+/// PEM form of a private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyStyle {
     /// `RSA PRIVATE KEY` (RFC 8017).
@@ -135,7 +134,7 @@ pub enum KeyStyle {
 }
 
 impl KeyStyle {
-    /// The PEM label.
+    /// Returns the PEM label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Pkcs1 => "RSA PRIVATE KEY",
@@ -144,7 +143,8 @@ impl KeyStyle {
         }
     }
 
-    /// What kubeadm writes for this algorithm (kubernetes `keyutil.MarshalPrivateKeyToPEM`).
+    /// Returns the form that kubeadm writes for this algorithm (kubernetes
+    /// `keyutil.MarshalPrivateKeyToPEM`).
     pub fn of(algorithm: &KeyAlgorithm) -> Self {
         match algorithm {
             KeyAlgorithm::Rsa(_) => Self::Pkcs1,
@@ -154,7 +154,7 @@ impl KeyStyle {
     }
 }
 
-/// The bytes of a file that may hold a secret: clones share them, the last owner wipes them when it
+/// Bytes of a file that may hold a secret. Clones share them, the last owner wipes them when it
 /// drops them, and they are never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Bytes(Arc<Zeroizing<Vec<u8>>>);
@@ -196,7 +196,7 @@ impl fmt::Debug for Bytes {
     }
 }
 
-/// Which inode a path named when we looked, and how it is owned.
+/// The inode that a path named when it was read, and its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Device number.
@@ -209,15 +209,15 @@ pub struct Identity {
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Number of names.
+    /// Number of hard links.
     pub links: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Modification time.
     pub modified: Timestamp,
 }
 
-/// Owner, mode and extended attributes (ACLs and SELinux labels are among them) of a file.
+/// Owner, mode and extended attributes of a file. ACLs and SELinux labels are extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     /// Owner.
@@ -231,7 +231,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// root's, with this mode and nothing else.
+    /// Returns attributes for root with this mode and without extended attributes.
     pub fn plain(mode: u32) -> Self {
         Self {
             uid: 0,
@@ -242,63 +242,65 @@ impl Attributes {
     }
 }
 
-/// A regular file that was read whole.
+/// A regular file that was read completely.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Where it really is: the path after all symlinks, seen from the root.
+    /// Path after all symlinks, seen from the root.
     pub real: PathBuf,
-    /// Its content.
+    /// Content.
     pub bytes: Bytes,
-    /// Its inode, mode and owner.
+    /// Inode, mode and owner.
     pub identity: Identity,
-    /// All names of the inode in the scanned directories, `real` first (more than one for a hard link).
+    /// All names of the inode in the scanned directories, `real` first. A file with hard links has
+    /// more than one.
     pub names: Vec<PathBuf>,
-    /// Why the directories on the way must not be written through, where that is so (not root's, or writable by others).
+    /// The reason that a directory on the path cannot be trusted: it does not belong to root, or
+    /// others can write to it.
     pub unsafe_way: Option<String>,
 }
 
 impl File {
-    /// Whether both are one inode.
+    /// Returns true if both are the same inode.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.identity.device, self.identity.inode) == (other.identity.device, other.identity.inode)
     }
 }
 
-/// Why a file could not be read.
+/// The reason that a file could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadError {
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
-    /// There is something, and this is what is wrong with it.
+    /// The file exists, with this fault.
     Because(String),
 }
 
-/// What became of the attempt to read one path.
+/// Result of reading one path.
 pub type ReadResult = Result<File, ReadError>;
 
-/// A running program. Process ids are used again; id, start and boot together are not.
+/// A running program. Process ids are reused; id, start time and boot together are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// Its id.
+    /// Process id.
     pub pid: i32,
-    /// When it started, in clock ticks since boot (`starttime` of proc_pid_stat(5)).
+    /// Start time in clock ticks since boot (`starttime` of proc_pid_stat(5)).
     pub ticks: u64,
-    /// The last part of the name that it was called by.
+    /// Last part of the name that it was started with.
     pub program: String,
-    /// It runs in a pod's container (its control group is below `kubepods`, where the kubelet puts them).
+    /// True if it runs in a container of a pod: its control group is below `kubepods`.
     pub in_pod: bool,
 }
 
-/// A member of an etcd cluster, as the cluster lists it.
+/// A member of an etcd cluster, from the cluster's own list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its id.
+    /// Member id.
     pub id: u64,
-    /// `--name`; empty for one that was added and has not started yet.
+    /// Value of `--name`. Empty for a member that was added and has not started yet.
     pub name: String,
-    /// Where clients reach it; empty likewise.
+    /// URLs for clients. Empty for a member that has not started yet.
     pub client_urls: Vec<String>,
-    /// It has no vote yet.
+    /// True if it has no vote yet.
     pub is_learner: bool,
 }
 
@@ -309,25 +311,26 @@ pub enum FailureScope {
     Everything,
     /// One file, before it is known to which credential the file belongs.
     OneFile,
-    /// The credential, or the copy of a kubeconfig, with this name. The others can be replaced.
+    /// The credential, or the copy of a kubeconfig, with this name. The others can still be
+    /// replaced.
     Credential(String),
 }
 
-/// A failure that a person sees: what was attempted and why it failed, what to do, and the exit code.
+/// A failure as a person sees it: the attempted action, the cause, a hint, and the exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Act first, with the path or the certificate, lower case, no full stop.
+    /// The action first, with the path or the certificate; lower case, no full stop.
     pub message: String,
-    /// What the operator can do about it.
+    /// Advice for the operator.
     pub hint: Option<String>,
-    /// The exit code.
+    /// Exit code.
     pub exit: Exit,
-    /// The files that it keeps from being replaced.
+    /// The part of the change that it stops.
     pub scope: FailureScope,
 }
 
 impl Failure {
-    /// A failure that left the node as it was.
+    /// Returns a failure that left the node as it was, with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -337,7 +340,7 @@ impl Failure {
         }
     }
 
-    /// The same with advice.
+    /// Adds advice.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -352,13 +355,14 @@ impl Failure {
         self
     }
 
-    /// Says that the cause lies in one file (it is immutable, or a mount), not in the disk under it.
+    /// Says that the cause lies in one file (it is immutable, or a mount), not in the disk under
+    /// it.
     pub fn of_one_file(mut self) -> Self {
         self.scope = FailureScope::OneFile;
         self
     }
 
-    /// The same with another exit code.
+    /// Changes the exit code.
     pub fn exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
         self
@@ -373,22 +377,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Exit codes. They are an interface: scripts branch on them.
+/// Exit codes, a stable interface for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// 0: done, or nothing due.
     Done = 0,
-    /// 1: failed; the node is unchanged or was put back.
+    /// 1: failed. The node is unchanged, or was rolled back.
     Failed = 1,
-    /// 2: the command line is wrong.
+    /// 2: wrong command line.
     Usage = 2,
-    /// 3: could not put back; a person is needed.
+    /// 3: rollback failed. Operator action is required.
     NotPutBack = 3,
-    /// 4: some credentials could not be read or renewed, the rest are done.
+    /// 4: some credentials could not be read or renewed. The others are done.
     Partly = 4,
-    /// 10: something is due (`plan --exit-code`).
+    /// 10: a credential is due (`plan --exit-code`).
     Due = 10,
-    /// 78: bad configuration (sysexits EX_CONFIG, which the unit does not restart on).
+    /// 78: invalid configuration (EX_CONFIG of sysexits), after which the unit does not restart.
     Config = 78,
 }
 

@@ -1,7 +1,8 @@
-//! The catalogue: every credential of a node, where it is stored, which CA signs it, who reads it, and what it is for.
+//! The catalog: every credential of a node, its files, the CA that signs it, the components that
+//! read it, and its purpose.
 //!
-//! Names, paths and CAs are kubeadm's (kubernetes `cmd/kubeadm/app/phases/certs/certlist.go`). The configuration adds
-//! credentials, or moves known ones by giving the same name another path.
+//! Names, paths and CAs are kubeadm's (kubernetes `cmd/kubeadm/app/phases/certs/certlist.go`). The
+//! configuration adds credentials, or moves known ones by giving the same name another path.
 
 pub mod readers;
 
@@ -10,25 +11,25 @@ use std::path::{Path, PathBuf};
 
 use readers::{APISERVER, CONTROLLER_MANAGER, ETCD, KUBELET, SCHEDULER};
 
-/// Where a credential is stored.
+/// Storage of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// A certificate and a private key, in two files or (the same path twice) in one.
+    /// A certificate and a private key, in two files. The same path twice means one file.
     Pair {
-        /// PEM with the leaf first.
+        /// PEM file with the leaf first.
         certificate: PathBuf,
-        /// PEM with the private key.
+        /// PEM file with the private key.
         key: PathBuf,
     },
-    /// A kubeconfig with the credential inside, or with references to files.
+    /// A kubeconfig that holds the credential, or refers to its files.
     Kubeconfig {
-        /// The kubeconfig.
+        /// Path of the kubeconfig.
         path: PathBuf,
     },
 }
 
 impl Storage {
-    /// The file that people call it by.
+    /// Returns the path that stands for the credential in reports.
     pub fn path(&self) -> &Path {
         match self {
             Self::Pair { certificate, .. } => certificate,
@@ -37,66 +38,68 @@ impl Storage {
     }
 }
 
-/// Who keeps a credential alive.
+/// The program that renews a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RenewedBy {
-    /// kubecertd, as kubeadm would: it stands in kubeadm's table.
+    /// kubecertd, as kubeadm would. The credential is in kubeadm's table.
     Us,
-    /// The kubelet rotates it itself through the API server; it is renewed here only once it has expired, since an expired one cannot be rotated.
+    /// The kubelet, through the API server. kubecertd renews it only after it has expired, since
+    /// the kubelet cannot rotate an expired one.
     Kubelet,
 }
 
-/// One credential of this node.
+/// A credential of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
-    /// kubeadm's name for it (`apiserver`, `etcd-server`, `admin.conf`), or the configured one.
+    /// kubeadm's name (`apiserver`, `etcd-server`, `admin.conf`), or the configured one.
     pub name: String,
-    /// Where it is.
+    /// Storage of the credential.
     pub storage: Storage,
-    /// The name of the CA that signs it.
+    /// Name of the CA that signs it.
     pub ca: String,
-    /// Components that read it: names of programs, as in their manifests.
+    /// Programs that read it, as in their manifests.
     pub readers: Vec<String>,
-    /// What it is for, in one sentence for people.
+    /// Purpose, in one sentence.
     pub purpose: String,
-    /// Who renews it.
+    /// The program that renews it.
     pub renewed_by: RenewedBy,
 }
 
-/// One CA of this node.
+/// A CA of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthoritySpec {
-    /// kubeadm's name for it, or the configured one.
+    /// kubeadm's name, or the configured one.
     pub name: String,
-    /// PEM with one or several CA certificates.
+    /// PEM file with one or several CA certificates.
     pub certificate: PathBuf,
-    /// PEM with the CA's private key; absent where the CA is managed elsewhere.
+    /// PEM file with the CA's private key. Missing if the CA is managed elsewhere.
     pub key: PathBuf,
 }
 
-/// A credential or a pattern of credentials from the configuration. A `*` stands for the same text in name, path and key.
+/// A credential, or a pattern of credentials, from the configuration. A `*` stands for the same
+/// text in name, path and key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extra {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its place.
+    /// Storage.
     pub storage: Storage,
-    /// Its CA's name.
+    /// Name of the CA.
     pub ca: String,
-    /// Who reads it.
+    /// Programs that read it.
     pub readers: Vec<String>,
 }
 
-/// `[[kubeconfig_copy]]`: a copy of a kubeconfig, for people.
+/// `[[kubeconfig_copy]]`: a copy of a kubeconfig for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySpec {
-    /// Where it is.
+    /// Path of the copy.
     pub path: PathBuf,
-    /// The name of the kubeconfig that it is a copy of.
+    /// Name of the kubeconfig that it copies.
     pub of: String,
 }
 
-/// etcd's CA; its credentials are not on this node where etcd is external.
+/// Name of etcd's CA. An external etcd has no credentials with this CA here.
 pub const ETCD_CA: &str = "etcd-ca";
 
 struct Pair(
@@ -180,7 +183,7 @@ const KUBECONFIGS: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// The three CAs of a kubeadm node, with what the configuration adds or moves, sorted by name.
+/// Returns the three CAs of a kubeadm node and the CAs of the configuration, sorted by name.
 pub fn authorities(pki: &Path, configured: &[AuthoritySpec]) -> Vec<AuthoritySpec> {
     let known = [("ca", "ca"), (ETCD_CA, "etcd/ca"), ("front-proxy-ca", "front-proxy-ca")];
     let mut all: Vec<AuthoritySpec> = known
@@ -199,9 +202,10 @@ pub fn authorities(pki: &Path, configured: &[AuthoritySpec]) -> Vec<AuthoritySpe
     all
 }
 
-/// The credentials of a kubeadm node, with what the configuration adds or moves, sorted by name as kubeadm does.
+/// Returns the credentials of a kubeadm node and those of the configuration, sorted by name as
+/// kubeadm does.
 ///
-/// `extra` holds no patterns any more (see [`expand`]).
+/// `extra` must not hold patterns (see [`expand`]).
 pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> {
     let owned = |readers: &[&str]| readers.iter().map(|r| (*r).to_owned()).collect();
     let pairs = PAIRS.iter().map(|Pair(name, base, ca, readers, purpose)| Spec {
@@ -259,9 +263,10 @@ pub fn credentials(kubernetes: &Path, pki: &Path, extra: &[Extra]) -> Vec<Spec> 
     all.into_values().collect()
 }
 
-/// The entries that a pattern stands for, given the names of the files in its directory.
+/// Returns the entries that a pattern stands for, given the names of the files in its directory.
 ///
-/// A file that fits the key's pattern is a key (`member-x-key.pem` fits `member-*.pem` too).
+/// A file that matches the pattern of the key is a key (`member-x-key.pem` also matches
+/// `member-*.pem`).
 pub fn expand(extra: &Extra, files: &[String]) -> Vec<Extra> {
     let path = extra.storage.path();
     let Some((prefix, suffix)) = star(path) else {

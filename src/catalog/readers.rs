@@ -1,4 +1,5 @@
-//! Readers: the programs that read credentials, how each takes up a renewed one, and how it is made to start anew.
+//! Readers: the programs that read credentials, the way in which each reloads a renewed one, and
+//! the way in which it is restarted.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,65 +17,68 @@ pub const SCHEDULER: &str = "kube-scheduler";
 /// The kubelet.
 pub const KUBELET: &str = "kubelet";
 
-/// Readers in the order in which they are restarted: each needs the one before, and the kubelet starts them all.
+/// Readers in the order in which they are restarted: each needs the one before it, and the kubelet
+/// starts them all.
 pub const ORDER: [&str; 5] = [KUBELET, ETCD, APISERVER, CONTROLLER_MANAGER, SCHEDULER];
 
-/// Where a reader stands in [`ORDER`]; others come after it.
+/// Returns the position of a reader in [`ORDER`]. Other readers come last.
 pub fn order(reader: &str) -> usize {
     ORDER.iter().position(|known| *known == reader).unwrap_or(ORDER.len())
 }
 
-/// How a reader is made to start anew.
+/// The way in which a reader is restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "lowercase")]
 pub enum RestartMethod {
-    /// It is a static pod: the kubelet makes it anew when its manifest changes.
+    /// A static pod: the kubelet restarts it when its manifest changes.
     Pod {
-        /// The manifest, without symlinks.
+        /// Path of the manifest, without symlinks.
         manifest: PathBuf,
     },
-    /// It is a systemd unit.
+    /// A systemd unit.
     Unit {
-        /// For example `kube-apiserver.service`.
+        /// Name of the unit, for example `kube-apiserver.service`.
         unit: String,
-        /// `systemctl reload` instead of `restart`.
+        /// True for `systemctl reload`, false for `systemctl restart`.
         reload: bool,
     },
-    /// A command of the operator's restarts it: the program and its arguments, no shell.
+    /// A command of the operator, which is run without a shell.
     Exec {
-        /// The program (absolute path) and its arguments.
+        /// Absolute path of the program, and its arguments.
         command: Vec<String>,
     },
 }
 
-/// `[[reader]]`: a reader that is no static pod, or where it shows its certificate.
+/// `[[reader]]`: a reader that is not a static pod, or whose port its manifest does not give.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReaderSpec {
-    /// What credentials call it in `readers`; a known name changes what is known of it.
+    /// Name in `readers` of credentials. A known name replaces parts of the built-in knowledge.
     pub name: String,
-    /// How it is restarted; none for a static pod.
+    /// The way in which it is restarted. `None` for a static pod.
     pub means: Option<RestartMethod>,
-    /// Where it serves the certificates that it reads, where its manifest does not say.
+    /// Address at which it serves the certificates that it reads. `None` if its manifest gives it.
     pub probe: Option<SocketAddr>,
 }
 
-/// How a component takes up a renewed credential.
+/// The way in which a component takes up a renewed credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadBehavior {
-    /// It reads the files again by itself.
+    /// The component reads the files again by itself.
     Rereads,
-    /// It holds the credential in memory until it is restarted.
+    /// The component caches the credential until it is restarted.
     Holds,
 }
 
-/// Whether `component` of `version` takes up a credential by itself.
+/// Returns the way in which `component` of `version` takes up a credential. An unknown version
+/// counts as one that caches it.
 ///
-/// Credentials embedded in a kubeconfig are read once by client-go (measured on 1.36: held until a restart); files that a
-/// kubeconfig names are read again (client-go `transport/cert_rotation.go`, since 1.20).
-/// kube-apiserver re-reads its serving and front-proxy pair since 1.18 (`dynamiccertificates`), and its client pairs for etcd
-/// and kubelets at the next handshake (measured on 1.36). etcd reads its files at every handshake (`pkg/transport`, since 3.2;
-/// measured on 3.6). The kubelet reads its client certificate at its start and after its own rotation only
-/// (`pkg/kubelet/certificate`). An unknown version counts as one that holds.
+/// - client-go reads credentials embedded in a kubeconfig once (measured on 1.36). Files that a
+///   kubeconfig names are read again (client-go `transport/cert_rotation.go`, since 1.20).
+/// - kube-apiserver reloads its serving and front-proxy pair since 1.18 (`dynamiccertificates`),
+///   and its client pairs for etcd and kubelets at the next handshake (measured on 1.36).
+/// - etcd reads its files at every handshake (`pkg/transport`, since 3.2; measured on 3.6).
+/// - The kubelet reads its client certificate only at its start and after its own rotation
+///   (`pkg/kubelet/certificate`).
 pub fn reload_behavior(component: &str, version: Option<(u32, u32)>, embedded: bool) -> ReloadBehavior {
     let rereads_since = match component {
         _ if embedded => None,
@@ -88,14 +92,16 @@ pub fn reload_behavior(component: &str, version: Option<(u32, u32)>, embedded: b
     }
 }
 
-/// The flag that replaces the certificate which [`in_memory`] speaks of.
+/// The flag that replaces the certificate of [`in_memory`].
 pub const SERVING_FLAG: &str = "tls-cert-file";
 
-/// A certificate that a component makes at its start, keeps in memory only, and renews by a restart only: what it is, and its life in days.
+/// Returns the certificate that a component makes at its start and keeps in memory, and its life in
+/// days. Only a restart renews it.
 ///
-/// kube-controller-manager and kube-scheduler serve a self-signed one where `--tls-cert-file` is not set (k8s.io/apiserver
-/// `options/serving.go`, `MaybeDefaultWithSelfSignedCerts`; 365 days). kube-apiserver talks to itself with one (`loopback`): a year in
-/// old versions, three years in 1.36.
+/// kube-controller-manager and kube-scheduler serve a self-signed one unless `--tls-cert-file` is
+/// set (k8s.io/apiserver `options/serving.go`, `MaybeDefaultWithSelfSignedCerts`; 365 days).
+/// kube-apiserver talks to itself with one (`loopback`): a year in old versions, three years in
+/// 1.36.
 pub fn in_memory(component: &str, version: Option<(u32, u32)>, has_serving_flag: bool) -> Option<(&'static str, i64)> {
     match component {
         CONTROLLER_MANAGER | SCHEDULER if !has_serving_flag => Some(("the serving certificate in its memory", 365)),

@@ -1,4 +1,5 @@
-//! Copies of kubeconfigs: they change when, and only when, their original does and they hold the same credential.
+//! Copies of kubeconfigs. A copy changes only with its original, and only if both hold the same
+//! credential.
 
 use std::path::PathBuf;
 
@@ -8,13 +9,13 @@ use crate::inventory::Inventory;
 /// A copy of a kubeconfig.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyItem {
-    /// Where it is.
+    /// Path of the copy.
     pub path: PathBuf,
-    /// The credential that it is a copy of.
+    /// Name of the credential that it copies.
     pub of: String,
-    /// Why it is left alone whatever becomes of the original.
+    /// The reason that it stays as it is.
     pub left: Option<String>,
-    /// It was to change, and that failed.
+    /// True if its update failed.
     pub fault: bool,
 }
 
@@ -29,19 +30,19 @@ pub(super) fn items(inventory: &Inventory) -> Vec<CopyItem> {
 }
 
 impl Plan {
-    /// The copies that change, each with the credential whose new pair it gets.
+    /// Returns the copies that change, each with the credential whose new pair it gets.
     pub fn copies_to_update(&self) -> impl Iterator<Item = (&CopyItem, &str)> {
         let copies = self.copies.iter().filter(|copy| copy.left.is_none());
         copies.filter_map(|copy| Some((copy, self.renewed_as(&copy.of)?)))
     }
 
-    /// The copies that stay old although their original is renewed, and why.
+    /// Returns the copies that stay old although their original is renewed, each with the reason.
     pub fn copies_left_behind(&self) -> impl Iterator<Item = (&CopyItem, &str)> {
         let copies = self.copies.iter().filter(|copy| self.renewed_as(&copy.of).is_some());
         copies.filter_map(|copy| Some((copy, copy.left.as_deref()?)))
     }
 
-    /// One word for what becomes of a copy, and the reason for people.
+    /// Returns the decision about a copy in one word, and the reason in a sentence.
     pub fn words_of_copy(&self, copy: &CopyItem) -> (&'static str, String) {
         match (&copy.left, self.renewed_as(&copy.of)) {
             (Some(reason), _) => ("leave", reason.clone()),
@@ -50,7 +51,8 @@ impl Plan {
         }
     }
 
-    /// The credential whose new pair this one gets: itself, or the one whose files it shares.
+    /// Returns the credential whose new pair this one gets: its own name, or that of a credential
+    /// with the same files.
     fn renewed_as(&self, name: &str) -> Option<&str> {
         let item = self.items.iter().find(|item| item.name == name)?;
         match &item.decision {

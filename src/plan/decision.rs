@@ -1,58 +1,59 @@
-//! What becomes of one credential, and what stands in the way.
+//! The decision about one credential, and the obstacles to a renewal.
 
 use crate::format::text;
 use crate::model::Validity;
 
-/// What is to be done, with the reason for people.
+/// The decision, with a reason for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Renew it now.
     Renew {
-        /// Why.
+        /// The reason.
         because: String,
-        /// What the new one will be good for.
+        /// Validity of the new certificate.
         validity: Validity,
     },
-    /// Leave it alone.
+    /// Leave it alone, for this reason.
     Leave(String),
-    /// Its files are those of this credential, which is renewed: it comes with it.
+    /// Another credential with the same files, which has this name, is renewed.
     With(String),
-    /// It should be renewed and cannot be.
+    /// A renewal is due and cannot be done.
     Blocked {
-        /// Why.
+        /// The reason.
         because: String,
-        /// The same as one of a few kinds.
+        /// The kind of the reason.
         obstacle: Obstacle,
     },
-    /// Its file is not there; nothing is made that was not there.
+    /// The file does not exist. Nothing is created that was not there.
     Missing,
-    /// Its file is there and cannot be read.
+    /// The file exists and cannot be read, for this reason.
     Unreadable(String),
 }
 
-/// What stands in the way of a renewal: a small vocabulary for machines, which grows and never changes its meaning.
+/// An obstacle to a renewal, for machines. New ones may be added; their meanings never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// Its CA ends before a renewal would gain a day.
+    /// The CA ends before a renewal would extend the credential's life by a day.
     AuthorityEndsFirst,
     /// A renewal would gain less than a day.
     NothingToGain,
-    /// The key of its CA, or the CA as a whole, is kept elsewhere.
+    /// The key of the CA, or the whole CA, is kept elsewhere.
     AuthorityElsewhere,
     /// The clock may be wrong.
     Clock,
-    /// Its CA must not sign, or cannot be read.
+    /// The CA cannot be read, or is not allowed to sign.
     AuthorityUnusable,
-    /// Something of the old certificate or of its files could not be kept.
+    /// A part of the old certificate or of its files could not be kept.
     NotKept,
-    /// It shares a file with a credential whose pair would no longer match.
+    /// A file is shared with a credential whose pair would no longer match.
     SharedFile,
-    /// Its file cannot be replaced: it is immutable, say, or a mount.
+    /// A file cannot be replaced: it is immutable, or a mount.
     NotReplaceable,
 }
 
 impl Obstacle {
-    /// Something is wrong with the node (as opposed to: it is managed elsewhere, or there is nothing to gain).
+    /// Returns true for a fault of the node, and false if it is managed elsewhere or a renewal
+    /// would gain nothing.
     pub fn is_fault(self) -> bool {
         match self {
             Self::AuthorityEndsFirst | Self::NothingToGain | Self::AuthorityElsewhere | Self::Clock => false,
@@ -60,7 +61,7 @@ impl Obstacle {
         }
     }
 
-    /// As metrics write it.
+    /// Returns its name in the metrics.
     pub fn word(self) -> &'static str {
         match self {
             Self::AuthorityEndsFirst => "ca_ends_first",
@@ -76,7 +77,7 @@ impl Obstacle {
 }
 
 impl Decision {
-    /// It cannot be read, or should be renewed and cannot be, through a fault of the node.
+    /// Returns true if a fault of the node keeps it from being read or renewed.
     pub fn is_fault(&self) -> bool {
         match self {
             Self::Blocked { obstacle, .. } => obstacle.is_fault(),
@@ -85,7 +86,7 @@ impl Decision {
         }
     }
 
-    /// One word for it, and the reason for people.
+    /// Returns the decision in one word, and the reason in a sentence.
     pub fn words(&self) -> (&'static str, String) {
         match self {
             Self::Renew { because, validity } => (

@@ -1,4 +1,4 @@
-//! Where a cycle writes.
+//! The directories that a cycle writes to.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,9 @@ use super::Plan;
 use crate::config::Settings;
 use crate::inventory::Inventory;
 
-/// The directories that a cycle may have to write to, besides our own state: those of the credentials that are renewed here, of the manifests, of the
-/// copies of kubeconfigs, and the backups'.
+/// Returns the directories that a cycle may write to, except the state directory: those of the
+/// credentials that are renewed here, of the manifests, of the copies of kubeconfigs, and of the
+/// backups.
 pub fn written(plan: &Plan, inventory: &Inventory, settings: &Settings) -> BTreeSet<PathBuf> {
     let items = plan.items.iter().filter(|item| item.due.is_some());
     let copies = plan.copies.iter().filter(|copy| copy.left.is_none());

@@ -1,4 +1,5 @@
-//! Decide: for every credential renew, leave or blocked, with the reason; and which readers must be restarted. Pure.
+//! The plan: for every credential renew, leave or blocked, with the reason; and the readers that
+//! are restarted. Pure.
 
 pub mod copies;
 mod decision;
@@ -23,65 +24,66 @@ pub use decision::{Decision, Obstacle};
 use readers::ReaderStep;
 pub use refusal::refusal;
 
-/// A new certificate is back-dated by this much, so that nodes with slow clocks accept it (kubeadm's `CertificateBackdate`).
+/// Time by which a new certificate is back-dated, so that nodes with slow clocks accept it
+/// (kubeadm's `CertificateBackdate`).
 pub const BACKDATE: Duration = Duration::minutes(5);
 
-/// A renewal that moves notAfter by less than this is not worth a new key.
+/// Smallest gain of a renewal: below it, a new key is not worth a restart.
 const WORTH_IT: Duration = Duration::DAY;
 
-/// What somebody asked for.
+/// A request to renew.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Which credentials.
+    /// The requested credentials.
     pub which: Which,
-    /// Renew also what is not due, or would gain less than a day.
+    /// Renew also credentials that are not due, or would gain less than a day.
     pub force: bool,
 }
 
-/// Which credentials are meant.
+/// A choice of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// Those that are due.
+    /// The credentials that are due.
     Due,
-    /// All of them, due or not.
+    /// All credentials.
     All,
-    /// These, due or not.
+    /// The credentials with these names, due or not.
     Named(Vec<String>),
 }
 
 impl Request {
-    /// What the daemon asks for.
+    /// The request of the daemon.
     pub const DUE: Self = Self {
         which: Which::Due,
         force: false,
     };
 }
 
-/// What is to be done with every credential.
+/// The decisions about all credentials.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// When it was made.
+    /// Time of the plan.
     pub at: Timestamp,
     /// One item for each credential, sorted by name.
     pub items: Vec<Item>,
-    /// The readers of what is renewed, in the order in which they are restarted or proven.
+    /// The readers of renewed credentials, in the order in which they are restarted or probed.
     pub readers: Vec<ReaderStep>,
     /// The copies of kubeconfigs, in the order of the configuration.
     pub copies: Vec<CopyItem>,
 }
 
-/// What is to be done with one credential.
+/// The decision about one credential.
 #[derive(Debug, Clone)]
 pub struct Item {
-    /// Its name.
+    /// Name of the credential.
     pub name: String,
-    /// Where it is.
+    /// Path of its file.
     pub path: PathBuf,
-    /// What is to be done.
+    /// The decision.
     pub decision: Decision,
-    /// When it ends.
+    /// notAfter of its certificate. `None` if it cannot be read.
     pub expires: Option<Timestamp>,
-    /// From when on it is due.
+    /// Time from which it is due. `None` if another program renews it.
     pub due: Option<Timestamp>,
 }
 
@@ -91,7 +93,7 @@ impl Item {
         self.expires.is_some_and(|end| settings.is_urgent(end, now))
     }
 
-    /// It is to be renewed.
+    /// Returns true if it is to be renewed.
     pub fn is_renewed(&self) -> bool {
         matches!(self.decision, Decision::Renew { .. })
     }
@@ -112,7 +114,7 @@ impl Plan {
         self.renewals().next().is_none()
     }
 
-    /// The credentials to be renewed.
+    /// Returns the credentials to be renewed, with the validity of the new certificates.
     pub fn renewals(&self) -> impl Iterator<Item = (&Item, Validity)> {
         self.items.iter().filter_map(|item| match item.decision {
             Decision::Renew { validity, .. } => Some((item, validity)),
@@ -126,12 +128,12 @@ impl Plan {
         self.renewals().any(|(item, _)| item.is_urgent(settings, self.at))
     }
 
-    /// The readers that are restarted.
+    /// Returns the readers that are restarted.
     pub fn restarts(&self) -> impl Iterator<Item = &ReaderStep> {
         self.readers.iter().filter(|step| step.restarts())
     }
 
-    /// Credentials that could not be read, or should be renewed and cannot be, through a fault of the node.
+    /// Returns the credentials that a fault of the node keeps from being read or renewed.
     pub fn faults(&self) -> impl Iterator<Item = &Item> {
         self.items.iter().filter(|item| item.decision.is_fault())
     }
@@ -139,7 +141,9 @@ impl Plan {
 
 /// Makes the plan.
 ///
-/// Fails only when the request names a credential that this node does not have.
+/// # Errors
+///
+/// Fails only if the request names a credential that this node does not have.
 pub fn make(
     inventory: &Inventory,
     settings: &Settings,
@@ -254,7 +258,8 @@ fn decide(
         not_after: wanted.min(ca),
     };
     let gains = validity.not_after >= ends.saturating_add(WORTH_IT);
-    // What is broken or has expired is worth any gain; so is what a person asked for, unless the CA's end makes it useless.
+    // A broken or expired credential is worth any gain. So is a request by name, unless the end of
+    // the CA makes it useless.
     if gains || present.key.is_err() || expired || request.force || (named && ca >= wanted) {
         return Decision::Renew { because, validity };
     }
@@ -269,12 +274,12 @@ fn decide(
     }
 }
 
-/// When the CA that signs it ends; or why it cannot sign.
+/// Returns the end of the CA that signs it, or the decision that the CA cannot sign.
 fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Timestamp, Decision> {
     let name = &credential.spec.ca;
     let blocked = |because: String, obstacle| Err(Decision::Blocked { because, obstacle });
     let Some(authority) = inventory.authority(name) else {
-        // Where etcd is external, its CA is not on this node.
+        // An external etcd has its CA on another node.
         return blocked(
             format!("its CA {name} is managed elsewhere"),
             Obstacle::AuthorityElsewhere,
@@ -294,8 +299,9 @@ fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Times
     }
 }
 
-/// Two entries may name the same files (a kubeconfig that refers to a pair): renewing one renews the other. Where they share only
-/// some, a renewal of one would break the other's pair, so neither is renewed.
+/// Decides about credentials that share files. Two entries with the same files (a kubeconfig that
+/// refers to a pair) are renewed together. If they share only some, a renewal of one would break
+/// the other's pair, so that neither is renewed.
 fn settle_shared_files(inventory: &Inventory, items: &mut [Item]) {
     let names: Vec<BTreeSet<&Path>> = inventory.credentials.iter().map(names).collect();
     let mut owners: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();

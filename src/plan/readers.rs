@@ -1,4 +1,5 @@
-//! Who reads what is renewed: which readers are restarted, and which only have to show that they read it again.
+//! The readers of renewed credentials: which are restarted, and which only have to prove that they
+//! reloaded.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ impl ReaderStep {
     }
 }
 
-/// The steps for a plan, in the order in which they are taken.
+/// Returns the steps for a plan, in the order in which they are taken.
 pub(super) fn steps(
     inventory: &Inventory,
     settings: &Settings,
@@ -80,7 +81,7 @@ fn step(inventory: &Inventory, settings: &Settings, plan: &Plan, reader: &Reader
     step
 }
 
-/// Whether the reader has to be restarted to use this credential.
+/// Returns true if the reader uses this credential only after a restart.
 fn holds(inventory: &Inventory, settings: &Settings, reader: &Reader, credential: &str) -> bool {
     let version = reader.manifest.as_ref().and_then(|manifest| manifest.version);
     let embedded = inventory
@@ -93,7 +94,7 @@ fn holds(inventory: &Inventory, settings: &Settings, reader: &Reader, credential
     }
 }
 
-/// A process that has run for so long that a certificate which it made at its start ends soon.
+/// Adds a restart for a process whose own certificate, made at its start, ends soon.
 fn remember_memory(
     settings: &Settings,
     running: &[RunningReader],
@@ -128,7 +129,8 @@ mod tests {
 
     const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
 
-    /// What a restart would renew in the memory of a component that started so many days ago, and until when it may wait.
+    /// Returns what a restart would renew in the memory of a component that started `days` ago, and
+    /// the latest time of the restart.
     fn held(component: &str, image: &str, flags: &str, days: i64) -> (Vec<String>, Option<Timestamp>) {
         let text = format!(
             "metadata: {{name: x}}\nspec: {{containers: [{{image: 'r/c:{image}', command: [{component}, {flags}]}}]}}\n"

@@ -1,10 +1,10 @@
-//! What is refused rather than done halfway.
+//! Refusals: a renewal that would lose something is not done.
 
 use crate::format::kubeconfig;
 use crate::inventory::{Inventory, Location, Material};
 use crate::model::KeyAlgorithm;
 
-/// What of the old certificate or its files could not be kept.
+/// Returns the part of the old certificate or its files that could not be kept.
 pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
     if let Some(path) = present
         .names()

@@ -1,4 +1,4 @@
-//! What the new pairs make of the copies of kubeconfigs.
+//! New contents for the copies of kubeconfigs.
 
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use crate::inventory::copies::EmbeddedCredential;
 use crate::model::Failure;
 use crate::plan::copies::CopyItem;
 
-/// Returns the replacements for those of the `copies`, each with its credential, that get this new pair. A copy that cannot be replaced does not
-/// stop any renewal.
+/// Returns the replacements for those of the `copies`, each with its credential, that get this new
+/// pair. A copy that cannot be replaced does not stop any renewal.
 pub(super) fn replacements(
     inventory: &Inventory,
     copies: &[(&CopyItem, &str)],

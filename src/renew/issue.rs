@@ -1,8 +1,10 @@
-//! Issue: a fresh key and a certificate with the old one's subject, SANs, usages and all other extensions. Nothing is written here.
+//! Issues new pairs: a fresh key, and a certificate with the old one's subject, SANs, usages and
+//! all other extensions. Writes nothing.
 //!
-//! rcgen is used nowhere else. Its `DistinguishedName` cannot hold every name (repeated attributes, several in one RDN), nor its
-//! `CustomExtension` every object identifier, so it makes a certificate without them, and `Splice` puts the DER of the old subject,
-//! of the CA's subject and of the extensions in before the signature is made.
+//! rcgen is used only here. Its `DistinguishedName` cannot hold every name (repeated attributes,
+//! several in one RDN), nor its `CustomExtension` every object identifier. So rcgen makes a
+//! certificate without them, and `Splice` inserts the DER of the subjects and the extensions before
+//! it is signed.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -23,11 +25,11 @@ use crate::parallel;
 /// A new pair, not yet on disk.
 #[derive(Debug)]
 pub struct IssuedPair {
-    /// The credential's name.
+    /// Name of the credential.
     pub name: String,
-    /// Its serial number.
+    /// Serial number of the new certificate.
     pub serial: Serial,
-    /// When it expires.
+    /// notAfter of the new certificate.
     pub not_after: Timestamp,
     /// PEM of the leaf alone.
     pub certificate_pem: Zeroizing<String>,
@@ -39,14 +41,15 @@ pub struct IssuedPair {
 const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 0x0e];
 /// 2.5.29.35
 const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 0x23];
-/// Signed certificate timestamps and the poison of a precertificate (RFC 6962, 3.3 and 3.1: 1.3.6.1.4.1.11129.2.4.2 and .3): bound
-/// to the old certificate.
+/// Signed certificate timestamps and the poison of a precertificate (RFC 6962, 3.3 and 3.1:
+/// 1.3.6.1.4.1.11129.2.4.2 and .3), which belong to the old certificate only.
 const TRANSPARENCY: [&[u8]; 2] = [
     &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x02],
     &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xd6, 0x79, 0x02, 0x04, 0x03],
 ];
 
-/// Issues every renewal of a cleared plan, on all cores. One failure fails all: nothing is on disk yet.
+/// Issues every renewal of a plan, on all cores. One failure fails all, since nothing is on disk
+/// yet.
 pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<IssuedPair>, Failure> {
     let plan = clearance.plan();
     let mut orders = Vec::new();
@@ -62,7 +65,7 @@ pub fn issue(inventory: &Inventory, clearance: &Clearance) -> Result<Vec<IssuedP
     Ok(issued)
 }
 
-/// Everything that one new pair is made from.
+/// The input for one new pair.
 struct Order<'a> {
     name: &'a str,
     old: &'a Certificate,
@@ -73,7 +76,7 @@ struct Order<'a> {
     authority_key: Arc<KeyPair>,
 }
 
-/// Gathers what a new pair is made from. `keys` holds the keys of CAs that were parsed before, by name.
+/// Gathers the input for a new pair. `keys` caches the parsed keys of CAs, by name.
 fn order<'a>(
     inventory: &'a Inventory,
     name: &str,
@@ -177,10 +180,11 @@ impl Order<'_> {
             .ok_or(rcgen::Error::CouldNotParseCertificate)
     }
 
-    /// The old extensions in their order, as the DER of the TBS' last field; key identifiers made anew, timestamps left out.
+    /// Returns the old extensions in their order, as the DER of the last field of the TBS. Key
+    /// identifiers are recomputed, and certificate timestamps are left out.
     ///
-    /// An authority key identifier is added where the old certificate had none and the CA has an identifier: RFC 5280, 4.2.1.1
-    /// asks for it, and `openssl verify -x509_strict` too.
+    /// An authority key identifier is added if the old certificate had none and the CA has an
+    /// identifier: RFC 5280, 4.2.1.1 and `openssl verify -x509_strict` require it.
     fn extensions(&self, params: &CertificateParams, key: &KeyPair) -> Vec<u8> {
         let mut found: Vec<u8> = Vec::new();
         let mut has_authority_key_id = false;
@@ -211,7 +215,7 @@ impl Order<'_> {
         }
     }
 
-    /// The new certificate is what was meant, judged from its bytes.
+    /// Checks the bytes of the new certificate against the intention.
     fn check(&self, new: &Certificate, key: &KeyPair) -> Result<(), String> {
         let bound = |e: &&Extension<'_>| {
             let oid = e.oid.as_slice();
@@ -248,9 +252,10 @@ fn new_key(algorithm: &KeyAlgorithm) -> Result<KeyPair, String> {
     made.map_err(|e| e.to_string())
 }
 
-/// 126 random bits in 16 bytes: positive, never shorter (RFC 5280, 4.1.2.2 allows 20 bytes).
+/// Returns 126 random bits in 16 bytes: positive, and never shorter (RFC 5280, 4.1.2.2 allows 20
+/// bytes).
 ///
-/// rcgen's default is a hash of the public key, which is neither random nor fresh.
+/// rcgen's default is a hash of the public key, which repeats if a key is reused.
 fn random_serial() -> Result<SerialNumber, rcgen::Error> {
     let mut bytes = [0; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| rcgen::Error::RingUnspecified)?;
@@ -258,13 +263,14 @@ fn random_serial() -> Result<SerialNumber, rcgen::Error> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-/// An extension with another value (RFC 5280, 4.1: identifier, critical where it is, octet string).
+/// Returns the DER of an extension with another value (RFC 5280, 4.1: identifier, critical if true,
+/// octet string).
 fn encode(like: &Extension<'_>, value: &[u8]) -> Vec<u8> {
     let critical: &[u8] = if like.critical { &[0x01, 0x01, 0xff] } else { &[] };
     der(0x30, &[&der(0x06, &like.oid), critical, &der(0x04, value)].concat())
 }
 
-/// The CA's key; what it signs gets the real names and extensions first.
+/// The CA's key. It inserts the real names and extensions before it signs.
 struct SplicingSigner<'a> {
     key: &'a KeyPair,
     splice: &'a Splice<'a>,
@@ -287,7 +293,7 @@ impl SigningKey for SplicingSigner<'_> {
     }
 }
 
-/// What rcgen cannot write: names and extensions, DER.
+/// The DER of the names and extensions that rcgen cannot write.
 struct Splice<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],
@@ -295,7 +301,7 @@ struct Splice<'a> {
 }
 
 impl Splice<'_> {
-    /// A `Certificate` (RFC 5280, 4.1) whose TBS is replaced by the one that was signed.
+    /// Returns a `Certificate` (RFC 5280, 4.1) whose TBS is replaced by the one that was signed.
     fn certificate(&self, certificate: &[u8]) -> Option<Vec<u8>> {
         let (content, _) = split(certificate)?;
         let (_, after_tbs) = split(content)?;
@@ -303,8 +309,8 @@ impl Splice<'_> {
         Some(der(0x30, &[&tbs, after_tbs].concat()))
     }
 
-    /// A `TBSCertificate` without extensions (version, serial, algorithm, issuer, validity, subject, key) with issuer and subject
-    /// replaced and the extensions after it.
+    /// Returns a `TBSCertificate` (version, serial, algorithm, issuer, validity, subject, key) with
+    /// issuer and subject replaced, and the extensions appended.
     fn tbs(&self, tbs: &[u8]) -> Option<Vec<u8>> {
         let (mut rest, _) = split(tbs)?;
         let mut out = Vec::with_capacity(tbs.len() + self.extensions.len() + 512);
@@ -325,7 +331,8 @@ impl Splice<'_> {
     }
 }
 
-/// The content of the first DER element and what follows it. The input is what rcgen has just written.
+/// Returns the content of the first DER element and the bytes after it. The input was just written
+/// by rcgen.
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let first = usize::from(*bytes.get(1)?);
     let (header, length) = if first < 0x80 {
@@ -342,7 +349,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((bytes.get(header..end)?, bytes.get(end..)?))
 }
 
-/// A DER element.
+/// Returns a DER element.
 fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     if let Ok(length @ 0..0x80) = u8::try_from(content.len()) {

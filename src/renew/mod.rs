@@ -1,4 +1,5 @@
-//! Renew: issue new pairs in memory ([`issue`]), then put them in place ([`install`]).
+//! Renewal: issues new pairs in memory ([`issue`]), and renders the files that hold them
+//! ([`render`]).
 
 mod copies;
 pub mod issue;

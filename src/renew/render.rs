@@ -1,4 +1,4 @@
-//! Install: what each new pair makes of the files, as replacements for a transaction. Pure: it only edits text.
+//! Renders the new content of files, as replacements for a transaction. Pure: it only edits text.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,33 +12,34 @@ use crate::guard::Clearance;
 use crate::inventory::{Inventory, Location, Material};
 use crate::model::{Attributes, Bytes, Failure, File};
 
-/// One file that gets new content.
+/// A file that gets new content.
 #[derive(Debug)]
 pub struct Replacement {
-    /// Whose it is; a copy of a kubeconfig is its own.
+    /// Name of the credential in it. A copy of a kubeconfig has its own path as the name.
     pub credential: String,
-    /// All names of the file, the first one being where its content is written.
+    /// All names of the file. The content is written to the first one.
     pub names: Vec<PathBuf>,
-    /// The file as it was scanned; none for a key that was missing.
+    /// The scanned file. `None` if the key was missing.
     pub old: Option<File>,
     /// The new content.
     pub new: Bytes,
-    /// Owner, mode and attributes of the new file; none: those of the old one.
+    /// Owner, mode and attributes of the new file. `None` keeps those of the old file.
     pub like: Option<Attributes>,
-    /// Nothing depends on it: what fails with it keeps it alone from being replaced, whatever the reason.
+    /// True if nothing depends on the file: a failure, of any kind, stops only this replacement.
     pub alone: bool,
 }
 
 impl Replacement {
-    /// A failure that came while this one was put in place, with what it concerns.
+    /// Limits a failure of this replacement to its credential, if others can still be replaced.
     pub fn concerning(&self, failure: Failure) -> Failure {
         let failure = if self.alone { failure.of_one_file() } else { failure };
         failure.about(&self.credential)
     }
 }
 
-/// Returns the replacements for all new pairs, in the order of installation: a pair's key directly before
-/// its certificate, the copies of kubeconfigs last. Each new pair is dropped once its files are rendered.
+/// Returns the replacements for all new pairs, in the order of installation: a pair's key directly
+/// before its certificate, the copies of kubeconfigs last. Each new pair is dropped once its files
+/// are rendered.
 pub fn replacements(
     inventory: &Inventory,
     clearance: &Clearance,
@@ -115,7 +116,8 @@ fn of_pair(present: &Material, new: &IssuedPair) -> Result<Vec<Replacement>, (Pa
     }
 }
 
-/// The texts of a certificate and a key inside a kubeconfig, with the new pair in the places of the old one.
+/// Returns the texts of a certificate and a key inside a kubeconfig, with the new pair in the place
+/// of the old one.
 pub(super) fn edited(
     (text, leaf): &(String, Range<usize>),
     key: Option<&(Zeroizing<String>, Range<usize>)>,
@@ -129,7 +131,7 @@ pub(super) fn edited(
     (certificate, key)
 }
 
-/// A file that was not there.
+/// Returns a replacement for a file that did not exist.
 fn made(new: &IssuedPair, place: PathBuf, text: Zeroizing<String>) -> Replacement {
     Replacement {
         credential: new.name.clone(),

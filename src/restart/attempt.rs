@@ -1,4 +1,5 @@
-//! One attempt to restart one reader: the change, the end of the old process, the new one, its health, its proofs; each wait with a deadline.
+//! One attempt to restart one reader: the change, the end of the old process, the new process, its
+//! health and its proofs. Each wait has a deadline.
 
 use std::fmt;
 use std::path::Path;
@@ -18,17 +19,17 @@ use crate::plan::readers::ReaderStep;
 use crate::verify::probes::{self, Probe};
 use crate::verify::{Proof, ProofResult, is_well, prove};
 
-/// How often the processes are looked at.
+/// Time between two looks at the processes.
 const EVERY: Duration = Duration::from_millis(100);
 
-/// How a reader is restarted this time.
+/// Method of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttemptMethod {
-    /// A static pod, by its manifest.
+    /// Change or park the manifest of a static pod.
     Manifest(Method),
-    /// `systemctl restart`, or `reload`.
+    /// Run `systemctl restart`, or `systemctl reload`.
     Unit { reload: bool },
-    /// The operator's command.
+    /// Run the operator's command.
     Exec,
 }
 
@@ -42,7 +43,7 @@ impl AttemptMethod {
         }
     }
 
-    /// Says that it begins.
+    /// Logs the begin of the restart.
     pub(super) fn begins(self, reader: &str) {
         notify::status(&format!("Restarting {reader}"));
         info!(
@@ -54,7 +55,7 @@ impl AttemptMethod {
         );
     }
 
-    /// Says that it is done, and proven.
+    /// Logs the restart, after its proof.
     pub(super) fn is_done(self, reader: &str, seconds: f64) {
         info!(
             message_id = events::RESTARTED,
@@ -73,8 +74,8 @@ impl fmt::Display for AttemptMethod {
     }
 }
 
-/// The methods that are tried, in order: what a kubelet misses as a changed manifest (kubernetes/kubernetes#109596, #134908) it may see as one
-/// that is gone.
+/// Returns the methods to try, in order. A kubelet that misses a changed manifest
+/// (kubernetes/kubernetes#109596, #134908) may still notice that one is gone.
 pub(super) fn methods(means: &RestartMethod, configured: Method) -> Vec<AttemptMethod> {
     match means {
         RestartMethod::Pod { .. } if configured == Method::Touch => {
@@ -89,7 +90,8 @@ pub(super) fn methods(means: &RestartMethod, configured: Method) -> Vec<AttemptM
     }
 }
 
-/// The processes of a reader, as its means tells them apart. On another root a unit's are not looked for: they would be this machine's.
+/// Returns the processes of a reader. Units of another root are not asked, since systemd knows only
+/// those of this machine.
 pub(super) fn processes(host: &Host, reader: &str, means: &RestartMethod) -> Vec<Process> {
     match means {
         RestartMethod::Pod { .. } => host.processes_in_pods(reader),
@@ -109,19 +111,20 @@ pub(super) struct Attempt<'a> {
     pub(super) inventory: &'a Inventory,
 }
 
-/// Why an attempt came to nothing.
+/// The reason that an attempt failed.
 pub(super) enum AttemptFailure {
-    /// The reader did not come up in time, and this is what was missing.
+    /// The reader did not become ready in time. This was missing.
     Deadline(String),
-    /// It could not even be tried.
+    /// The attempt could not begin.
     Failed(Failure),
     /// The process was asked to end.
     Stopped,
 }
 
 impl Attempt<'_> {
-    /// Gives the proofs, and the seconds that it took. `with` is parked along with a manifest that is parked; `meanwhile` is done once the old
-    /// process is gone, and before the manifest comes back.
+    /// Restarts the reader, and returns the proofs and the seconds that it took. `with` is parked
+    /// together with a parked manifest. `meanwhile` runs once the old process is gone, before the
+    /// manifest comes back.
     pub(super) fn around(
         &self,
         by: AttemptMethod,
@@ -162,7 +165,8 @@ impl Attempt<'_> {
             .map_err(AttemptFailure::Failed)
             .and_then(|()| self.wait_until_gone(old, deadline));
         let done = gone.and_then(|()| meanwhile().map_err(AttemptFailure::Failed));
-        // Whatever happened meanwhile: they come back, what others need first, and one that does not come back keeps no other.
+        // The manifests come back in any case, in the reverse order. One that does not come back
+        // does not stop the others.
         let back = all().collect::<Vec<_>>().into_iter().rev();
         let back = back.map(|one| park::unpark(self.host, one).map_err(AttemptFailure::Failed));
         back.fold(done, |done, one| done.and(one))
@@ -183,7 +187,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// How many of the old processes are left. Once the grace has passed they are killed.
+    /// Returns the number of old processes that are left. After the grace period they are killed.
     fn left(&self, old: &[Process], now: &[Process], begun: Instant) -> Result<usize, AttemptFailure> {
         let left: Vec<_> = old.iter().filter(|old| now.contains(old)).collect();
         let is_pod = matches!(self.reader.means, RestartMethod::Pod { .. });
@@ -204,7 +208,7 @@ impl Attempt<'_> {
         Ok(left.len())
     }
 
-    /// Waits until the old processes are gone, a new one is well, and everything is proven.
+    /// Waits until the old processes are gone, a new one is healthy, and everything is proven.
     fn wait(&self, old: &[Process], begun: Instant, deadline: Instant) -> Result<Vec<ProofResult>, AttemptFailure> {
         let health = probes::health(self.reader);
         loop {
@@ -238,7 +242,8 @@ impl Attempt<'_> {
     }
 }
 
-/// A new process is the better proof for what nobody can be asked about. After a reload it is the same one.
+/// Replaces a weak proof by the restart itself: a new process has read the new credential. After a
+/// reload the process is the same one.
 pub(super) fn as_restarted(step: &ReaderStep, method: AttemptMethod, proven: ProofResult) -> ProofResult {
     let held = step.holds.contains(&proven.credential) && method != AttemptMethod::Unit { reload: true };
     match proven.proof {

@@ -1,7 +1,9 @@
-//! Park: a manifest is taken out of the kubelet's sight by one rename to a dot-file in the same directory, and comes back with a fresh annotation.
+//! Parking: one rename hides a manifest from the kubelet as a dot-file in the same directory. The
+//! manifest comes back with a new annotation.
 //!
-//! The kubelet ignores names that start with a dot, and ends the pod within a second. While it is parked the manifest is missing, so it is
-//! written down first, durably, and [`recover`] brings it back whatever happens.
+//! The kubelet ignores names that start with a dot, and ends the pod within a second. The manifest
+//! is missing while it is parked. So it is recorded durably before that, and [`recover`] brings it
+//! back.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +12,10 @@ use crate::host::Host;
 use crate::host::write::{beside, parent};
 use crate::model::{Failure, ReadError};
 
-/// The record's name in the state directory: the manifests that are parked.
+/// Record of the parked manifests, in the state directory.
 const RECORD: &str = "parked.json";
 
-/// Takes a manifest out. It must be one that can come back with its annotation. One that is out already stays so.
+/// Parks a manifest whose annotation can be changed. A manifest that is parked already stays so.
 pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
     if !host.exists(manifest) && host.exists(&beside(manifest, "parked")) {
         return Ok(());
@@ -28,11 +30,11 @@ pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
     host.sync_directory(parent(manifest))
 }
 
-/// Brings a parked manifest back, with a fresh annotation: a static pod that returns unchanged is not started again by kubelets 1.22
-/// and 1.23 (kubernetes/kubernetes#104648).
+/// Brings a parked manifest back with a new annotation: kubelets 1.22 and 1.23 do not start a
+/// static pod again that returns unchanged (kubernetes/kubernetes#104648).
 pub fn unpark(host: &Host, manifest: &Path) -> Result<(), Failure> {
     let parked = beside(manifest, "parked");
-    // Somebody else may have put one in its place meanwhile, which then is the one that counts.
+    // A manifest that another process put in its place counts instead.
     if host.exists(&parked) && !host.exists(manifest) {
         let text = annotated(host, &parked, manifest)?;
         let like = host.attributes(&parked)?;
@@ -49,8 +51,9 @@ pub fn unpark(host: &Host, manifest: &Path) -> Result<(), Failure> {
     record(host, &all)
 }
 
-/// Brings back every manifest that an ended process left parked; one that fails does not keep the others. Gives those that are there again:
-/// one that somebody removed meanwhile, parked file and all, is not.
+/// Brings back every manifest that an interrupted process left parked. One that fails does not stop
+/// the others. Returns the manifests that exist again; one that was removed with its parked file
+/// does not.
 pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     let all = read(host)?;
     let mut failed = None;
@@ -87,7 +90,7 @@ fn record(host: &Host, all: &[PathBuf]) -> Result<(), Failure> {
     host.write_state(RECORD, &json)
 }
 
-/// Removes what a kill left beside the record.
+/// Removes the temporary file of an interrupted write.
 pub fn clean(host: &Host) -> Result<(), Failure> {
     host.unlink(&beside(&host.state(RECORD), "new"))
 }

@@ -1,4 +1,5 @@
-//! Restarts that are still to be done: a durable record of its own, which no recover undoes.
+//! Pending restarts: restarts that are still to be done, in a durable record that no recovery
+//! removes.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +10,7 @@ use crate::host::write::beside;
 use crate::model::{Failure, Process, Timestamp};
 use crate::plan::readers::ReaderStep;
 
-/// The record's name in the state directory.
+/// Name of the record in the state directory.
 const RECORD: &str = "pending-restarts.json";
 
 /// One reader that still has to be restarted.
@@ -29,7 +30,7 @@ pub struct PendingRestart {
 }
 
 impl PendingRestart {
-    /// A step that was not taken yet.
+    /// Returns a restart that was not begun.
     pub fn new(host: &Host, step: &ReaderStep, before: &[Process]) -> Self {
         Self {
             step: step.clone(),
@@ -39,17 +40,19 @@ impl PendingRestart {
         }
     }
 
-    /// Whether it has been restarted since, by whomever: another process runs than those that were recorded.
+    /// Returns true if the reader has been restarted since, by any means: none of the recorded
+    /// processes runs.
     pub fn is_done(&self, host: &Host, now: &[Process]) -> bool {
         let is_new = |process: &Process| !self.before.contains(process);
         !now.is_empty() && (self.boot_id != host.boot_id() || now.iter().all(is_new))
     }
 }
 
-/// A restart that failed, or that nobody could carry out, is tried again after this.
+/// Time after which a restart that failed or was not possible is tried again.
 const AGAIN: time::Duration = time::Duration::minutes(5);
 
-/// After which time the restarts are tried again: when the next window opens, or the first may no longer wait; none where there are none.
+/// Returns the time until the restarts are tried again: until the next window opens, or the first
+/// may no longer wait. `None` if there are none.
 pub fn next_try(all: &[PendingRestart], windows: &[Window], now: Timestamp) -> Option<time::Duration> {
     let wait = |pending: &PendingRestart| match pending
         .step
@@ -62,8 +65,8 @@ pub fn next_try(all: &[PendingRestart], windows: &[Window], now: Timestamp) -> O
     all.iter().map(wait).min()
 }
 
-/// What is still to be restarted: a pod whose manifest is gone is not. A record that does not parse counts as empty: a stop here
-/// would keep every certificate from being renewed.
+/// Returns the pending restarts, without pods whose manifest is gone. A record that does not parse
+/// counts as empty: an error here would stop all renewals.
 pub fn read(host: &Host) -> Vec<PendingRestart> {
     let file = host.read_own(&host.state(RECORD)).ok();
     let mut all: Vec<PendingRestart> = file
@@ -76,7 +79,7 @@ pub fn read(host: &Host) -> Vec<PendingRestart> {
     all
 }
 
-/// Replaces the record; an empty one is removed.
+/// Replaces the record, or removes it if it would be empty.
 pub fn record(host: &Host, all: &[PendingRestart]) -> Result<(), Failure> {
     if all.is_empty() {
         return host.remove_state(RECORD);
@@ -85,7 +88,7 @@ pub fn record(host: &Host, all: &[PendingRestart]) -> Result<(), Failure> {
     host.write_state(RECORD, &json)
 }
 
-/// Removes what an interrupted process left beside the record and the manifests in it.
+/// Removes temporary files of an interrupted process: the record's, and those of its manifests.
 pub fn clean(host: &Host) -> Result<(), Failure> {
     host.unlink(&beside(&host.state(RECORD), "new"))?;
     for pending in read(host) {
@@ -95,7 +98,7 @@ pub fn clean(host: &Host) -> Result<(), Failure> {
 }
 
 impl PendingRestart {
-    /// Removes what an interrupted restart left beside its manifest.
+    /// Removes the temporary file of its manifest.
     pub fn clean(&self, host: &Host) -> Result<(), Failure> {
         match &self.step.means {
             RestartMethod::Pod { manifest } => host.unlink(&beside(manifest, "new")),

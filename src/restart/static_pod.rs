@@ -1,4 +1,4 @@
-//! Static pods: a changed annotation in the manifest, put in place by one rename, makes the kubelet start a new container.
+//! Static pods: the kubelet starts a new container when an annotation in the manifest changes.
 
 use std::path::Path;
 
@@ -6,17 +6,17 @@ use crate::format::manifest::{RESTARTED_AT, annotate};
 use crate::host::Host;
 use crate::model::{Failure, ReadError};
 
-/// Changes the annotation of one manifest; all its other bytes, its owner and its mode stay.
+/// Changes the annotation of a manifest. All other bytes, the owner and the mode stay.
 ///
-/// The new file is made under a name that starts with a dot, which the kubelet ignores, so the manifest is never missing and
-/// never there twice.
+/// The new file is made under a name that starts with a dot, which the kubelet ignores. So the
+/// manifest is never missing and never there twice.
 pub fn touch(host: &Host, manifest: &Path) -> Result<(), Failure> {
     let edited = annotated(host, manifest, manifest)?;
     let like = host.attributes(manifest)?;
     host.replace(manifest, edited.as_bytes(), &like)
 }
 
-/// The text of the manifest that is kept at `at`, with a fresh annotation.
+/// Returns the text of the manifest that is stored at `at`, with a new annotation.
 pub(super) fn annotated(host: &Host, at: &Path, manifest: &Path) -> Result<String, Failure> {
     let fail = |reason: String| {
         Failure::new(format!(

@@ -1,4 +1,4 @@
-//! Readers that are no static pods: systemd units, and commands of the operator's.
+//! Readers that are not static pods: systemd units, and commands of the operator.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::model::{Failure, Process};
 
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
-/// Restarts or reloads a unit, and waits for systemd to say that it is done.
+/// Restarts or reloads a unit, and waits until systemd reports the result.
 pub fn restart(host: &Host, unit: &str, reload: bool, limit: Duration) -> Result<(), Failure> {
     let verb = if reload { "reload" } else { "restart" };
     let ran = host.run(Path::new(SYSTEMCTL), &[verb, "--", unit], limit);
@@ -17,7 +17,7 @@ pub fn restart(host: &Host, unit: &str, reload: bool, limit: Duration) -> Result
     })
 }
 
-/// Runs a command.
+/// Runs the operator's command that restarts a reader.
 pub fn exec(host: &Host, reader: &str, command: &[String], limit: Duration) -> Result<(), Failure> {
     host.call(command, &[], limit).map_err(|failure| Failure {
         message: format!("cannot restart {reader}: {}", failure.message),
@@ -25,7 +25,7 @@ pub fn exec(host: &Host, reader: &str, command: &[String], limit: Duration) -> R
     })
 }
 
-/// The main process of a unit.
+/// Returns the main process of a unit.
 pub fn main_process(host: &Host, unit: &str) -> Option<Process> {
     let arguments = ["show", "--property=MainPID", "--value", "--", unit];
     let pid = host.output(Path::new(SYSTEMCTL), &arguments, Duration::from_secs(5))?;

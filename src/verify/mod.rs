@@ -1,4 +1,5 @@
-//! Proof of use: what is asked is written down in [`probes`]; here it is asked, until the answer is the right one or a deadline has passed.
+//! Verification: probes components until each proves that it uses the renewed credential, or a
+//! deadline passes. [`probes`] says what to ask.
 
 pub mod probes;
 pub mod served;
@@ -11,31 +12,32 @@ use crate::host::Host;
 use crate::host::http::Tls;
 use probes::{Health, Login, Probe, Question};
 
-/// How long one question may take.
+/// Longest time for one probe.
 const ONE: Duration = Duration::from_secs(3);
-/// How often it is asked again.
+/// Time between two tries of a probe.
 const EVERY: Duration = Duration::from_millis(250);
-/// A server that cannot be reached for so long cannot be asked: whether it should run is another question.
+/// Time after which a server that cannot be reached is not probed any longer. The server's own
+/// proof shows whether it should run.
 const UNREACHABLE: Duration = Duration::from_secs(10);
 
-/// How it is known that a renewed credential is in use, best first.
+/// Evidence that a renewed credential is in use, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Proof {
-    /// The port that serves it shows it.
+    /// The port that serves it shows the new certificate.
     Served,
-    /// The process that held the old one is gone, and a new one is well.
+    /// The process that cached the old one is gone, and a new one is healthy.
     Restarted,
-    /// A server let kubecertd in with it.
+    /// A server accepted a login with it.
     Accepted,
-    /// Its reader re-reads it, by its version, and there is nothing to ask.
+    /// The reader reloads it, by the reader's version, and cannot be probed.
     Assumed,
-    /// Its reader does not run, or its restart is still to come.
+    /// The reader does not run, or still has to be restarted.
     Pending,
 }
 
 impl Proof {
-    /// One word for it.
+    /// Returns its name in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Served => "served",
@@ -47,21 +49,21 @@ impl Proof {
     }
 }
 
-/// One credential and one reader of it.
+/// The proof for one credential and one of its readers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ProofResult {
-    /// The reader; none for what people and tools log in with.
+    /// The reader. `None` for credentials that people and tools log in with.
     pub reader: Option<String>,
-    /// The credential.
+    /// Name of the credential.
     pub credential: String,
-    /// How it is known.
+    /// The evidence.
     pub proof: Proof,
-    /// What a person should know about it.
+    /// A remark for the operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// Whether a reader says that it is well; or what it says.
+/// Returns an error with the component's answer if it is not healthy.
 pub fn is_well(host: &Host, health: &Health) -> Result<(), String> {
     let tls = health.tls.then_some(Tls {
         identity: None,
@@ -70,14 +72,18 @@ pub fn is_well(host: &Host, health: &Health) -> Result<(), String> {
     let answer = host.ask(health.address, tls, health.path, ONE)?;
     match answer.status {
         Ok(200) => Ok(()),
-        // It answers, and anonymous access is off.
+        // It answers 401 or 403 if anonymous access is off.
         Ok(401 | 403) if health.tls => Ok(()),
         Ok(status) => Err(format!("{}{} says {status}", health.address, health.path)),
         Err(reason) => Err(format!("{}: {reason}", health.address)),
     }
 }
 
-/// Asks once. The error says what is not as it should be yet.
+/// Probes once.
+///
+/// # Errors
+///
+/// Returns what is missing from the proof.
 pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), ProofFailure> {
     match &probe.question {
         Question::Nothing => Ok((Proof::Assumed, None)),
@@ -104,12 +110,12 @@ pub fn ask(host: &Host, probe: &Probe) -> Result<(Proof, Option<String>), ProofF
     }
 }
 
-/// Why something is not proven.
+/// The reason that a proof is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProofFailure {
     /// The answer was the wrong one.
     Not(String),
-    /// Nobody answered.
+    /// The server did not answer.
     Unreachable(String),
 }
 
@@ -125,7 +131,7 @@ fn log_in(host: &Host, login: &Login, credential: &str) -> Result<(Proof, Option
             Err(reason) => unreachable = reason,
             Ok(answer) => match answer.status {
                 Ok(401) => return Err(ProofFailure::Not(format!("{address} does not accept {credential}"))),
-                // Whoever is known and may not have it is told so.
+                // 403 proves that the server accepted the certificate.
                 Ok(_) => return Ok((Proof::Accepted, None)),
                 Err(reason) => {
                     return Err(ProofFailure::Not(format!(
@@ -138,10 +144,10 @@ fn log_in(host: &Host, login: &Login, credential: &str) -> Result<(Proof, Option
     Err(ProofFailure::Unreachable(unreachable))
 }
 
-/// Asks everything until it is proven, `limit` has passed, or the process is asked to end.
+/// Probes until everything is proven, `limit` has passed, or the process is asked to end.
 ///
-/// A login to a server that cannot be reached is given up after ten seconds and counts as assumed: that it should run is
-/// proven, or not, as that server's own.
+/// A login to a server that cannot be reached is given up after ten seconds and counts as assumed:
+/// the server's own proof shows whether it should run.
 pub fn prove(host: &Host, reader: Option<&str>, probes: &[Probe], limit: Duration) -> Result<Vec<ProofResult>, String> {
     let begun = Instant::now();
     let mut proven = Vec::new();

@@ -1,7 +1,7 @@
-//! What can be asked of a reader, and where: read from its manifest's flags. Pure.
+//! The probes for a reader and their addresses, from the flags in its manifest. Pure.
 //!
-//! Flags and defaults are those of kubernetes (`SecureServingOptions`), the kubelet's health port that of `KubeletConfiguration`, etcd's those
-//! of `etcd --help`.
+//! Flags and defaults are those of kubernetes (`SecureServingOptions`); the kubelet's health port
+//! is that of `KubeletConfiguration`, and etcd's ports are those of `etcd --help`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -13,21 +13,21 @@ use crate::format::x509;
 use crate::inventory::readers::Reader;
 use crate::inventory::{Inventory, Location, Material, State};
 
-/// What shows that a renewed credential is in use.
+/// A probe that shows that a renewed credential is in use.
 #[derive(Debug, Clone)]
 pub struct Probe {
-    /// The credential.
+    /// Name of the credential.
     pub credential: String,
-    /// What is asked.
+    /// The question.
     pub question: Question,
 }
 
-/// What is asked.
+/// A question to a component.
 #[derive(Clone)]
 pub enum Question {
-    /// Whether this leaf (DER) is what is served at all of these addresses.
+    /// Do all of these addresses serve this certificate (DER)?
     Served(Vec<SocketAddr>, Vec<u8>),
-    /// Whether a server lets us in with the credential.
+    /// Does a server accept a login with the credential?
     Accepted(Box<Login>),
     /// There is nothing to ask.
     Nothing,
@@ -43,15 +43,15 @@ impl std::fmt::Debug for Question {
     }
 }
 
-/// A server that knows the credential's holder by its certificate.
+/// A login to a server that identifies clients by their certificates.
 pub struct Login {
-    /// Where it is; one that answers is enough.
+    /// Addresses of the server. One that answers is enough.
     pub addresses: Vec<SocketAddr>,
-    /// What is asked for; nobody who is unknown may have it.
+    /// Requested path, which an unknown client is not allowed to read.
     pub path: &'static str,
     /// Certificate with chain, and key, as PEM.
     pub identity: (String, zeroize::Zeroizing<String>),
-    /// The CAs (DER) of which one must have signed the server's certificate; none: any.
+    /// CAs (DER), one of which must have signed the server's certificate. Empty means any.
     pub authorities: Vec<Vec<u8>>,
 }
 
@@ -66,14 +66,14 @@ impl Clone for Login {
     }
 }
 
-/// How a reader says that it is well.
+/// Health endpoint of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
-    /// Where.
+    /// Address.
     pub address: SocketAddr,
-    /// What is asked for.
+    /// Requested path.
     pub path: &'static str,
-    /// By TLS.
+    /// True if it speaks TLS.
     pub tls: bool,
 }
 
@@ -81,7 +81,7 @@ const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Where a reader is asked whether it is well; none where it does not say.
+/// Returns the health endpoint of a component. `None` if it has none.
 pub fn health(reader: &Reader) -> Option<Health> {
     let secure = |path, address| Health {
         address,
@@ -110,7 +110,8 @@ pub fn health(reader: &Reader) -> Option<Health> {
     }
 }
 
-/// `--bind-address` and `--secure-port`; none where the port is 0, which means that it is not served.
+/// Returns the address from `--bind-address` and `--secure-port`. `None` if the port is 0, which
+/// disables it.
 fn served_at(manifest: &Manifest, default_port: u16) -> Option<SocketAddr> {
     let port = match manifest.flag("secure-port") {
         Some(port) => port.parse().ok()?,
@@ -125,7 +126,7 @@ fn served_at(manifest: &Manifest, default_port: u16) -> Option<SocketAddr> {
     })
 }
 
-/// A server that listens everywhere is asked on the loopback interface.
+/// Returns the loopback address for a server that listens on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => local(address.port()),
@@ -136,7 +137,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The addresses of a list of URLs with this scheme. One with a host name is left out: etcd listens on addresses only.
+/// Returns the addresses in a list of URLs with this scheme. URLs with a host name are left out,
+/// since etcd listens on addresses only.
 fn addresses(urls: &str, scheme: &str) -> Vec<SocketAddr> {
     let hosts = urls.split(',').filter_map(|url| url.trim().strip_prefix(scheme));
     hosts
@@ -144,7 +146,7 @@ fn addresses(urls: &str, scheme: &str) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// What shows that `reader` uses these credentials.
+/// Returns the probes that show that `reader` uses these credentials.
 pub fn of_reader(inventory: &Inventory, reader: &Reader, credentials: &[String]) -> Vec<Probe> {
     let read = inventory
         .credentials
@@ -160,7 +162,8 @@ pub fn of_reader(inventory: &Inventory, reader: &Reader, credentials: &[String])
     .collect()
 }
 
-/// What shows that the credentials which no reader of this node holds are good: kubecertd uses them itself.
+/// Returns the probes for credentials that no component of this node reads: kubecertd logs in with
+/// them.
 pub fn of_people(inventory: &Inventory, credentials: &[String]) -> Vec<Probe> {
     let known = inventory
         .credentials
@@ -181,18 +184,18 @@ pub fn of_people(inventory: &Inventory, credentials: &[String]) -> Vec<Probe> {
         .collect()
 }
 
-/// A port at which a credential is served.
+/// A port that serves a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Who serves it.
+    /// The component that serves it.
     pub reader: String,
-    /// The credential.
+    /// Name of the credential.
     pub credential: String,
-    /// Where.
+    /// Address.
     pub address: SocketAddr,
 }
 
-/// Every port of this node at which a credential is served, whatever the state of its file.
+/// Returns every port of this node that serves a credential, even one whose file cannot be read.
 pub fn ports(inventory: &Inventory) -> Vec<Port> {
     let of = |reader: &Reader| {
         let reads = inventory
@@ -211,8 +214,8 @@ pub fn ports(inventory: &Inventory) -> Vec<Port> {
     inventory.readers.iter().flat_map(of).collect()
 }
 
-/// Where a reader serves a credential; nowhere, if it is its client's. What the configuration names as its port (`probe`) is where it serves its
-/// clients: etcd shows its peers another one.
+/// Returns the addresses at which a component serves a credential; none for a client certificate.
+/// The configured `probe` is the port for clients: etcd serves another one to its peers.
 fn served_by(reader: &Reader, spec: &Spec) -> Vec<SocketAddr> {
     let manifest = reader.manifest.as_ref();
     let listens = |flag| addresses(manifest.and_then(|m| m.flag(flag)).unwrap_or_default(), "https://");
@@ -257,7 +260,8 @@ fn login(
     })))
 }
 
-/// etcd answers `/health` on its client port to those only whose certificate it accepts (`--client-cert-auth`).
+/// Returns a login to etcd's client port, which answers `/health` only to clients whose certificate
+/// it accepts (`--client-cert-auth`).
 fn etcd_login(inventory: &Inventory, present: &Material, name: &str) -> Option<Question> {
     let own = inventory
         .etcd()
@@ -270,7 +274,7 @@ fn etcd_login(inventory: &Inventory, present: &Material, name: &str) -> Option<Q
     let addresses = own.filter(|own| !own.is_empty()).or_else(named)?;
     let spec = &inventory.credential(name)?.spec;
     let authority = inventory.authority(&spec.ca);
-    // The API server may trust another file than the CA's; what is in that one is not known here.
+    // The API server may trust another file than the CA's, which is not known here.
     let trusts_another = |path: &Path| {
         let api = inventory.pod(APISERVER).filter(|_| name == "apiserver-etcd-client");
         let trusted = api.and_then(|api| Some(api.on_the_node(Path::new(api.flag("etcd-cafile")?))));
@@ -285,7 +289,8 @@ fn etcd_login(inventory: &Inventory, present: &Material, name: &str) -> Option<Q
     )
 }
 
-/// A kubeconfig logs in to the API server of this node, whose certificate must be signed by a CA that the kubeconfig knows.
+/// Returns a login to the API server of this node, whose certificate must be signed by a CA in the
+/// kubeconfig.
 fn api_login(inventory: &Inventory, present: &Material) -> Option<Question> {
     let Location::Embedded { authorities, .. } = &present.location else {
         return None;

@@ -1,5 +1,5 @@
-//! What is served now: the ends of the certificates that the node's own ports show. A handshake and no more; nobody who does not answer is
-//! waited for long, and nothing depends on it.
+//! The certificates that the node's ports serve now, for the metrics. A short handshake with each
+//! port; nothing depends on the answers.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,21 +9,21 @@ use crate::format::x509;
 use crate::host::Host;
 use crate::model::Timestamp;
 
-/// How long one handshake may take.
+/// Longest time for one handshake.
 const ONE: Duration = Duration::from_secs(1);
-/// And all of them together.
+/// Longest time for all handshakes together.
 const ALL: Duration = Duration::from_secs(5);
 
-/// What a port showed.
+/// The certificate that a port served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedCertificates {
     /// The port.
     pub port: Port,
-    /// When the certificate ends that it showed.
+    /// notAfter of the served certificate.
     pub not_after: Timestamp,
 }
 
-/// Asks every port. Those that show nothing are left out.
+/// Asks every port. Ports that serve nothing are left out.
 pub fn ask(host: &Host, ports: &[Port]) -> Vec<ServedCertificates> {
     let begun = Instant::now();
     let mut asked: Vec<(SocketAddr, Option<Timestamp>)> = Vec::new();
