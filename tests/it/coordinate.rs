@@ -461,8 +461,8 @@ fn the_metrics_say_that_node_2_has_not_ended(node: &Node) {
     let metrics = || fs::read_to_string(node.path(DIRECTORY).join("kubecertd.prom")).unwrap_or_default();
     for line in [
         "kubecertd_cluster_members 3",
-        "kubecertd_turn_blocked{reason=\"unfinished\"} 1",
-        "kubecertd_turn_unfinished_since_timestamp_seconds{holder=\"node-2\",purpose=\"renew\"} 1798761600",
+        "kubecertd_cluster_lock_blocked{reason=\"unfinished\"} 1",
+        "kubecertd_cluster_unfinished_since_timestamp_seconds{holder=\"node-2\",purpose=\"renew\"} 1798761600",
     ] {
         until(line, || metrics().lines().any(|there| there == line), metrics);
     }

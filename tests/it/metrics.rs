@@ -93,7 +93,7 @@ fn an_assessment_writes_all_expirations_and_what_is_due() {
     assert!(!text.contains("kubecertd_credential_blocked"), "{text}");
     let now = clock::seconds(clock::FRESH);
     let at = |name: &str| value(&text, name, &[]).unwrap_or_else(|| panic!("no {name} in\n{text}"));
-    assert!((0..60).contains(&(at("kubecertd_last_look_timestamp_seconds") - now)));
+    assert!((0..60).contains(&(at("kubecertd_last_assessment_timestamp_seconds") - now)));
     assert_eq!(
         at("kubecertd_next_cycle_timestamp_seconds"),
         clock::seconds("2027-01-01 00:00:00")

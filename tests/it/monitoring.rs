@@ -321,7 +321,7 @@ fn blocked() -> Cluster {
     daemon.logs("cycle deferred: node-2 began");
     let file = node.path("srv/textfile/kubecertd.prom");
     let begin = Instant::now();
-    while !fs::read_to_string(&file).is_ok_and(|text| text.contains("kubecertd_turn_blocked")) {
+    while !fs::read_to_string(&file).is_ok_and(|text| text.contains("kubecertd_cluster_lock_blocked")) {
         assert!(begin.elapsed() < DEADLINE, "not measured: {}", daemon.log());
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -491,7 +491,7 @@ fn dashboard_and_alert_queries_return_what_was_written() {
         "KubecertdServesOldCertificate",
     ];
     assert_eq!(alerts("cp-2"), wanted.map(str::to_owned).into());
-    let waits = ["KubecertdTurnBlocked", "KubecertdTurnNotEnded"].map(str::to_owned);
+    let waits = ["KubecertdClusterLockBlocked", "KubecertdCycleUnfinished"].map(str::to_owned);
     assert!(alerts("cp-3").is_superset(&waits.into()), "{:?}", alerts("cp-3"));
     assert_eq!(
         alerts("cp-1"),

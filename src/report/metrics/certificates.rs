@@ -103,34 +103,34 @@ pub(super) fn render(rows: &[Row], out: &mut Document) {
     let certificates = || rows.iter().filter_map(|row| Some((row, row.certificate.as_ref()?)));
     out.family(
         "x509_cert_not_before",
-        "When the certificate begins.",
+        "Start of the validity of the certificate in the file.",
         certificates().map(|(row, shown)| (row.labels(shown), shown.not_before)),
     );
     out.family(
         "x509_cert_not_after",
-        "When the certificate ends, as it is in the file.",
+        "Expiration of the certificate in the file.",
         certificates().map(|(row, shown)| (row.labels(shown), shown.not_after)),
     );
     let unreadable = rows.iter().filter(|row| row.certificate.is_none()).count();
     out.one(
         "x509_read_errors",
-        "How many credentials are there and cannot be read.",
+        "Number of credentials that exist and cannot be read.",
         i64::try_from(unreadable).ok().filter(|_| !rows.is_empty()),
     );
     let due = || rows.iter().filter_map(|row| Some((row.by_name(), row.due?)));
     out.family(
         "kubecertd_credential_due",
-        "Whether less than [renew_before] was left at the last look, or a renewal was decided.",
+        "1 if the credential is due for renewal.",
         due().map(|(labels, (_, is_due))| (labels, is_due.into())),
     );
     out.family(
         "kubecertd_credential_due_timestamp_seconds",
-        "From when on it is due.",
+        "Time from which the credential is due.",
         due().map(|(labels, (at, _))| (labels, at.unix_timestamp())),
     );
     out.family(
         "kubecertd_credential_blocked",
-        "It should be renewed, or could not be read, and this kind of reason stands in the way.",
+        "1 if a credential cannot be renewed or read, by reason.",
         rows.iter().filter_map(|row| {
             let mut labels = row.by_name();
             labels.push(("reason", row.blocked?));

@@ -67,7 +67,7 @@ impl Facts {
             .collect();
         out.family(
             "kubecertd_served_not_after_timestamp_seconds",
-            "When the certificate ends that a reader shows in a handshake; it may hold another one than the file.",
+            "Expiration of the certificate that a component serves; the file may differ.",
             all.iter().map(|(served, address)| {
                 let port = &served.port;
                 let labels = vec![
@@ -86,7 +86,7 @@ impl Facts {
         let unknown = pending().filter(|reader| known.clone().all(|known| known != *reader));
         out.family(
             "kubecertd_restart_pending",
-            "Whether a reader still has to be restarted to use what was renewed.",
+            "1 if a component must be restarted to use renewed credentials.",
             known.clone().chain(unknown).map(|reader| {
                 (
                     vec![("reader", reader)],
@@ -104,7 +104,7 @@ fn backup_metrics(backups: &[StoredBackup], out: &mut Document) {
     let newest = good.clone().next_back();
     out.family(
         "kubecertd_backups",
-        "How many backups there are; one that is known to be damaged, or lacks etcd's data, is not good.",
+        "Number of backups; a damaged one, or one without etcd's data, is not good.",
         [
             (vec![("good", "true")], count(good.clone().count())),
             (vec![("good", "false")], count(backups.len() - good.count())),
@@ -112,18 +112,18 @@ fn backup_metrics(backups: &[StoredBackup], out: &mut Document) {
     );
     out.one(
         "kubecertd_backups_size_bytes",
-        "Bytes of all backups together.",
+        "Size of all backups together.",
         Some(size(backups.iter().map(StoredBackup::size).sum())),
     );
     let created = newest.and_then(|backup| parse_rfc3339(&backup.manifest.as_ref().ok()?.created));
     out.one(
         "kubecertd_backup_last_timestamp_seconds",
-        "When the newest good backup was taken.",
+        "Time at which the newest good backup was taken.",
         created.map(Timestamp::unix_timestamp),
     );
     out.one(
         "kubecertd_backup_last_size_bytes",
-        "Bytes of the newest good backup.",
+        "Size of the newest good backup.",
         newest.map(|backup| size(backup.size())),
     );
 }
@@ -138,53 +138,53 @@ fn daemon(status: &Status, settings: &Settings, out: &mut Document) {
     let length = |length: std::time::Duration| i64::try_from(length.as_secs()).ok();
     out.family(
         "kubecertd_build_info",
-        "The version of kubecertd; always 1.",
+        "Version of kubecertd; always 1.",
         [(vec![("version", env!("CARGO_PKG_VERSION"))], 1)],
     );
     let gauges = [
         (
             "kubecertd_up",
-            "Whether the daemon ran when this was written: 0 is written as it ends.",
+            "1 while the daemon runs; 0 after it has stopped.",
             Some(i64::from(status.daemon.running)),
         ),
         (
-            "kubecertd_last_look_timestamp_seconds",
-            "When the node was looked at last; a look comes once a day at least.",
+            "kubecertd_last_assessment_timestamp_seconds",
+            "Time of the last assessment; kubecertd assesses a node at least daily.",
             seconds(&status.last_look),
         ),
         (
-            "kubecertd_next_look_timestamp_seconds",
-            "When the node is looked at next, at the latest.",
+            "kubecertd_next_assessment_timestamp_seconds",
+            "Latest time of the next assessment.",
             seconds(&status.next_look),
         ),
         (
             "kubecertd_next_cycle_timestamp_seconds",
-            "When the next cycle acts.",
+            "Time of the next cycle.",
             seconds(&status.next_cycle),
         ),
         (
             "kubecertd_last_cycle_timestamp_seconds",
-            "When the last cycle ended.",
+            "Time at which the last cycle ended.",
             cycle.and_then(|cycle| seconds(&Some(cycle.at.clone()))),
         ),
         (
             "kubecertd_last_cycle_exit_code",
-            "What became of it: 0 done, 1 failed and put back, 3 not put back, 4 done in part.",
+            "Result of that cycle: 0 done, 1 failed, 3 rollback failed, 4 incomplete.",
             cycle.map(|cycle| cycle.exit.into()),
         ),
         (
             "kubecertd_problems",
-            "How many problems `kubecertd status` lists.",
+            "Number of problems in `kubecertd status`.",
             i64::try_from(status.problems.len()).ok(),
         ),
         (
             "kubecertd_renew_before_seconds",
-            "A credential is due when less than this is left ([renew_before]).",
+            "Remaining lifetime below which a credential is due (renew_before).",
             length(settings.renew_before),
         ),
         (
             "kubecertd_urgent_before_seconds",
-            "Below this it is urgent ([urgent_before]).",
+            "Remaining lifetime below which a credential is urgent (urgent_before).",
             length(settings.urgent_before),
         ),
     ];
