@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use strum::VariantArray;
+
 use crate::config::settings::Timetable;
 use crate::config::window::{self, Window};
 use crate::format::digest::sha256;
@@ -20,8 +22,8 @@ const STEP: time::Duration = time::Duration::MINUTE;
 /// Number of upcoming runs to inspect for the shortest interval.
 const RUNS_TO_INSPECT: usize = 100;
 
-/// A job of the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A job of the daemon. Jobs that are due at the same time run in the order of the variants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum Job {
     /// A backup of `[backup] schedule`.
     Backup,
@@ -31,11 +33,6 @@ pub enum Job {
     Retry,
     /// An assessment alone.
     Assessment,
-}
-
-impl Job {
-    /// All jobs; those that are due at the same time run in this order.
-    pub const ALL: [Self; 4] = [Self::Backup, Self::Renewal, Self::Retry, Self::Assessment];
 }
 
 /// One reading of the two clocks.
@@ -161,7 +158,7 @@ impl Schedule {
         self.follow_clock(reading);
         let now = reading.now;
         let is_due = |job: &Job| self.next(*job).is_some_and(|next| now >= next);
-        let job = Job::ALL.into_iter().find(is_due)?;
+        let job = Job::VARIANTS.iter().copied().find(is_due)?;
         if job == Job::Backup {
             self.next_backup = self.backup.as_ref().and_then(|backup| backup.after(now));
             return Some(job);

@@ -210,7 +210,7 @@ fn build(
         reason: purpose.reason(),
         etcd: taken.etcd,
         seal: settings.backup.archives().then(|| ArchiveInfo {
-            compress: settings.backup.compress.word().into(),
+            compress: <&str>::from(settings.backup.compress).into(),
             encrypted: !settings.backup.encrypt_with.is_empty(),
         }),
         payloads: taken.payload.into_iter().collect(),

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use super::check::Checker;
 use super::file::{File, Texts};
-use super::settings::{Backup, BeforeRenewal, Compress, Etcd, Timetable};
+use super::settings::{Backup, Etcd, Timetable};
 use super::values::{cron, duration_or_none, endpoint, one_of, path, path_or_auto};
 use crate::format::text;
 
@@ -46,7 +46,7 @@ impl Checker<'_> {
                 "backup.before_renewal",
                 |f| &f.backup.before_renewal,
                 "required",
-                |s| one_of(s, BeforeRenewal::ALL, BeforeRenewal::word),
+                one_of,
             ),
             schedule: self.text(
                 "backup.schedule",
@@ -64,12 +64,7 @@ impl Checker<'_> {
                     },
                 },
             ),
-            compress: self.text(
-                "backup.compress",
-                |f| &f.backup.compress,
-                "none",
-                |s| one_of(s, Compress::ALL, Compress::word),
-            ),
+            compress: self.text("backup.compress", |f| &f.backup.compress, "none", one_of),
             encrypt_with: self.command("backup.encrypt_with", |f| &f.backup.encrypt_with),
             decrypt_with: self.command("backup.decrypt_with", |f| &f.backup.decrypt_with),
         }

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::Problem;
 use super::file::{File, Number, Source, Text, Texts};
-use super::settings::{Coordination, CoordinationMode, FirstLook, Method, Paths, Restart, Scope, Settings, Timetable};
+use super::settings::{Coordination, Paths, Restart, Settings, Timetable};
 use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto, seconds, time_zone};
 use crate::catalog;
 
@@ -21,12 +21,7 @@ impl Settings {
         let validity = c.text("validity", |f| &f.validity, "365d", duration);
         let clock_wait = c.text("clock_wait", |f| &f.clock_wait, "15m", duration_or_none);
         let spread = c.text("spread", |f| &f.spread, "1h", duration_or_none);
-        let first_look = c.text(
-            "first_look",
-            |f| &f.first_look,
-            "report",
-            |s| one_of(s, FirstLook::ALL, FirstLook::word),
-        );
+        let first_look = c.text("first_look", |f| &f.first_look, "report", one_of);
         let settings = Self {
             schedule: Timetable {
                 cron,
@@ -153,18 +148,8 @@ impl Checker<'_> {
 
     fn restart(&mut self) -> Restart {
         Restart {
-            scope: self.text(
-                "restart.scope",
-                |f| &f.restart.scope,
-                "needed",
-                |s| one_of(s, Scope::ALL, Scope::word),
-            ),
-            method: self.text(
-                "restart.method",
-                |f| &f.restart.method,
-                "touch",
-                |s| one_of(s, Method::ALL, Method::word),
-            ),
+            scope: self.text("restart.scope", |f| &f.restart.scope, "needed", one_of),
+            method: self.text("restart.method", |f| &f.restart.method, "touch", one_of),
             grace: self.text("restart.grace", |f| &f.restart.grace, "10s", |s| seconds(s, 1, 600)),
             timeout: self.text("restart.timeout", |f| &f.restart.timeout, "3m", |s| seconds(s, 5, 3600)),
         }
@@ -172,12 +157,7 @@ impl Checker<'_> {
 
     fn coordination(&mut self) -> Coordination {
         Coordination {
-            mode: self.text(
-                "coordination.mode",
-                |f| &f.coordination.mode,
-                "auto",
-                |s| one_of(s, CoordinationMode::ALL, CoordinationMode::word),
-            ),
+            mode: self.text("coordination.mode", |f| &f.coordination.mode, "auto", one_of),
             lease: self.text(
                 "coordination.lease",
                 |f| &f.coordination.lease,

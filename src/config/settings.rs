@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use croner::Cron;
 use jiff::tz::TimeZone;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::window::{self, Window};
 use crate::catalog::readers::ReaderSpec;
@@ -82,25 +83,13 @@ fn before(end: Timestamp, length: Duration) -> Timestamp {
 }
 
 /// `first_look`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum FirstLook {
     /// It says what would be done and when; the next cycle of the schedule does it.
     Report,
     /// It is followed by a cycle at once.
     Act,
-}
-
-impl FirstLook {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Report, Self::Act];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Act => "act",
-        }
-    }
 }
 
 /// A cron schedule in a time zone.
@@ -169,25 +158,13 @@ impl Backup {
 }
 
 /// `[backup] compress`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Compress {
     /// Not at all.
     None,
     /// Zstandard (RFC 8878), level 3.
     Zstd,
-}
-
-impl Compress {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::None, Self::Zstd];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Zstd => "zstd",
-        }
-    }
 }
 
 /// `[etcd]`: what the manifests do not say.
@@ -204,7 +181,8 @@ pub struct Etcd {
 }
 
 /// `[backup] before_renewal`. The files to be replaced are kept in every case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum BeforeRenewal {
     /// Files and etcd data.
     Required,
@@ -212,20 +190,6 @@ pub enum BeforeRenewal {
     Files,
     /// Files only.
     Off,
-}
-
-impl BeforeRenewal {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Required, Self::Files, Self::Off];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Required => "required",
-            Self::Files => "files",
-            Self::Off => "off",
-        }
-    }
 }
 
 /// `[restart]`
@@ -273,7 +237,8 @@ pub struct Coordination {
 }
 
 /// `[coordination] mode`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum CoordinationMode {
     /// Where etcd is known and has several members; in its own time where its client may not write there.
     Auto,
@@ -283,22 +248,9 @@ pub enum CoordinationMode {
     Off,
 }
 
-impl CoordinationMode {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Required, Self::Off];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Required => "required",
-            Self::Off => "off",
-        }
-    }
-}
-
 /// `[restart] method`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Method {
     /// An annotation in the manifest changes; the manifest is never missing.
     Touch,
@@ -306,21 +258,9 @@ pub enum Method {
     Park,
 }
 
-impl Method {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::Touch, Self::Park];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Touch => "touch",
-            Self::Park => "park",
-        }
-    }
-}
-
 /// `[restart] scope`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Readers that hold the renewed credential in memory.
     Needed,
@@ -328,18 +268,4 @@ pub enum Scope {
     All,
     /// None.
     Never,
-}
-
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Needed, Self::All, Self::Never];
-
-    /// As the configuration writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Needed => "needed",
-            Self::All => "all",
-            Self::Never => "never",
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use croner::Cron;
 use jiff::civil::Time;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
+use strum::VariantArray;
 
 use crate::format::text;
 
@@ -70,14 +71,12 @@ pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The one that is written like this.
-pub(super) fn one_of<T: Copy, const N: usize>(
-    text: &str,
-    all: [T; N],
-    word: fn(T) -> &'static str,
-) -> Result<T, String> {
-    let found = all.into_iter().find(|one| word(*one) == text);
-    found.ok_or_else(|| format!("`{text}` is not one of {}", all.map(word).join(", ")))
+/// Returns the variant whose word is `text`.
+pub(super) fn one_of<T: VariantArray + Copy + Into<&'static str>>(text: &str) -> Result<T, String> {
+    let words: Vec<&str> = T::VARIANTS.iter().map(|variant| (*variant).into()).collect();
+    let at = words.iter().position(|word| *word == text);
+    at.map(|at| T::VARIANTS[at])
+        .ok_or_else(|| format!("`{text}` is not one of {}", words.join(", ")))
 }
 
 /// `https://HOST:PORT` without anything after it.

@@ -1,5 +1,7 @@
 //! What a node does with what it has seen of its cluster: take the lock, go without one, act alone in its own time, or wait. Pure.
 
+use strum::IntoStaticStr;
+
 use super::slots::Slot;
 use crate::config::settings::CoordinationMode;
 use crate::format::text;
@@ -71,7 +73,8 @@ pub enum Decision {
 }
 
 /// The kinds of reasons for which it is not a node's turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// Another node has the lock.
     Held,
@@ -89,22 +92,6 @@ pub enum Cause {
     Denied,
     /// Nothing in the cluster: once it was the node's turn it could not act.
     Node,
-}
-
-impl Cause {
-    /// One word for it, in metrics and in the status.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Held => "held",
-            Self::Unfinished => "unfinished",
-            Self::Members => "members",
-            Self::TwoMembers => "two_members",
-            Self::Etcd => "etcd",
-            Self::OwnTime => "own_time",
-            Self::Denied => "denied",
-            Self::Node => "node",
-        }
-    }
 }
 
 /// Why nothing is done now.

@@ -7,6 +7,7 @@ mod node;
 mod service;
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use crate::config::{Problem, Settings};
 use crate::inventory::Inventory;
@@ -41,8 +42,9 @@ pub struct Evidence<'a> {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Severity {
     /// Good to know.
     Note,
@@ -50,17 +52,6 @@ pub enum Severity {
     Warning,
     /// It does not work, or the next renewal will not.
     Fault,
-}
-
-impl Severity {
-    /// As people read it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Fault => "fault",
-        }
-    }
 }
 
 /// One thing that was found.

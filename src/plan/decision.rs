@@ -1,5 +1,7 @@
 //! The decision about one credential, and the obstacles to a renewal.
 
+use strum::IntoStaticStr;
+
 use crate::format::text;
 use crate::model::Validity;
 
@@ -31,17 +33,21 @@ pub enum Decision {
 }
 
 /// An obstacle to a renewal, for machines. New ones may be added; their meanings never change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Obstacle {
     /// The CA ends before a renewal would extend the credential's life by a day.
+    #[strum(serialize = "ca_ends_first")]
     AuthorityEndsFirst,
     /// A renewal would gain less than a day.
     NothingToGain,
     /// The key of the CA, or the whole CA, is kept elsewhere.
+    #[strum(serialize = "ca_key_elsewhere")]
     AuthorityElsewhere,
     /// The clock may be wrong.
     Clock,
     /// The CA cannot be read, or is not allowed to sign.
+    #[strum(serialize = "ca_unusable")]
     AuthorityUnusable,
     /// A part of the old certificate or of its files could not be kept.
     NotKept,
@@ -58,20 +64,6 @@ impl Obstacle {
         match self {
             Self::AuthorityEndsFirst | Self::NothingToGain | Self::AuthorityElsewhere | Self::Clock => false,
             Self::AuthorityUnusable | Self::NotKept | Self::SharedFile | Self::NotReplaceable => true,
-        }
-    }
-
-    /// Returns its name in the metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::AuthorityEndsFirst => "ca_ends_first",
-            Self::NothingToGain => "nothing_to_gain",
-            Self::AuthorityElsewhere => "ca_key_elsewhere",
-            Self::Clock => "clock",
-            Self::AuthorityUnusable => "ca_unusable",
-            Self::NotKept => "not_kept",
-            Self::SharedFile => "shared_file",
-            Self::NotReplaceable => "not_replaceable",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::{Format, json, plan, yaml};
 use crate::coordinate::LockRefusal;
@@ -35,7 +36,8 @@ pub struct Report {
 }
 
 /// The steps that change something, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Step {
     /// The turn among the nodes of a cluster is taken.
     Coordinate,
@@ -45,21 +47,6 @@ pub enum Step {
     Renew,
     /// The readers are brought to them, and prove it.
     Restart,
-}
-
-impl Step {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Coordinate, Self::Backup, Self::Renew, Self::Restart];
-
-    /// One word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Coordinate => "coordinate",
-            Self::Backup => "backup",
-            Self::Renew => "renew",
-            Self::Restart => "restart",
-        }
-    }
 }
 
 /// One renewed credential.
@@ -272,7 +259,7 @@ impl Report {
                 .as_deref()
                 .map(|note| format!(": {note}"))
                 .unwrap_or_default();
-            let proof = proven.proof.word();
+            let proof = <&str>::from(proven.proof);
             out.push_str(&format!("{proof} {}{reader}{note}\n", proven.credential));
         }
         for pending in &self.rollout.pending {

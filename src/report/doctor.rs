@@ -16,7 +16,7 @@ pub fn render(diagnosis: &Diagnosis, format: Format) -> Result<String, Failure> 
 fn text(diagnosis: &Diagnosis) -> String {
     let mut out = String::new();
     for finding in &diagnosis.findings {
-        let word = finding.severity.word();
+        let word = <&str>::from(finding.severity);
         out.push_str(&format!("{word:<8} {}: {}\n", finding.about, finding.message));
         if let Some(hint) = &finding.hint {
             out.push_str(&format!("{:<8} hint: {hint}\n", ""));
@@ -34,7 +34,7 @@ fn text(diagnosis: &Diagnosis) -> String {
             .filter(|finding| finding.severity == severity)
             .count();
         let plural = if found == 1 { "" } else { "s" };
-        format!("{found} {}{plural}", severity.word())
+        format!("{found} {}{plural}", <&str>::from(severity))
     };
     let [faults, warnings, notes] = [Severity::Fault, Severity::Warning, Severity::Note].map(of);
     out.push_str(&format!("\n{faults}, {warnings}, {notes} ({checks} checks)\n"));

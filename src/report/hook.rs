@@ -150,7 +150,7 @@ impl Event {
                 .collect(),
             error: report.failure.as_ref().map(Failure::to_string),
             hint: report.failure.as_ref().and_then(|failure| failure.hint.clone()),
-            step: report.failure.as_ref().and(report.step).map(super::cycle::Step::word),
+            step: report.failure.as_ref().and(report.step).map(<&str>::from),
             ..Self::new(occasion, &report.summary(), node, now)
         };
         let rows = report.renewed.iter().map(|renewed| Row {

@@ -2,6 +2,7 @@
 //! added, and never change their meaning within one `version`. Pure.
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray as _;
 
 use super::cycle::{self, Report};
 use super::{Format, json, yaml};
@@ -201,12 +202,12 @@ impl Status {
             let was_taken = *step == cycle::Step::Backup && report.backup.is_some();
             was_taken || report.step.is_some_and(|last| *step <= last)
         };
-        for step in cycle::Step::ALL.iter().filter(|step| begun(step)) {
+        for step in cycle::Step::VARIANTS.iter().filter(|step| begun(step)) {
             let failed = report.failure.is_some() && report.step == Some(*step);
-            self.step(step.word(), !failed, now);
+            self.step(<&str>::from(step), !failed, now);
         }
         if report.failure.is_none() && !report.rollout.restarted.is_empty() {
-            self.step(cycle::Step::Restart.word(), true, now);
+            self.step(<&str>::from(cycle::Step::Restart), true, now);
         }
         if report.blocked.is_none() {
             self.step("cycle", report.exit() == Exit::Done, now);

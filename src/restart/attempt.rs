@@ -36,7 +36,7 @@ pub(super) enum AttemptMethod {
 impl AttemptMethod {
     pub(super) fn word(self) -> &'static str {
         match self {
-            Self::Manifest(method) => method.word(),
+            Self::Manifest(method) => <&str>::from(method),
             Self::Unit { reload: false } => "restart",
             Self::Unit { reload: true } => "reload",
             Self::Exec => "exec",

@@ -7,6 +7,7 @@ pub mod served;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use crate::host::Host;
 use crate::host::http::Tls;
@@ -21,8 +22,9 @@ const EVERY: Duration = Duration::from_millis(250);
 const UNREACHABLE: Duration = Duration::from_secs(10);
 
 /// Evidence that a renewed credential is in use, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "snake_case")]
 pub enum Proof {
     /// The port that serves it shows the new certificate.
     Served,
@@ -34,19 +36,6 @@ pub enum Proof {
     Assumed,
     /// The reader does not run, or still has to be restarted.
     Pending,
-}
-
-impl Proof {
-    /// Returns its name in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::Restarted => "restarted",
-            Self::Accepted => "accepted",
-            Self::Assumed => "assumed",
-            Self::Pending => "pending",
-        }
-    }
 }
 
 /// The proof for one credential and one of its readers.

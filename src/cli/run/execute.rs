@@ -100,7 +100,7 @@ impl Daemon {
     /// Records that the cluster lock was refused, logs a new reason, and plans a retry.
     fn record_refusal(&mut self, refusal: &LockRefusal, extent: Extent) {
         let coordination = &mut self.status.coordination;
-        coordination.blocked_by = Some(refusal.cause.word().to_owned());
+        coordination.blocked_by = Some(<&str>::from(refusal.cause).to_owned());
         let before = coordination.blocked.replace(refusal.reason.clone());
         if before.as_ref() != Some(&refusal.reason) {
             notify::refusal(refusal);

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use strum::VariantArray as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 use tokio_cron_scheduler::{Job as ScheduledJob, JobScheduler, JobSchedulerError};
@@ -35,7 +36,7 @@ struct ArmedJob {
 /// The scheduler and the jobs that it holds.
 pub(super) struct Jobs {
     scheduler: JobScheduler,
-    armed: [Option<ArmedJob>; Job::ALL.len()],
+    armed: [Option<ArmedJob>; Job::VARIANTS.len()],
     /// Ids of the jobs that have fired.
     fired: UnboundedReceiver<u128>,
     sender: UnboundedSender<u128>,
@@ -77,7 +78,7 @@ impl Jobs {
     /// # Errors
     /// The scheduler does not answer. The daemon ends then, and systemd starts it again.
     pub(super) async fn arm(&mut self, schedule: &Schedule, now: Timestamp) -> Result<(), Failure> {
-        for (slot, job) in self.armed.iter_mut().zip(Job::ALL) {
+        for (slot, job) in self.armed.iter_mut().zip(Job::VARIANTS.iter().copied()) {
             let next = schedule.next(job);
             let is_current = |armed: &ArmedJob| Some(armed.at) == next && now < armed.at + LOST_AFTER;
             if slot.as_ref().is_some_and(is_current) {

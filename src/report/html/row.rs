@@ -1,5 +1,7 @@
 //! What the page says of a credential or a CA: its state, and whether its end is taken care of.
 
+use strum::{IntoStaticStr, VariantArray};
+
 use super::Page;
 use crate::format::text;
 use crate::inventory::{Authority, Signer};
@@ -7,7 +9,8 @@ use crate::model::{ReadError, Timestamp};
 use crate::plan::{Decision, Item};
 
 /// How it is, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum State {
     /// It has ended.
     Expired,
@@ -23,32 +26,6 @@ pub enum State {
     Fine,
     /// It is not there, and need not be.
     Missing,
-}
-
-impl State {
-    /// All of them, as the legend shows them.
-    pub const ALL: [Self; 7] = [
-        Self::Expired,
-        Self::Unreadable,
-        Self::Blocked,
-        Self::Urgent,
-        Self::Due,
-        Self::Fine,
-        Self::Missing,
-    ];
-
-    /// The word for it, which is the class of what is drawn, too.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Expired => "expired",
-            Self::Unreadable => "unreadable",
-            Self::Blocked => "blocked",
-            Self::Urgent => "urgent",
-            Self::Due => "due",
-            Self::Fine => "fine",
-            Self::Missing => "missing",
-        }
-    }
 }
 
 /// A row of the timeline.

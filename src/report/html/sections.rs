@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use strum::VariantArray as _;
+
 use super::Page;
 use super::row::{Row, State};
 use super::timeline::Axis;
@@ -31,7 +33,7 @@ impl Page<'_> {
                 if end < now { "Expired" } else { "Ends first" },
                 &away(end, now),
                 &format!("<b>{}</b>, {}</p><p>{}", Text(&row.name), instant(end), handled(row)),
-                row.state.word(),
+                <&str>::from(row.state),
             ),
             None => tile("Ends first", "nothing", "no certificate could be read", "missing"),
         }
@@ -146,7 +148,7 @@ impl Page<'_> {
         format!(
             "<tr class=\"{class}\"><th scope=\"row\">{name}</th><td><span class=\"badge\">{class}</span></td>\
              <td class=\"line\">{bar}</td><td class=\"end\">{end}</td><td class=\"words\">{words}</td></tr>\n",
-            class = row.state.word(),
+            class = <&str>::from(row.state),
             name = Text(&row.name),
             bar = axis.bar(row),
             words = Text(&row.words),
@@ -156,9 +158,9 @@ impl Page<'_> {
     /// How many there are of each state, and what the lines mean.
     fn legend(&self, credentials: &[Row], authorities: &[Row]) -> String {
         let all = || credentials.iter().chain(authorities);
-        let states = State::ALL.iter().filter_map(|state| {
+        let states = State::VARIANTS.iter().filter_map(|state| {
             let number = all().filter(|row| row.state == *state).count();
-            let word = state.word();
+            let word = <&str>::from(state);
             (number > 0).then(|| format!("<li class=\"{word}\"><span class=\"badge\">{word}</span> {number}</li>"))
         });
         let mark = |class: &str, words: &str, at: Option<Timestamp>| {

@@ -92,7 +92,7 @@ fn credential(found: &Credential, plan: &Plan, item: &Item) -> Option<Row> {
         certificate,
         due: item.due.map(|due| (due, is_renewed || due < plan.at)),
         blocked: match &item.decision {
-            Decision::Blocked { obstacle, .. } => Some(obstacle.word()),
+            Decision::Blocked { obstacle, .. } => Some(<&str>::from(obstacle)),
             Decision::Unreadable(_) => Some("unreadable"),
             _ => None,
         },
