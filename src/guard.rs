@@ -110,7 +110,7 @@ pub fn check(
             return Err(wait(whole, &warnings));
         }
         if held_back {
-            warnings.push("only what has expired on every plausible clock is renewed".into());
+            warnings.push("only credentials that have expired on every plausible clock are renewed".into());
         }
     }
     Ok(Clearance {
@@ -128,13 +128,13 @@ pub fn others_at_work(conditions: &Conditions) -> Vec<String> {
     }
     if let Some(path) = conditions.staged.first() {
         reasons.push(format!(
-            "kubeadm seems to be at work: {} changed within the last hour",
+            "kubeadm may be running: {} changed within the last hour",
             path.display()
         ));
     }
     if let Some(path) = conditions.fresh.first() {
         reasons.push(format!(
-            "somebody else seems to renew: {} changed within the last minute",
+            "another program may be renewing: {} changed within the last minute",
             path.display()
         ));
     }
@@ -190,20 +190,20 @@ pub fn clock_doubt(
     });
     if let Some(ahead) = ahead.filter(|ahead| *ahead > JUMP) {
         return Some(format!(
-            "the clock jumped ahead by {} since the last look",
+            "the clock jumped ahead by {} since the last assessment",
             text::residual(ahead)
         ));
     }
     if now < earliest_plausible {
         return Some(format!(
-            "the clock says {}, but it is {} at least",
+            "the clock says {}, but the time is {} at least",
             text::date(now),
             text::date(earliest_plausible)
         ));
     }
     (conditions.synchronised == Some(false) && wait > Duration::ZERO).then(|| {
         format!(
-            "the clock is not synchronised yet; waiting up to {} more",
+            "the clock is not synchronized yet; waiting up to {} more",
             text::duration(wait)
         )
     })

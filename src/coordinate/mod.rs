@@ -216,7 +216,7 @@ impl Acquisition<'_> {
                 ));
             }
             if host.check_stop().is_err() {
-                let reason = "the process was asked to end".into();
+                let reason = "kubecertd was asked to stop".into();
                 return Err(blocked(Cause::Node, reason, "it is tried again"));
             }
             std::thread::sleep(self.pause());

@@ -83,7 +83,7 @@ impl Cycle<'_> {
         if let Some(reason) = cluster_lock.urgent_only.take() {
             assessment
                 .clearance
-                .defer(self.settings, &format!("it waits: {reason}"));
+                .defer(self.settings, &format!("deferred: {reason}"));
             let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
             cluster_lock.warnings.push(warning);
         }

@@ -139,12 +139,12 @@ impl Cycle<'_> {
             close(transaction, rollout);
             return Err(failure
                 .hint(format!(
-                    "the new files stay, since {reason}; see what the reader says in its log, and run it again"
+                    "the new files stay because {reason}; read the component's log, then run `kubecertd renew` again"
                 ))
                 .exit(Exit::NotPutBack));
         }
         drop(inventory);
-        warn!("{failure}; putting the old files back");
+        warn!("{failure}; rolling back");
         Err(self.roll_back(transaction, impact, rollout, failure))
     }
 
@@ -182,7 +182,7 @@ impl Cycle<'_> {
         rollout: &mut Rollout,
         failure: Failure,
     ) -> Failure {
-        notify::status("Putting everything back");
+        notify::status("Rolling back");
         let attempted = std::mem::take(&mut rollout.attempted);
         let warnings = std::mem::take(&mut rollout.warnings);
         *rollout = Rollout {
@@ -193,7 +193,7 @@ impl Cycle<'_> {
         if failure.exit == Exit::NotPutBack {
             return failure;
         }
-        let but = |second: &Failure| format!("{failure}; the old files are back, but: {second}");
+        let but = |second: &Failure| format!("{failure}; the old files are back, but {second}");
         if let Err(parked) = park::recover(self.host) {
             let message = but(&parked);
             return Failure { message, ..parked };
@@ -216,13 +216,11 @@ impl Cycle<'_> {
         };
         match restarts.run(&steps, rollout) {
             Ok(()) => {
-                info!("the old files are back, and their readers use them");
+                info!("rolled back: the old files are back, and the components use them");
                 failure
             }
             Err(second) => Failure::new(but(&second))
-                .hint(
-                    "see what the reader says in its log (crictl ps -a, crictl logs), then `systemctl status kubelet`",
-                )
+                .hint("read the component's log (crictl ps -a, crictl logs), then run `systemctl status kubelet`")
                 .exit(Exit::NotPutBack),
         }
     }
@@ -351,9 +349,9 @@ fn prove_logins(
         }));
         return Ok(());
     }
-    notify::status("Proving that what was renewed lets people in");
+    notify::status("Verifying that people can log in with renewed credentials");
     let proofs = prove(host, None, &probes, REFUSED)
-        .map_err(|reason| Failure::new(format!("cannot use what was renewed: {reason}")))?;
+        .map_err(|reason| Failure::new(format!("cannot log in with a renewed credential: {reason}")))?;
     rollout.proofs.extend(proofs);
     Ok(())
 }

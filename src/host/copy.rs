@@ -270,7 +270,7 @@ impl Copy<'_> {
     fn run(&mut self, from: impl io::Read, into: Option<&fs::File>) -> io::Result<()> {
         pieces(from, |piece| {
             if self.host.stop.requested() {
-                return Err(io::Error::other("the process was asked to end"));
+                return Err(io::Error::other("kubecertd was asked to stop"));
             }
             self.digest.update(piece);
             self.size += piece.len() as u64;

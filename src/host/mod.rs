@@ -33,7 +33,7 @@ pub const STATE: &str = "/var/lib/kubecertd";
 #[derive(Debug, Clone)]
 pub struct Host {
     root: PathBuf,
-    /// Set when the process was asked to end.
+    /// Set when kubecertd was asked to stop.
     pub stop: stop::Stop,
 }
 
@@ -59,10 +59,10 @@ impl Host {
         self.at(path)
     }
 
-    /// Fails when the process was asked to end.
+    /// Fails when kubecertd was asked to stop.
     pub fn check_stop(&self) -> Result<(), Failure> {
         if self.stop.requested() {
-            return Err(Failure::new("cannot go on: the process was asked to end"));
+            return Err(Failure::new("cannot go on: kubecertd was asked to stop"));
         }
         Ok(())
     }

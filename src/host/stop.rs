@@ -41,7 +41,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Returns true if the process was asked to end. Each call counts as a beat: its caller works.
+    /// Returns true if kubecertd was asked to stop. Each call counts as a beat: its caller works.
     pub fn requested(&self) -> bool {
         self.beat();
         self.requested.load(Ordering::Relaxed)

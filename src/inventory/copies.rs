@@ -84,7 +84,7 @@ fn held(seen: &ScannedCopy, credentials: &[Credential]) -> Result<EmbeddedCreden
         return Err(format!("it is a symlink to {}", file.real.display()));
     }
     if let Some(reason) = &file.unsafe_way {
-        return Err(format!("others than root could replace it: {reason}"));
+        return Err(format!("users other than root can replace it: {reason}"));
     }
     if file.identity.links != file.names.len() as u64 {
         return Err("it has another name outside of the scanned directories".into());

@@ -293,7 +293,7 @@ fn pod(read: &ReadResult) -> Result<Pod, String> {
     let text = file.bytes.text()?;
     let manifest = Manifest::restartable(text)?;
     match &file.unsafe_way {
-        Some(reason) => Err(format!("could be replaced by others than root: {reason}")),
+        Some(reason) => Err(format!("can be replaced by users other than root: {reason}")),
         None => Ok(Pod {
             manifest,
             file: file.clone(),

@@ -4,6 +4,7 @@
 pub mod copies;
 mod decision;
 pub mod directories;
+mod judge;
 mod narrow;
 pub mod readers;
 mod refusal;
@@ -13,14 +14,13 @@ use std::path::{Path, PathBuf};
 
 use time::Duration;
 
-use crate::catalog::RenewedBy;
 use crate::config::Settings;
-use crate::format::text;
-use crate::inventory::{Credential, Inventory, Material, Signer, State};
+use crate::inventory::{Credential, Inventory, State};
 use crate::model::{Exit, Failure, Timestamp, Validity};
 use crate::scan::RunningReader;
 use copies::CopyItem;
 pub use decision::{Decision, Obstacle};
+use judge::Judge;
 use readers::ReaderStep;
 pub use refusal::refusal;
 
@@ -151,10 +151,15 @@ pub fn make(
     request: &Request,
 ) -> Result<Plan, Failure> {
     check_names(inventory, &request.which)?;
+    let judge = Judge {
+        inventory,
+        settings,
+        request,
+    };
     let mut items: Vec<Item> = inventory
         .credentials
         .iter()
-        .map(|credential| item(inventory, credential, settings, request))
+        .map(|credential| judge.item(credential))
         .collect();
     settle_shared_files(inventory, &mut items);
     let mut plan = Plan {
@@ -175,127 +180,6 @@ fn check_names(inventory: &Inventory, which: &Which) -> Result<(), Failure> {
             .hint(format!("known here: {}", known.join(", ")))
             .exit(Exit::Usage)),
         None => Ok(()),
-    }
-}
-
-fn item(inventory: &Inventory, credential: &Credential, settings: &Settings, request: &Request) -> Item {
-    let spec = &credential.spec;
-    let mut item = Item {
-        name: spec.name.clone(),
-        path: spec.storage.path().to_owned(),
-        decision: Decision::Missing,
-        expires: None,
-        due: None,
-    };
-    match &credential.state {
-        State::Missing => {}
-        State::Unreadable(reason) => item.decision = Decision::Unreadable(reason.clone()),
-        State::Present(present) => {
-            let ends = present.certificate.validity.not_after;
-            item.expires = Some(ends);
-            let is_kubelets = spec.renewed_by == RenewedBy::Kubelet;
-            if is_kubelets && !present.certificate.validity.has_ended(inventory.at) {
-                item.decision = Decision::Leave("the kubelet renews it itself".into());
-            } else {
-                item.due = Some(settings.due_at(ends));
-                item.decision = decide(inventory, credential, present, settings, request, item.due);
-            }
-        }
-    }
-    item
-}
-
-fn decide(
-    inventory: &Inventory,
-    credential: &Credential,
-    present: &Material,
-    settings: &Settings,
-    request: &Request,
-    due: Option<Timestamp>,
-) -> Decision {
-    let now = inventory.at;
-    let name = &credential.spec.name;
-    let ends = present.certificate.validity.not_after;
-    let expired = present.certificate.validity.has_ended(now);
-    let named = match &request.which {
-        Which::Due => request.force,
-        Which::All => true,
-        Which::Named(names) => names.contains(name),
-    };
-    let because = if let Err(reason) = &present.key {
-        format!("its pair is broken: {reason}")
-    } else if expired && credential.spec.renewed_by == RenewedBy::Kubelet {
-        "it has expired, and the kubelet can no longer renew it itself".into()
-    } else if expired {
-        "it has expired".into()
-    } else if due.is_some_and(|due| due < now) {
-        format!("less than {} is left", text::duration(settings.renew_before))
-    } else if named {
-        "it was asked for".into()
-    } else {
-        return Decision::Leave("it is not due".into());
-    };
-    if let Which::Named(_) = request.which
-        && !named
-    {
-        return Decision::Leave("it was not asked for".into());
-    }
-    let ca = match authority_end(inventory, credential) {
-        Ok(end) => end,
-        Err(blocked) => return blocked,
-    };
-    if let Some(reason) = refusal(inventory, present) {
-        return Decision::Blocked {
-            because: reason,
-            obstacle: Obstacle::NotKept,
-        };
-    }
-    // X.509 dates have no fractions of a second (RFC 5280, 4.1.2.5).
-    let second = now.replace_nanosecond(0).unwrap_or(now);
-    let wanted = settings.new_end(second);
-    let validity = Validity {
-        not_before: second - BACKDATE,
-        not_after: wanted.min(ca),
-    };
-    let gains = validity.not_after >= ends.saturating_add(WORTH_IT);
-    // A broken or expired credential is worth any gain. So is a request by name, unless the end of
-    // the CA makes it useless.
-    if gains || present.key.is_err() || expired || request.force || (named && ca >= wanted) {
-        return Decision::Renew { because, validity };
-    }
-    let (because, obstacle) = if ca < wanted {
-        ("the CA ends first", Obstacle::AuthorityEndsFirst)
-    } else {
-        ("a renewal would gain less than a day", Obstacle::NothingToGain)
-    };
-    Decision::Blocked {
-        because: because.to_owned(),
-        obstacle,
-    }
-}
-
-/// Returns the end of the CA that signs it, or the decision that the CA cannot sign.
-fn authority_end(inventory: &Inventory, credential: &Credential) -> Result<Timestamp, Decision> {
-    let name = &credential.spec.ca;
-    let blocked = |because: String, obstacle| Err(Decision::Blocked { because, obstacle });
-    let Some(authority) = inventory.authority(name) else {
-        // An external etcd has its CA on another node.
-        return blocked(
-            format!("its CA {name} is managed elsewhere"),
-            Obstacle::AuthorityElsewhere,
-        );
-    };
-    match (&authority.signer, &authority.certificate) {
-        (Signer::Ready(_), Ok(certificate)) => Ok(certificate.validity.not_after),
-        (Signer::External, _) => blocked(
-            format!("the key of its CA {name} is kept elsewhere"),
-            Obstacle::AuthorityElsewhere,
-        ),
-        (Signer::Unusable(reason), _) => blocked(
-            format!("its CA {name} cannot sign: {reason}"),
-            Obstacle::AuthorityUnusable,
-        ),
-        (Signer::Ready(_), Err(_)) => blocked(format!("its CA {name} cannot be read"), Obstacle::AuthorityUnusable),
     }
 }
 

@@ -19,7 +19,7 @@ pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
         ..
     } = &present.location
     {
-        return Some(format!("its key is missing and none can be made: {reason}"));
+        return Some(format!("its key is missing and cannot be created: {reason}"));
     }
     let certificate = &present.certificate;
     if certificate.is_ca {
@@ -34,12 +34,12 @@ pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
         | KeyAlgorithm::P384
         | KeyAlgorithm::P521
         | KeyAlgorithm::Ed25519 => {}
-        other => return Some(format!("keys of its kind cannot be made: {other}")),
+        other => return Some(format!("keys of this kind cannot be created: {other}")),
     }
     if let Err(reason) = &present.key
         && reason.contains("encrypted")
     {
-        return Some(format!("{reason}, and the new one would be in the clear"));
+        return Some(format!("{reason}, and the new one would not be encrypted"));
     }
     if let Location::Embedded { file, .. } = &present.location
         && let Err(reason) = file
@@ -52,12 +52,13 @@ pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
     present.files().into_iter().find_map(|file| {
         let path = file.real.display();
         if let Some(reason) = &file.unsafe_way {
-            return Some(format!("{path} could be replaced by others than root: {reason}"));
+            return Some(format!("{path} can be replaced by users other than root: {reason}"));
         }
         let known = file.names.len() as u64;
         (file.identity.links != known).then(|| {
             format!(
-                "{path} has {} names and only {known} of them are in the scanned directories; a renewal would leave the others old",
+                "{path} has {} names, and only {known} of them are in the scanned directories: \
+                 a renewal would leave the other names with the old file",
                 file.identity.links
             )
         })

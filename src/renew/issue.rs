@@ -247,7 +247,7 @@ fn new_key(algorithm: &KeyAlgorithm) -> Result<KeyPair, String> {
         KeyAlgorithm::P384 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
         KeyAlgorithm::P521 => KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512),
         KeyAlgorithm::Ed25519 => KeyPair::generate_for(&rcgen::PKCS_ED25519),
-        other => return Err(format!("keys of its kind cannot be made: {other}")),
+        other => return Err(format!("keys of this kind cannot be created: {other}")),
     };
     made.map_err(|e| e.to_string())
 }

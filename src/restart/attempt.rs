@@ -183,7 +183,7 @@ impl Attempt<'_> {
             if left == 0 {
                 return Ok(());
             }
-            self.pause(deadline, || "the old process is still there".into())?;
+            self.pause(deadline, || "the old process still runs".into())?;
         }
     }
 
@@ -214,9 +214,9 @@ impl Attempt<'_> {
         loop {
             let now = self.processes();
             let missing = if self.left(old, &now, begun)? > 0 {
-                "the old process is still there".into()
+                "the old process still runs".into()
             } else if !old.is_empty() && now.is_empty() {
-                "no new process is there".into()
+                "no new process runs".into()
             } else if let Some(Err(reason)) = health.as_ref().map(|health| is_well(self.host, health)) {
                 reason
             } else {

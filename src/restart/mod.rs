@@ -1,8 +1,9 @@
 //! Restart: makes the readers of renewed credentials use the new ones, one after the other.
 //!
 //! A reader that reloads its files is probed for up to 90 s. A reader that caches the old
-//! credential, or still shows it after that time, is restarted: first by the configured method, then
-//! by parking its manifest. Each attempt has `[restart] timeout`. The caller rolls back a failure.
+//! credential, or still shows it after that time, is restarted: first by the configured method,
+//! then by parking its manifest. Each attempt has `[restart] timeout`. The caller rolls back a
+//! failure.
 
 mod attempt;
 pub mod park;
@@ -41,7 +42,8 @@ struct ReaderState {
 }
 
 impl Baseline {
-    /// Returns true if a reader with this method can be restarted now; a static pod needs a kubelet.
+    /// Returns true if a reader with this method can be restarted now; a static pod needs a
+    /// kubelet.
     pub fn can_restart(&self, method: &RestartMethod) -> bool {
         self.kubelet || !matches!(method, RestartMethod::Pod { .. })
     }
@@ -64,8 +66,8 @@ impl Baseline {
 pub enum Urgency {
     /// All old credentials stay valid for a while. A reader that was unhealthy is left alone.
     Calm,
-    /// An old credential has expired or ends within `urgent_before`. A reader is restarted even if it
-    /// was unhealthy.
+    /// An old credential has expired or ends within `urgent_before`. A reader is restarted even if
+    /// it was unhealthy.
     Urgent,
 }
 
@@ -127,8 +129,9 @@ pub fn baseline(host: &Host, inventory: &Inventory, steps: &[ReaderStep]) -> Bas
     }
 }
 
-/// Returns true if a kubelet runs and is healthy. A stopped or frozen kubelet starts no pod again, so
-/// that a process that is ended stays away. A kubelet without a health endpoint counts as healthy.
+/// Returns true if a kubelet runs and is healthy. A stopped or frozen kubelet starts no pod again,
+/// so that a process that is ended stays away. A kubelet without a health endpoint counts as
+/// healthy.
 fn kubelet_answers(host: &Host, inventory: &Inventory) -> bool {
     let health = inventory
         .readers

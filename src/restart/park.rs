@@ -60,7 +60,7 @@ pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     for manifest in &all {
         if let Err(failure) = unpark(host, manifest) {
             let parked = beside(manifest, "parked");
-            let advice = format!("rename {} to {} by hand", parked.display(), manifest.display());
+            let advice = format!("rename {} to {} manually", parked.display(), manifest.display());
             failed = failed.or(Some(failure.hint(advice).exit(crate::model::Exit::NotPutBack)));
         }
     }

@@ -158,7 +158,7 @@ mod tests {
             boot_id: host.boot_id(),
             ..pending(None)
         };
-        assert!(!recorded.is_done(&host, &[]), "nobody runs");
+        assert!(!recorded.is_done(&host, &[]), "nothing runs");
         assert!(!recorded.is_done(&host, &[process(100)]), "the old one runs");
         assert!(recorded.is_done(&host, &[process(200)]), "the same id, started later");
         let earlier_boot = PendingRestart {

@@ -26,7 +26,7 @@ use crate::verify::{Proof, ProofResult, prove};
 const RELOAD_TIME: Duration = Duration::from_secs(90);
 
 /// Reason of a restart that was interrupted.
-const STOPPED: &str = "the process was asked to end";
+const STOPPED: &str = "kubecertd was asked to stop";
 
 /// An attempt to restart a reader that is about to begin.
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +150,7 @@ impl Sequence<'_> {
             self.postpone(step, format!("{} does not run", step.reader), rollout);
             return true;
         }
-        notify::status(&format!("Proving that {} uses what was renewed", step.reader));
+        notify::status(&format!("Verifying that {} uses its renewed credentials", step.reader));
         let limit = RELOAD_TIME.min(self.restarts.settings.restart.timeout);
         match prove(host, Some(&step.reader), probes, limit) {
             Ok(proofs) => {
@@ -163,7 +163,7 @@ impl Sequence<'_> {
             }
             Err(stale) => {
                 rollout.warnings.push(format!(
-                    "{} did not take up what was renewed by itself: {stale}",
+                    "{} did not reload its renewed credentials: {stale}",
                     step.reader
                 ));
                 false
@@ -216,7 +216,7 @@ impl Sequence<'_> {
         let name = &reader.name;
         match &reader.means {
             RestartMethod::Pod { .. } if !self.kubelet.get() => {
-                return Some(format!("{name} cannot be restarted: no kubelet runs here that answers"));
+                return Some(format!("{name} cannot be restarted: the kubelet does not respond"));
             }
             RestartMethod::Unit { .. } | RestartMethod::Exec { .. } if !self.restarts.host.is_this_machine() => {
                 return Some(format!("{name} cannot be restarted: it belongs to another root"));
@@ -226,7 +226,7 @@ impl Sequence<'_> {
         let state = self.restarts.baseline.readers.get(name);
         let state = state.filter(|_| self.restarts.urgency == Urgency::Calm)?;
         if let Some(reason) = &state.unhealthy {
-            return Some(format!("{name} is not restarted: it was not well before ({reason})"));
+            return Some(format!("{name} is not restarted: it was unhealthy before ({reason})"));
         }
         let is_pod = matches!(reader.means, RestartMethod::Pod { .. });
         (is_pod && state.processes.is_empty()).then(|| format!("{name} is not restarted: it did not run before"))
@@ -280,14 +280,14 @@ impl Sequence<'_> {
                 }
                 Err(AttemptFailure::Failed(failure)) => return Err(failure),
                 Err(AttemptFailure::Deadline(reason)) => {
-                    let warning = format!("{} did not come up ({method}): {reason}", step.reader);
+                    let warning = format!("{} did not become ready ({method}): {reason}", step.reader);
                     rollout.warnings.push(warning);
                     last = reason;
                 }
             }
         }
         Err(Failure::new(format!(
-            "cannot bring {} to its renewed credentials: {last}",
+            "cannot make {} use its renewed credentials: {last}",
             step.reader
         )))
     }

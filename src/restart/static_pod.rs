@@ -29,7 +29,7 @@ pub(super) fn annotated(host: &Host, at: &Path, manifest: &Path) -> Result<Strin
         ReadError::Because(reason) => fail(reason),
     })?;
     if let Some(reason) = &file.unsafe_way {
-        return Err(fail(format!("could be replaced by others than root: {reason}")));
+        return Err(fail(format!("can be replaced by users other than root: {reason}")));
     }
     let text = file.bytes.text().map_err(&fail)?;
     annotate(text, RESTARTED_AT, &host.now_exact()).map_err(&fail)

@@ -10,10 +10,10 @@ const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Restarts or reloads a unit, and waits until systemd reports the result.
 pub fn restart(host: &Host, unit: &str, reload: bool, limit: Duration) -> Result<(), Failure> {
-    let verb = if reload { "reload" } else { "restart" };
-    let ran = host.run(Path::new(SYSTEMCTL), &[verb, "--", unit], limit);
+    let action = if reload { "reload" } else { "restart" };
+    let ran = host.run(Path::new(SYSTEMCTL), &[action, "--", unit], limit);
     ran.map_err(|reason| {
-        Failure::new(format!("cannot {verb} {unit}: {reason}")).hint(format!("systemctl status {unit}"))
+        Failure::new(format!("cannot {action} {unit}: {reason}")).hint(format!("systemctl status {unit}"))
     })
 }
 

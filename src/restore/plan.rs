@@ -247,7 +247,7 @@ impl Comparison<'_> {
     fn safe_way(&self, path: &Path) -> Result<(), String> {
         match self.host.resolve(path) {
             Ok(found) => match found.unsafe_way {
-                Some(reason) => Err(format!("could be replaced by others than root: {reason}")),
+                Some(reason) => Err(format!("can be replaced by users other than root: {reason}")),
                 None => Ok(()),
             },
             // What is above it will be made.

@@ -135,7 +135,7 @@ impl SizedPath {
 fn place(resolved: Result<ResolvedPath, ReadError>) -> Result<PathBuf, String> {
     match resolved {
         Ok(found) => match found.unsafe_way {
-            Some(reason) => Err(format!("others than root could replace it: {reason}")),
+            Some(reason) => Err(format!("users other than root can replace it: {reason}")),
             None => Ok(found.real),
         },
         Err(ReadError::Missing) => Err("its directory is missing".into()),

@@ -147,7 +147,7 @@ pub fn prove(host: &Host, reader: Option<&str>, probes: &[Probe], limit: Duratio
                 Err(ProofFailure::Unreachable(reason))
                     if matches!(probe.question, Question::Accepted(_)) && begun.elapsed() >= UNREACHABLE.min(limit) =>
                 {
-                    break (Proof::Assumed, Some(format!("nobody could be asked: {reason}")));
+                    break (Proof::Assumed, Some(format!("no server answered: {reason}")));
                 }
                 Err(ProofFailure::Not(reason) | ProofFailure::Unreachable(reason)) => reason,
             };

@@ -242,7 +242,7 @@ fn a_member_lost_before_the_etcd_restart_rolls_back() {
     cluster.members[2].kill();
     assert_eq!(running.ends(), 1, "{}", running.log());
     running.says("not now: etcd's member node-3 does not serve");
-    running.says("putting the old files back");
+    running.says("rolling back");
     let node = &cluster.nodes[0];
     assert_eq!(paths.map(|path| node.read(path)), before);
     assert_eq!(

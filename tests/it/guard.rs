@@ -53,7 +53,7 @@ fn a_staged_kubeadm_upgrade_defers_the_daemon_for_an_hour() {
     for path in [&format!("{directory}/etcd.yaml"), directory] {
         changed_at(&node, path, &clock::later(clock::FRESH, -50 * clock::MINUTE));
     }
-    defers(&node, clock::FRESH, "kubeadm seems to be at work");
+    defers(&node, clock::FRESH, "kubeadm may be running");
     let mut daemon = Daemon::start(&node, &clock::later(clock::FRESH, 20 * clock::MINUTE), &[]);
     daemon.logs("cycle: renewed: etcd-server");
 }
@@ -87,7 +87,7 @@ fn files_just_written_by_another_process_defer_the_daemon() {
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.logs("cycle: renewed: etcd-server");
     let log = daemon.log();
-    assert!(!log.contains("somebody else seems to renew"), "{log}");
+    assert!(!log.contains("another program may be renewing"), "{log}");
 }
 
 #[test]

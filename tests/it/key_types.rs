@@ -90,7 +90,7 @@ fn kinds_of_keys_that_cannot_be_made_are_refused_by_name() {
         let before = node.snapshot();
         node.run(FRESH, &["renew", "apiserver"])
             .exits(1)
-            .complains("cannot renew apiserver: keys of its kind cannot be made")
+            .complains("cannot renew apiserver: keys of this kind cannot be created")
             .complains(kind);
         assert_eq!(before.changes(&node.snapshot()), Default::default());
     }

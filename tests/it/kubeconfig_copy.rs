@@ -126,7 +126,7 @@ fn copies_that_others_could_replace_are_left_and_reported() {
     chown(home.path("root/.kube"), Some(1000), None).expect("an owner");
     is_left(
         &home,
-        "others than root could replace it: /root/.kube belongs to user 1000",
+        "users other than root can replace it: /root/.kube belongs to user 1000",
     );
 
     let link = node(ECDSA);

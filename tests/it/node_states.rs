@@ -266,7 +266,7 @@ fn case_16_a_clock_400_days_ahead_and_back_renews_nothing() {
     look(FRESH, "nothing is due");
     look(
         &clock::later(FRESH, 400 * DAY),
-        "the clock jumped ahead by 1y since the last look",
+        "the clock jumped ahead by 1y since the last assessment",
     );
     look(&clock::later(FRESH, DAY / 24), "nothing is due");
     assert_eq!(before.changes(&node.snapshot()), Default::default());

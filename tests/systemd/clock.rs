@@ -21,7 +21,7 @@ fn an_unsynchronized_clock_logs_the_plan_and_defers_the_cycle() {
     node.write("etc/kubecertd/config.d/act.toml", "first_look = \"act\"\n");
     node.install();
     node.logs(&format!("due: {LEAF}"));
-    let line = node.logs("cycle deferred: the clock is not synchronised yet; waiting up to ");
+    let line = node.logs("cycle deferred: the clock is not synchronized yet; waiting up to ");
     assert_eq!(line["PRIORITY"], "4");
     assert!(node.material(&leaf) == old, "nothing was renewed");
     let status = node.run(&["kubecertd", "status"]).exits(0);
