@@ -15,7 +15,7 @@ pub(super) fn modes(evidence: &Evidence<'_>) -> Vec<Finding> {
             return None;
         };
         match &present.location {
-            Location::Files { key, .. } => key.as_ref().map(|(file, _)| file),
+            Location::Files { key, .. } => key.as_ref().map(|key| &key.file),
             Location::Embedded { file, .. } => Some(file),
         }
     });

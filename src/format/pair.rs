@@ -20,12 +20,15 @@ pub struct Pair {
     pub place: Option<Range<usize>>,
 }
 
-/// Reads a pair. A key that is missing or useless makes a broken pair; only a certificate that cannot be read is an error.
-pub fn parse(certificate: (&Path, &File), key: (&Path, Option<&File>)) -> Result<Pair, String> {
-    let (path, file) = certificate;
+/// Parses a pair from the file of its certificate and the file of its key.
+///
+/// # Errors
+///
+/// Returns the reason if the certificate cannot be read. A key that is missing or useless makes a broken
+/// pair, unless one file holds both.
+pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>) -> Result<Pair, String> {
     let at = |reason: String| format!("{} {reason}", path.display());
     let (block, certificate) = file.bytes.text().and_then(leaf).map_err(at)?;
-    let (key_path, key_file) = key;
     let key_at = |reason: String| format!("{} {reason}", key_path.display());
     let found = key_file
         .ok_or_else(|| "is missing".to_owned())

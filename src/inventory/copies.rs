@@ -1,10 +1,6 @@
 //! Copies of kubeconfigs: which of their users hold the credential of the original, and why a copy is left alone.
 
-use std::ops::Range;
-
-use zeroize::Zeroizing;
-
-use super::{Credential, Material, State, why};
+use super::{Credential, EmbeddedPem, Material, State, why};
 use crate::catalog::CopySpec;
 use crate::format::kubeconfig;
 use crate::format::pair::{find_key, leaf};
@@ -35,10 +31,10 @@ pub struct EmbeddedCredential {
 pub struct User {
     /// Its name in the copy.
     pub name: String,
-    /// The decoded certificate text and the place of the leaf in it.
-    pub certificate: (String, Range<usize>),
-    /// The decoded key text and the place of the key in it.
-    pub key: Option<(Zeroizing<String>, Range<usize>)>,
+    /// The certificate, with its chain.
+    pub certificate: EmbeddedPem,
+    /// The key; `None` if there is none, or it is useless.
+    pub key: Option<EmbeddedPem>,
 }
 
 /// All copies. A file that is there by two paths is the first one's.
@@ -124,8 +120,11 @@ fn users(text: &str, original: &Material) -> Result<Vec<User>, String> {
             .map(|(block, _)| block.range);
         found.push(User {
             name,
-            certificate: (certificate, block.range),
-            key: key.zip(place),
+            certificate: EmbeddedPem {
+                text: certificate.into(),
+                place: block.range,
+            },
+            key: key.zip(place).map(|(text, place)| EmbeddedPem { text, place }),
         });
     }
     Ok(found)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Location, Material, State, is_missing, why};
+use super::{CertificateFile, EmbeddedPem, KeyFile, Location, Material, State, is_missing, why};
 use crate::catalog::{Spec, Storage};
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::pair::{self, find_key, leaf, matching};
@@ -38,15 +38,21 @@ fn in_files(scan: &Scan, certificate_path: &Path, key_path: &Path) -> Result<Mat
         Err(ReadError::Missing) => None,
         Err(e) => return Err(unread(key_path, e)),
     };
-    let pair = pair::parse((certificate_path, file), (key_path, key_file.map(Arc::as_ref)))?;
+    let pair = pair::parse(certificate_path, file, key_path, key_file.map(Arc::as_ref))?;
     let key_place = scan.place(key_path);
     Ok(Material {
         certificate: pair.certificate,
         key: pair.key,
         location: Location::Files {
-            certificate: (file.clone(), pair.leaf),
+            certificate: CertificateFile {
+                file: file.clone(),
+                leaf: pair.leaf,
+            },
             key_place: key_place.map_err(|reason| format!("{} {reason}", key_path.display())),
-            key: key_file.map(|file| (file.clone(), pair.place)),
+            key: key_file.map(|file| KeyFile {
+                file: file.clone(),
+                place: pair.place,
+            }),
         },
     })
 }
@@ -81,8 +87,11 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Material, String> {
                 certificate,
                 location: Location::Embedded {
                     file: file.clone(),
-                    certificate: (text, block.range),
-                    key: key.zip(place),
+                    certificate: EmbeddedPem {
+                        text: text.into(),
+                        place: block.range,
+                    },
+                    key: key.zip(place).map(|(text, place)| EmbeddedPem { text, place }),
                     authorities,
                 },
             })

@@ -6,9 +6,12 @@ mod credential;
 pub mod readers;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, RenewedBy, Spec};
@@ -80,24 +83,56 @@ pub struct Material {
 pub enum Location {
     /// In files of their own.
     Files {
-        /// The certificate's file and the place of the leaf in it.
-        certificate: (Arc<File>, Range<usize>),
-        /// Where a key that is missing would be, without symlinks; or why none can be made there.
+        /// The certificate, with its chain.
+        certificate: CertificateFile,
+        /// The path of a key that is missing, without symlinks; or why it cannot be created there.
         key_place: Result<PathBuf, String>,
-        /// The key's file and the place of the key in it; none where the file is missing or useless.
-        key: Option<(Arc<File>, Option<Range<usize>>)>,
+        /// The key; `None` if its file is missing.
+        key: Option<KeyFile>,
     },
     /// In a kubeconfig.
     Embedded {
         /// The kubeconfig.
         file: Arc<File>,
-        /// The decoded certificate text and the place of the leaf in it.
-        certificate: (String, Range<usize>),
-        /// The decoded key text and the place of the key in it.
-        key: Option<(zeroize::Zeroizing<String>, Range<usize>)>,
-        /// The CAs by which it knows its server, PEM.
+        /// The certificate, with its chain.
+        certificate: EmbeddedPem,
+        /// The key; `None` if there is none, or it is useless.
+        key: Option<EmbeddedPem>,
+        /// The CAs of its API server, PEM.
         authorities: Option<String>,
     },
+}
+
+/// A file with a certificate.
+#[derive(Debug)]
+pub struct CertificateFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// The place of the leaf in it.
+    pub leaf: Range<usize>,
+}
+
+/// A file with a private key.
+#[derive(Debug)]
+pub struct KeyFile {
+    /// The file.
+    pub file: Arc<File>,
+    /// The place of the key in it; `None` if it holds no key.
+    pub place: Option<Range<usize>>,
+}
+
+/// PEM that was decoded from a kubeconfig.
+pub struct EmbeddedPem {
+    /// The whole text.
+    pub text: Zeroizing<String>,
+    /// The place of the leaf, or of the key, in it.
+    pub place: Range<usize>,
+}
+
+impl fmt::Debug for EmbeddedPem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EmbeddedPem({})", self.text.len())
+    }
 }
 
 impl Material {
@@ -118,8 +153,8 @@ impl Material {
     /// All files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.location {
-            Location::Files { certificate, key, .. } => std::iter::once(&*certificate.0)
-                .chain(key.as_ref().map(|(file, _)| &**file))
+            Location::Files { certificate, key, .. } => std::iter::once(&*certificate.file)
+                .chain(key.as_ref().map(|key| &*key.file))
                 .collect(),
             Location::Embedded { file, .. } => vec![file],
         }
@@ -129,10 +164,10 @@ impl Material {
     pub fn identity(&self) -> Option<(&str, &str)> {
         match &self.location {
             Location::Files { certificate, key, .. } => {
-                let (key, _) = key.as_ref()?;
-                Some((certificate.0.bytes.text().ok()?, key.bytes.text().ok()?))
+                let key = &key.as_ref()?.file;
+                Some((certificate.file.bytes.text().ok()?, key.bytes.text().ok()?))
             }
-            Location::Embedded { certificate, key, .. } => Some((&certificate.0, key.as_ref()?.0.as_str())),
+            Location::Embedded { certificate, key, .. } => Some((&certificate.text, &key.as_ref()?.text)),
         }
     }
 

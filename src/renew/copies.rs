@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::issue::IssuedPair;
-use super::render::{Replacement, edited, replacement};
+use super::render::{Replacement, embedded, replacement};
 use crate::format::kubeconfig;
 use crate::inventory::Inventory;
 use crate::inventory::copies::EmbeddedCredential;
@@ -37,8 +37,8 @@ fn of_copy(path: &Path, held: &EmbeddedCredential, new: &IssuedPair) -> Result<R
     };
     let mut text = zeroize::Zeroizing::new(held.file.bytes.text().map_err(fail)?.to_owned());
     for user in &held.users {
-        let (certificate, key) = edited(&user.certificate, user.key.as_ref(), new);
-        text = kubeconfig::replace_credential_of(&text, &user.name, &certificate, &key).map_err(fail)?;
+        let new = embedded(&user.certificate, user.key.as_ref(), new);
+        text = kubeconfig::replace_credential_of(&text, &user.name, &new.certificate, &new.key).map_err(fail)?;
     }
     Ok(Replacement {
         alone: true,

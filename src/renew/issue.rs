@@ -131,12 +131,8 @@ fn authority_key(text: &str) -> Result<KeyPair, String> {
 
 fn line_end(present: &Material) -> &'static str {
     match &present.location {
-        Location::Files {
-            certificate: (file, _), ..
-        } => pem::line_end(file.bytes.text().unwrap_or_default()),
-        Location::Embedded {
-            certificate: (text, _), ..
-        } => pem::line_end(text),
+        Location::Files { certificate, .. } => pem::line_end(certificate.file.bytes.text().unwrap_or_default()),
+        Location::Embedded { certificate, .. } => pem::line_end(&certificate.text),
     }
 }
 

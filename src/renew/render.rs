@@ -9,7 +9,7 @@ use super::copies;
 use super::issue::IssuedPair;
 use crate::format::{kubeconfig, pem};
 use crate::guard::Clearance;
-use crate::inventory::{Inventory, Location, Material};
+use crate::inventory::{EmbeddedPem, Inventory, KeyFile, Location, Material};
 use crate::model::{Attributes, Bytes, Failure, File};
 
 /// A file that gets new content.
@@ -70,74 +70,81 @@ fn of_pair(present: &Material, new: &IssuedPair) -> Result<Vec<Replacement>, (Pa
             file, certificate, key, ..
         } => {
             let fail = |reason| (file.real.clone(), reason);
-            let (certificate, key) = edited(certificate, key.as_ref(), new);
+            let embedded = embedded(certificate, key.as_ref(), new);
             let old = file.bytes.text().map_err(fail)?;
-            let edited = kubeconfig::replace_credential(old, &certificate, &key).map_err(fail)?;
+            let edited = kubeconfig::replace_credential(old, &embedded.certificate, &embedded.key).map_err(fail)?;
             Ok(vec![replacement(&new.name, file, edited)])
         }
         Location::Files {
-            certificate: (file, leaf),
-            key: Some((key_file, Some(place))),
+            certificate,
+            key: Some(key),
             ..
-        } if file.is_same(key_file) => {
-            let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
-            let edits = vec![
-                (leaf.clone(), new.certificate_pem.clone()),
-                (place.clone(), new.key_pem.clone()),
-            ];
-            Ok(vec![replacement(&new.name, file, pem::replace(old, edits))])
+        } if certificate.file.is_same(&key.file) => {
+            let mut edits = vec![(certificate.leaf.clone(), new.certificate_pem.clone())];
+            // One file without a key is unreadable to the inventory.
+            edits.extend(key.place.clone().map(|place| (place, new.key_pem.clone())));
+            Ok(vec![edited(&certificate.file, edits, new)?])
         }
         Location::Files {
-            certificate: (file, leaf),
+            certificate,
             key,
             key_place,
         } => {
-            let old = file.bytes.text().map_err(|e| (file.real.clone(), e))?;
-            let certificate = pem::replace(old, vec![(leaf.clone(), new.certificate_pem.clone())]);
-            let whole = Zeroizing::new(format!("{}\n", *new.key_pem));
             let key = match key {
-                Some((key_file, Some(place))) => {
-                    let old = key_file.bytes.text().map_err(|e| (key_file.real.clone(), e))?;
-                    replacement(
-                        &new.name,
-                        key_file,
-                        pem::replace(old, vec![(place.clone(), new.key_pem.clone())]),
-                    )
+                Some(KeyFile {
+                    file,
+                    place: Some(place),
+                }) => edited(file, vec![(place.clone(), new.key_pem.clone())], new)?,
+                Some(KeyFile { file, place: None }) => replacement(&new.name, file, whole_key(new)),
+                None => {
+                    let place = key_place.clone();
+                    created(new, place.map_err(|reason| (certificate.file.real.clone(), reason))?)
                 }
-                Some((key_file, None)) => replacement(&new.name, key_file, whole),
-                None => made(
-                    new,
-                    key_place.clone().map_err(|reason| (file.real.clone(), reason))?,
-                    whole,
-                ),
             };
-            Ok(vec![key, replacement(&new.name, file, certificate)])
+            let edits = vec![(certificate.leaf.clone(), new.certificate_pem.clone())];
+            Ok(vec![key, edited(&certificate.file, edits, new)?])
         }
     }
 }
 
-/// Returns the texts of a certificate and a key inside a kubeconfig, with the new pair in the place
-/// of the old one.
-pub(super) fn edited(
-    (text, leaf): &(String, Range<usize>),
-    key: Option<&(Zeroizing<String>, Range<usize>)>,
+/// Returns the replacement for a file in which these places get new texts.
+fn edited(
+    file: &File,
+    edits: Vec<(Range<usize>, Zeroizing<String>)>,
     new: &IssuedPair,
-) -> (Zeroizing<String>, Zeroizing<String>) {
-    let certificate = pem::replace(text, vec![(leaf.clone(), new.certificate_pem.clone())]);
-    let key = match key {
-        Some((text, place)) => pem::replace(text, vec![(place.clone(), new.key_pem.clone())]),
-        None => Zeroizing::new(format!("{}\n", *new.key_pem)),
-    };
-    (certificate, key)
+) -> Result<Replacement, (PathBuf, String)> {
+    let old = file.bytes.text().map_err(|reason| (file.real.clone(), reason))?;
+    Ok(replacement(&new.name, file, pem::replace(old, edits)))
 }
 
-/// Returns a replacement for a file that did not exist.
-fn made(new: &IssuedPair, place: PathBuf, text: Zeroizing<String>) -> Replacement {
+/// The new texts of a certificate and its key inside a kubeconfig.
+pub(super) struct EmbeddedTexts {
+    pub(super) certificate: Zeroizing<String>,
+    pub(super) key: Zeroizing<String>,
+}
+
+/// Returns the texts inside a kubeconfig, with the new pair in the place of the old one.
+pub(super) fn embedded(certificate: &EmbeddedPem, key: Option<&EmbeddedPem>, new: &IssuedPair) -> EmbeddedTexts {
+    let replaced =
+        |old: &EmbeddedPem, pem: &Zeroizing<String>| pem::replace(&old.text, vec![(old.place.clone(), pem.clone())]);
+    EmbeddedTexts {
+        certificate: replaced(certificate, &new.certificate_pem),
+        key: key.map_or_else(|| whole_key(new), |key| replaced(key, &new.key_pem)),
+    }
+}
+
+/// Returns the text of a key file that holds nothing else.
+fn whole_key(new: &IssuedPair) -> Zeroizing<String> {
+    Zeroizing::new(format!("{}\n", *new.key_pem))
+}
+
+/// Returns the replacement for a key file that does not exist yet.
+fn created(new: &IssuedPair, place: PathBuf) -> Replacement {
     Replacement {
         credential: new.name.clone(),
         names: vec![place],
         old: None,
-        new: text.into(),
+        new: whole_key(new).into(),
         like: None,
         alone: false,
     }

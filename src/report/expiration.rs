@@ -207,12 +207,10 @@ fn beside(inventory: &Inventory) -> String {
                             "holds its certificate itself, good until {ends}; the kubelet does not rotate it while it is embedded"
                         )
                     }
-                    Location::Files {
-                        certificate: (file, _), ..
-                    } => {
+                    Location::Files { certificate, .. } => {
                         format!(
                             "uses {}, good until {ends}; the kubelet rotates it",
-                            file.real.display()
+                            certificate.file.real.display()
                         )
                     }
                 }
