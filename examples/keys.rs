@@ -1,4 +1,5 @@
-//! `keys NUMBER`: makes so many RSA-2048 keys on all cores with the library that kubecertd uses, and nothing else: the floor of `renew all`.
+//! `keys NUMBER`: makes this many RSA-2048 keys on all cores with the library that kubecertd uses,
+//! and nothing else: the floor of `renew all`.
 
 use std::process::ExitCode;
 

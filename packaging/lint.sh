@@ -1,6 +1,7 @@
 #!/bin/bash
-# lint.sh [FOLDER]: what the distributions' own tools say of the packages in FOLDER (target/packages/out). Every exception stands, with its
-# reason, in deb/lintian-overrides or rpm/rpmlint.toml.
+# lint.sh [DIRECTORY]: what the distributions' own tools say of the packages in DIRECTORY
+# (target/packages/out). Every exception stands, with its reason, in deb/lintian-overrides or
+# rpm/rpmlint.toml.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-target/packages/out}

@@ -1,12 +1,14 @@
 #!/bin/bash
-# package.sh [FOLDER]: builds the deb and the rpm of this tree into FOLDER (target/packages/out), and prints their sizes and sums.
+# package.sh [DIRECTORY]: builds the deb and the rpm of this tree into DIRECTORY
+# (target/packages/out), and prints their sizes and sums.
 #
-# The program is linked with glibc 2.28, so that it runs on RHEL 8, Debian 11, Ubuntu 20.04 and later: cargo-zigbuild does that, with the
-# zig of PyPI. All tools are fetched into target/packages. The same commit gives the same bytes: SOURCE_DATE_EPOCH is its
-# time, and paths of this machine are left out of the program (packaging/reproducible.sh tries it).
+# The program is linked with glibc 2.28, so that it runs on RHEL 8, Debian 11, Ubuntu 20.04 and
+# later: cargo-zigbuild does that, with the zig of PyPI. All tools are fetched into target/packages.
+# The same commit gives the same bytes: SOURCE_DATE_EPOCH is its time, and paths of this machine are
+# left out of the program (packaging/reproducible.sh tries it).
 #
-# PREVIOUS=VERSION builds packages of that version from the program that is there, to upgrade from. DOCS is the program that writes the manual
-# pages (examples/docs, built when it is not set).
+# PREVIOUS=VERSION builds packages of that version from the program that is there, to upgrade from.
+# DOCS is the program that writes the manual pages (examples/docs, built when it is not set).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null
@@ -32,14 +34,16 @@ zig() {
   timeout 10m "$work/venv/bin/pip" install --quiet "cargo-zigbuild==$cargo_zigbuild" "ziglang==$ziglang"
 }
 
-# No tables for unwinding: a panic aborts, and the program is stripped, so nobody reads them; they are a hundredth of its size.
+# No tables for unwinding: a panic aborts, and the program is stripped, so nothing reads them; they
+# are a hundredth of its size.
 program() {
   PATH=$work/venv/bin:$PATH CFLAGS="-fno-asynchronous-unwind-tables -fno-unwind-tables" \
     RUSTFLAGS="-Cforce-unwind-tables=no --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/kubecertd" \
     "${CARGO:-cargo}" zigbuild --release --locked --target "$target.$glibc"
 }
 
-# The newest symbol of glibc that the program wants must be of a version that all those systems have.
+# The newest symbol of glibc that the program wants must be of a version that all those systems
+# have.
 glibc_is_old_enough() {
   local newest
   newest=$(objdump -T "$program" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)

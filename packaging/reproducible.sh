@@ -1,7 +1,7 @@
 #!/bin/bash
-# reproducible.sh: builds the packages a second time, from nothing, and compares the bytes with those
-# of `make packages` in this tree. The second build has another directory, another home of cargo,
-# another time zone and another umask. A release build takes minutes.
+# reproducible.sh: builds the packages a second time, from nothing, and compares the bytes with
+# those of `make packages` in this tree. The second build has another directory, another home of
+# cargo, another time zone and another umask. A release build takes minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 exec </dev/null

@@ -1,9 +1,10 @@
 #!/bin/bash
-# setup.sh [COMMAND...]: installs what `make demo` and `make test` need and this machine lacks, from Debian's packages;
-# and further commands whose package has the same name (shellcheck, say).
+# setup.sh [COMMAND...]: installs what `make demo` and `make test` need and this machine lacks, from
+# Debian's packages; and further commands whose package has the same name (shellcheck, say).
 #
-# Looks first, and calls apt-get only when something is missing: as root, or with sudo where there is one. Without
-# either it says what is needed and exits 1. The Rust toolchain is not installed here: it only says so when cargo is missing.
+# Looks first, and calls apt-get only when something is missing: as root, or with sudo where there
+# is one. Without either it says what is needed and exits 1. The Rust toolchain is not installed
+# here: it only says so when cargo is missing.
 set -euo pipefail
 
 libfaketime() {

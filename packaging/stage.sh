@@ -1,9 +1,10 @@
 #!/bin/bash
-# stage.sh deb|rpm PROGRAM DOCS FOLDER: puts into FOLDER what a package holds, at the places that it has on a node. This is the
-# one list of what is shipped; Cargo.toml says only which parts of the tree are configuration and which are executable.
+# stage.sh deb|rpm PROGRAM DOCS DIRECTORY: puts into DIRECTORY what a package holds, at the places
+# that it has on a node. This is the one list of what is shipped; Cargo.toml says only which parts
+# of the tree are configuration and which are executable.
 #
-# PROGRAM is the release program, DOCS what `cargo run --example docs` made, and kubecertd.cdx.json, the list of all
-# libraries. SOURCE_DATE_EPOCH dates the changelog.
+# PROGRAM is the release program, DOCS what `cargo run --example docs` made, and kubecertd.cdx.json,
+# the list of all libraries. SOURCE_DATE_EPOCH dates the changelog.
 set -euo pipefail
 
 kind=$1 program=$2 docs=$3 root=$4

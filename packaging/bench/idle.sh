@@ -1,8 +1,10 @@
 #!/bin/bash
-# idle.sh [MINUTES]: what the daemon costs while nothing is due: memory and CPU over MINUTES (10), size of the program and of the deb. Prints
-# each figure with its limit; exit code 1 when one is above it.
+# idle.sh [MINUTES]: what the daemon costs while nothing is due: memory and CPU over MINUTES (10),
+# size of the program and of the deb. Prints each figure with its limit; exit code 1 when one is
+# above it.
 #
-# Measures what `make packages` built, on a node made from a fixture tree, with no systemd: from /proc, so that the figure is the process's own.
+# Measures what `make packages` built, on a node made from a fixture tree, with no systemd: from
+# /proc, so that the figure is the process's own.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 exec </dev/null
@@ -28,7 +30,8 @@ repository=$PWD
 . packaging/bench/node.sh
 start "$program" "$node" "$node/log"
 
-# Ticks of user and system time, fields 14 and 15 of proc_pid_stat(5); the name in brackets holds no blank.
+# Ticks of user and system time, fields 14 and 15 of proc_pid_stat(5); the name in brackets holds no
+# blank.
 ticks() {
   awk '{ print $14 + $15 }' "/proc/$daemon/stat"
 }

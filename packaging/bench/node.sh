@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Nodes to measure on, and a daemon on one, for table.sh, profile.sh and idle.sh, which say where the `repository` is.
+# Nodes to measure on, and a daemon on one, for table.sh, profile.sh and idle.sh, which say where
+# the `repository` is.
 : "${repository:?}"
 
 # node ROOT: a node of kubeadm v1.20.2 with the modes that it has
@@ -27,7 +28,8 @@ further() {
   done
 }
 
-# start PROGRAM ROOT LOG: a daemon, whose number is in `daemon`; its first look is over once it has remembered it
+# start PROGRAM ROOT LOG: a daemon, whose number is in `daemon`; its first look is over once it has
+# remembered it
 start() {
   local state=$2/var/lib/kubecertd count
   env -u NOTIFY_SOCKET -u JOURNAL_STREAM "$1" --root "$2" run >"$3" 2>&1 &

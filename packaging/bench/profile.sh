@@ -1,6 +1,8 @@
 #!/bin/bash
-# profile.sh: where the time of a look goes: the share of all instructions (valgrind's callgrind) that each function takes with what it calls, for
-# a node of kubeadm and for the same node with PAIRS (1000) further pairs. It builds the release once more, with symbols: some minutes the first time.
+# profile.sh: where the time of a look goes: the share of all instructions (valgrind's callgrind)
+# that each function takes with what it calls, for a node of kubeadm and for the same node with
+# PAIRS (1000) further pairs. It builds the release once more, with symbols: some minutes the first
+# time.
 set -euo pipefail
 exec </dev/null
 

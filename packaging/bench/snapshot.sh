@@ -1,10 +1,12 @@
 #!/bin/bash
-# snapshot.sh: `kubecertd backup create` against `etcdctl snapshot save` on a real etcd: wall time and peak memory, in turns, medians.
+# snapshot.sh: `kubecertd backup create` against `etcdctl snapshot save` on a real etcd: wall time
+# and peak memory, in turns, medians.
 #
-# SIZE is the database in MiB (1024), ROUNDS how often each is run (5), KUBECERTD the program (built when it is not set). A second
-# database of twice the size shows whether memory grows with it. Needs four times SIZE on the disk of TMPDIR (/var/tmp).
-# Then `backup list` and `backup prune` on 1,000 sets. Exits with 1 when a figure is above what is promised: ratios of 1.1 for time and 0.5
-# for memory, a second for each of the two.
+# SIZE is the database in MiB (1024), ROUNDS how often each is run (5), KUBECERTD the program (built
+# when it is not set). A second database of twice the size shows whether memory grows with it. Needs
+# four times SIZE on the disk of TMPDIR (/var/tmp). Then `backup list` and `backup prune` on 1,000
+# sets. Exits with 1 when a figure is above what is promised: ratios of 1.1 for time and 0.5 for
+# memory, a second for each of the two.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -100,7 +102,8 @@ median() {
   sort -n | sed -n "$(((rounds + 1) / 2))p"
 }
 
-# compare: both in turns on the database as it is; medians to theirs_ms, theirs_kib, ours_ms, ours_kib
+# compare: both in turns on the database as it is; medians to theirs_ms, theirs_kib, ours_ms,
+# ours_kib
 compare() {
   local round
   : >"$work/theirs"

@@ -1,9 +1,11 @@
 #!/bin/bash
-# table.sh: what kubecertd costs, as one table in Markdown: each ratio from pairs of runs in turns (A B A B), medians.
+# table.sh: what kubecertd costs, as one table in Markdown: each ratio from pairs of runs in turns
+# (A B A B), medians.
 #
-# PAIRS is the number of pairs (30), SIZE the etcd database in MiB for the snapshot (1024; 0 leaves it out), KUBECERTD and KEYS the programs
-# (built when they are not set). kubeadm v1.20.2 is built by packaging/e2e/parts.sh the first time, where that can be done. A row that could not
-# be measured says why. Exit code 1 when a figure is above its bound. As root; about ten minutes.
+# PAIRS is the number of pairs (30), SIZE the etcd database in MiB for the snapshot (1024; 0 leaves
+# it out), KUBECERTD and KEYS the programs (built when they are not set). kubeadm v1.20.2 is built
+# by packaging/e2e/parts.sh the first time, where that can be done. A row that could not be measured
+# says why. Exit code 1 when a figure is above its bound. As root; about ten minutes.
 set -euo pipefail
 exec 3>&1 1>&2 </dev/null
 
@@ -79,7 +81,7 @@ ratio() {
   awk -v value="$value" -v bound="$4" 'BEGIN { exit !(value <= bound) }' || failed=1
 }
 
-# limit NAME VALUE UNIT BOUND: a row with a bound that is no ratio
+# limit NAME VALUE UNIT BOUND: a row with a bound that is not a ratio
 limit() {
   row "$1" "$2 $3" "" "" "$4 $3"
   awk -v value="$2" -v bound="$4" 'BEGIN { exit !(value <= bound) }' || failed=1
@@ -204,7 +206,8 @@ outage() {
 idle() {
   node "$work/idle"
   start "$program" "$work/idle" "$work/idle.log" || die "the daemon has not looked"
-  # The look is over once it sleeps on all threads; packaging/bench/idle.sh waits for ten minutes instead.
+  # The look is over once it sleeps on all threads; packaging/bench/idle.sh waits for ten minutes
+  # instead.
   sleep 5
   limit "daemon at rest, resident" "$(awk '/^VmRSS:/ { printf "%.1f", $2 / 1024 }' "/proc/$daemon/status")" MiB 10
   limit "daemon, peak" "$(awk '/^VmHWM:/ { printf "%.1f", $2 / 1024 }' "/proc/$daemon/status")" MiB 64

@@ -1,15 +1,19 @@
 #!/bin/bash
-# node.sh PARTS KEEP...: a Kubernetes v1.20.2 control-plane node of its own on this machine, made by kubeadm's own phases.
+# node.sh PARTS KEEP...: a Kubernetes v1.20.2 control-plane node of its own on this machine, made by
+# kubeadm's own phases.
 #
-# It lives in namespaces (mount, network, process, host name, IPC). Its root is an overlay in memory over this machine's, so it
-# can change nothing here and leaves nothing behind; the directories KEEP (the repository, say) are seen as they are, read-only.
-# The only traces outside are the cgroups below NAME, which are removed at the end.
+# It lives in namespaces (mount, network, process, host name, IPC). Its root is an overlay in memory
+# over this machine's, so it can change nothing here and leaves nothing behind; the directories KEEP
+# (the repository, say) are seen as they are, read-only. The only traces outside are the cgroups
+# below NAME, which are removed at the end.
 #
-# Prints `node NAME PID` when the kubelet was started: PID is the node's process 1 as this machine sees it, and
-# `nsenter -a -t PID COMMAND` runs a command there. The node lives until standard input ends (also when whoever holds it is killed):
-# then its process 1 ends, and the kernel ends every other process with it. What it says goes to standard error.
+# Prints `node NAME PID` when the kubelet was started: PID is the node's process 1 as this machine
+# sees it, and `nsenter -a -t PID COMMAND` runs a command there. The node lives until standard input
+# ends (also when the process that holds it is killed): then its process 1 ends, and the kernel ends
+# every other process with it. What it says goes to standard error.
 #
-# On the node: /run/e2e/{start,stop,restart}-kubelet, /run/e2e/kubelet.pid, /var/log/{kubelet,containerd}.log.
+# On the node: /run/e2e/{start,stop,restart}-kubelet, /run/e2e/kubelet.pid,
+# /var/log/{kubelet,containerd}.log.
 set -euo pipefail
 
 name=${KUBECERTD_E2E_NAME:-kubecertd-e2e.$$}
@@ -55,7 +59,8 @@ make_cgroups() {
 remove_cgroups() {
   local root end=$((SECONDS + 20))
   for root in "${hierarchies[@]}"; do
-    # A cgroup can be removed when the last of its processes is gone, which takes the kernel a moment.
+    # A cgroup can be removed when the last of its processes is gone, which takes the kernel a
+    # moment.
     until find "$root/$name" -depth -type d -exec rmdir {} + 2>/dev/null || [ ! -e "$root/$name" ]; do
       [ "$SECONDS" -lt "$end" ] || { echo "node: cannot remove $root/$name" >&2; break; }
       sleep 0.1
@@ -65,7 +70,8 @@ remove_cgroups() {
 
 inside() {
   local parts=$1 outer_pid keep
-  # The mounted /proc is still this machine's: it tells the number that this machine knows us by, awk's parent.
+  # The mounted /proc is still this machine's: it tells the number that this machine knows us by,
+  # awk's parent.
   outer_pid=$(exec awk '$1 == "PPid:" { print $2 }' /proc/self/status)
   mount -t tmpfs -o mode=0755 tmpfs /mnt
   mkdir /mnt/upper /mnt/work /mnt/root
@@ -74,7 +80,8 @@ inside() {
     mount --rbind "$keep" "/mnt/root$keep"
   done
   mount -t proc proc /mnt/root/proc
-  # Overlay on overlay does not go, so containers get a real file system; and /run, /tmp are this node's own.
+  # Overlay on overlay does not go, so containers get a real file system; and /run, /tmp are this
+  # node's own.
   for keep in /run /tmp /var/lib/containerd /var/lib/kubelet /var/lib/etcd /var/log/pods; do
     mkdir -p "/mnt/root$keep"
     mount -t tmpfs -o mode=0755 tmpfs "/mnt/root$keep"
@@ -182,7 +189,8 @@ END
   kubelet_credential
 }
 
-# As `kubeadm init` leaves it: the kubelet's credential in a file that the kubelet itself replaces, and kubelet.conf naming that file.
+# As `kubeadm init` leaves it: the kubelet's credential in a file that the kubelet itself replaces,
+# and kubelet.conf naming that file.
 kubelet_credential() {
   local pki=/var/lib/kubelet/pki conf=/etc/kubernetes/kubelet.conf file
   file=$pki/kubelet-client-$(date +%Y-%m-%d-%H-%M-%S).pem
@@ -197,7 +205,8 @@ kubelet_credential() {
   kubeadm init phase kubelet-finalize experimental-cert-rotation --config /etc/kubeadm.yaml >&2
 }
 
-# One archive with an image for each static pod: a layer with the one program, and for etcd and busybox what they need.
+# One archive with an image for each static pod: a layer with the one program, and for etcd and
+# busybox what they need.
 images() {
   local work=/tmp/images tags image=0 manifest='' tag program layer digest
   mkdir -p "$work"

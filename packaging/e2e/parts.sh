@@ -1,14 +1,19 @@
 #!/bin/bash
-# parts.sh [FOLDER [COMMAND...]]: gets the real parts of a Kubernetes v1.20.2 node into FOLDER (target/e2e-parts): kubelet, kubeadm and the three
-# control-plane programs, built from Debian 12's source package, and containerd, runc, busybox and kubectl from its binary packages.
+# parts.sh [DIRECTORY [COMMAND...]]: gets the real parts of a Kubernetes v1.20.2 node into DIRECTORY
+# (target/e2e-parts): kubelet, kubeadm and the three control-plane programs, built from Debian 12's
+# source package, and containerd, runc, busybox and kubectl from its binary packages.
 #
-# With COMMANDs only those of the five programs are built, and no packages are unpacked: `parts.sh target/e2e-parts kubeadm`.
+# With COMMANDs only those of the five programs are built, and no packages are unpacked: `parts.sh
+# target/e2e-parts kubeadm`.
 #
-# What is there already is kept; only what is missing is fetched or built. Nothing is installed: the packages are unpacked into FOLDER,
-# and apt is told to use lists and a cache in there too, so the machine's own apt knows nothing of it (the lists need a `deb-src`
-# line that few machines have). About five minutes on two cores, nearly all of it the Go compiler; sources and compiler are removed afterwards.
+# What is there already is kept; only what is missing is fetched or built. Nothing is installed: the
+# packages are unpacked into DIRECTORY, and apt is told to use lists and a cache in there too, so
+# the machine's own apt knows nothing of it (the lists need a `deb-src` line that few machines
+# have). About five minutes on two cores, nearly all of it the Go compiler; sources and compiler are
+# removed afterwards.
 #
-# Exit codes: 0 the parts are there; 77 they cannot be had on this system (not Debian 12); 1 something failed.
+# Exit codes: 0 the parts are there; 77 they cannot be had on this system (not Debian 12); 1
+# something failed.
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
@@ -85,7 +90,7 @@ apt_get() {
     -o Dir::State::Lists="$parts/apt/lists" -o Dir::Cache="$parts/apt/cache" -o Acquire::Retries=3 "$@" </dev/null
 }
 
-# unpack FOLDER PACKAGE...
+# unpack DIRECTORY PACKAGE...
 unpack() {
   local directory=$1 package
   shift

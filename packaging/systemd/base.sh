@@ -1,6 +1,7 @@
 #!/bin/bash
-# base.sh [FOLDER]: a Debian 13 with systemd and nothing else in FOLDER (target/systemd/base), from Debian's mirror. Kept once it is there.
-# It takes a minute. The tests copy it, and boot the copies with systemd-nspawn.
+# base.sh [DIRECTORY]: a Debian 13 with systemd and nothing else in DIRECTORY (target/systemd/base),
+# from Debian's mirror. Kept once it is there. It takes a minute. The tests copy it, and boot the
+# copies with systemd-nspawn.
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/../.." && pwd)
