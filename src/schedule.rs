@@ -1,8 +1,8 @@
 //! Schedule of the daemon: computes when each of its jobs runs next. Pure.
 //!
 //! kubecertd evaluates the cron expressions in their time zones, so that jobs keep their wall-clock
-//! hour over changes of daylight saving time. Whether a certificate is due is decided elsewhere, from
-//! its notAfter. `cli::run::jobs` hands the instants to the scheduler that fires the jobs.
+//! hour over changes of daylight saving time. The plan decides whether a certificate is due, from its
+//! notAfter. `cli::run::jobs` hands the instants to the scheduler that fires the jobs.
 
 use std::time::Duration;
 

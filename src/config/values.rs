@@ -29,8 +29,8 @@ pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
 
 /// Parses the exact IANA name of a time zone.
 ///
-/// jiff's database is built into the program, so a node needs no zone files. jiff itself ignores case
-/// and takes `Etc/Unknown` for UTC.
+/// jiff's database is built into the program, so a node needs no zone files. jiff itself ignores
+/// case and takes `Etc/Unknown` for UTC.
 pub(super) fn time_zone(name: &str) -> Result<TimeZone, String> {
     let zone = TimeZoneDatabase::bundled().get(name).ok();
     zone.filter(|zone| zone.iana_name() == Some(name))

@@ -1,4 +1,4 @@
-//! Assessments of the daemon: it reads the node, logs and records what it found, and changes nothing.
+//! Assessments of the daemon: it reads the node, logs and records the result, and changes nothing.
 
 use std::path::PathBuf;
 

@@ -96,7 +96,7 @@ impl Daemon {
         }
     }
 
-    /// Returns the time until a retry. If the clock is doubtful, that is the time it gets to synchronize.
+    /// Returns the time until a retry. A doubtful clock gets that long to synchronize.
     pub(super) fn retry_after(&self, not_executed: &NotExecuted) -> time::Duration {
         match not_executed {
             NotExecuted::Deferred(deferral, _) if deferral.doubtful_clock => {

@@ -4,8 +4,8 @@
 //! It knows nothing of time zones then, and a slow job never overlaps with itself: [`Jobs::arm`]
 //! hands it the next instant after the run. docs/decisions/0001-tokio-cron-scheduler.md says why.
 //!
-//! The scheduler compares the wall clock with the instant of a job twice a second. A step back would
-//! therefore silence a job. The daemon calls [`Schedule::follow_clock`] and [`Jobs::arm`] every
+//! The scheduler compares the wall clock with the instant of a job twice a second, so a step back
+//! silences a job. The daemon calls [`Schedule::follow_clock`] and [`Jobs::arm`] every
 //! second of a monotonic timer: that replaces each job whose instant has changed.
 
 use std::time::Duration;

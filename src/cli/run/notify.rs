@@ -25,7 +25,7 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, exists: bool) {
     let next = ahead.into_iter().min();
     match (names.is_empty(), next) {
         (false, _) => info!(
-            message_id = events::LOOKED,
+            message_id = events::ASSESSED,
             due = names.len(),
             "due: {}",
             text::list(&names)
@@ -33,14 +33,14 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, exists: bool) {
         (true, _) if !late.is_empty() => {
             let late: Vec<_> = late.into_iter().map(|(_, name)| name).collect();
             info!(
-                message_id = events::LOOKED,
+                message_id = events::ASSESSED,
                 due = 0,
                 "nothing that is due can be renewed now: {}",
                 text::list(&late)
             );
         }
         (true, Some((due, name))) => info!(
-            message_id = events::LOOKED,
+            message_id = events::ASSESSED,
             due = 0,
             "nothing is due; the first will be {name} on {}",
             text::date(due)
@@ -63,7 +63,7 @@ pub(super) fn first_assessment(status: &Status, next: Option<Timestamp>) {
     let names: Vec<_> = due.map(|row| row.name.as_str()).collect();
     if !names.is_empty() {
         info!(
-            message_id = events::FIRST_LOOK,
+            message_id = events::FIRST_ASSESSMENT,
             "the first assessment on this node changes nothing; the cycle at {} will renew {}",
             next.map_or_else(|| "no time".into(), text::date),
             text::list(&names)
@@ -179,7 +179,7 @@ fn summary(report: &Report, backup: &str) {
     match exit {
         Exit::Done => say!(info, events::CYCLE_DONE),
         Exit::Partly => say!(warn, events::CYCLE_PARTLY),
-        Exit::NotPutBack => say!(error, events::NOT_PUT_BACK),
+        Exit::NotPutBack => say!(error, events::NOT_ROLLED_BACK),
         _ => say!(error, events::CYCLE_FAILED),
     }
 }

@@ -69,7 +69,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Finishes or rolls back what an interrupted process left. A process that still runs does so itself.
+    /// Finishes or rolls back what an interrupted process left. A running process does so itself.
     fn recover(&self) -> Result<(), Failure> {
         match self.host.try_lock("recover")? {
             Some(lock) => cycle::recover(&self.host, &lock)
