@@ -5,7 +5,7 @@
 //!
 //! An event has its subject as fields, in capitals in the journal: `CERTIFICATE`, `NOT_AFTER`
 //! (RFC 3339), `ACTION`, `READER`, `METHOD`, `SECONDS`, `REASON`, `BACKUP`, `DIRECTORY`, `HOOK`,
-//! `OUTCOME`, `CYCLE_ID` (the same for all events of a cycle) and counts. systemd uses none of these
+//! `OUTCOME`, `CYCLE_ID` (the same for all events of a cycle) and counts. systemd has none of these
 //! names.
 
 /// The first assessment is done; the daemon waits for its jobs.

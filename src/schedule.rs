@@ -1,7 +1,7 @@
 //! Schedule of the daemon: computes when each of its jobs runs next. Pure.
 //!
 //! kubecertd evaluates the cron expressions in their time zones, so that jobs keep their wall-clock
-//! hour over changes of daylight saving time. The plan decides whether a certificate is due, from its
+//! hour over changes of daylight saving time. The plan decides if a certificate is due, from its
 //! notAfter. `cli::run::jobs` hands the instants to the scheduler that fires the jobs.
 
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Schedule {
 
     /// Corrects the plan after a step of the wall clock.
     ///
-    /// A step back would make every job wait for the old instant. Jobs of a timetable run at its next
+    /// A step back makes every job wait for the old instant. Jobs of a timetable run at its next
     /// instant by the new time; a delay shrinks by the step, so that it does not grow by it. A step
     /// forward needs no correction: what it skipped is due. The time between two assessments never
     /// exceeds a day of uptime, however often the wall clock is set.

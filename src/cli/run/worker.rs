@@ -80,7 +80,7 @@ impl Daemon {
         }
     }
 
-    /// Takes the backup of `[backup] schedule`. After a failure the next one comes at its next time.
+    /// Takes the backup of `[backup] schedule`. After a failure, the next backup comes on schedule.
     fn back_up(&mut self) {
         systemd::status("Taking a backup");
         let taken = cycle::back_up(&self.host, &self.settings, Purpose::Scheduled);
@@ -103,7 +103,7 @@ impl Daemon {
     /// Checks that the sandbox is not older than the directory of the PKI.
     ///
     /// # Errors
-    /// The directory is new and read-only for the life of this process. systemd has to start another.
+    /// The directory is new and read-only for this process. systemd has to start another one.
     fn check_sandbox(&self) -> Result<(), Failure> {
         let kubernetes = &self.settings.paths.kubernetes;
         if self.kubernetes_was_there || !self.host.exists(kubernetes) || self.host.cannot_write(kubernetes).is_none() {
