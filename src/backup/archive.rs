@@ -1,7 +1,8 @@
-//! Sealing: what a backup holds becomes archives, compressed or encrypted; and how they are read again.
+//! Archives: compresses or encrypts the files of a backup, and reads them again.
 //!
-//! A cycle may have to put the plain files back, so they are sealed once it has ended. Whatever the moment of a crash, the backup is
-//! whole: the archive is complete before the list names it, and the list names it before the files go.
+//! A cycle may have to put the plain files back, so they are archived after it has ended. A crash
+//! at any moment leaves a whole backup: the archive is complete before the manifest names it, and
+//! the manifest names it before the plain files are removed.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -21,12 +22,12 @@ use crate::host::stream::NewFile;
 use crate::host::write::Attributes;
 use crate::model::{Bytes, Failure};
 
-/// What an archive is called until it is whole.
+/// Prefix of an archive's name until it is complete.
 const GROWING: &str = ".growing-";
-/// zstd's own default: faster than a disk, and three times smaller for keys and YAML.
+/// zstd's default level: faster than a disk, and three times smaller for keys and YAML.
 const LEVEL: i32 = 3;
 
-/// Writes a payload as the settings say: `fill` gets the plain side.
+/// Writes a payload as the settings say. `fill` writes the plain side.
 pub(super) fn write<T>(
     host: &Host,
     settings: &Settings,
@@ -70,7 +71,7 @@ pub(super) fn write<T>(
     Ok((filled, Payload { file, size, sha256 }))
 }
 
-/// Reads a payload: `read` gets the plain side.
+/// Reads a payload. `read` gets the plain side.
 pub(super) fn read<T>(
     host: &Host,
     settings: &Settings,
@@ -97,14 +98,15 @@ pub(super) fn read<T>(
     host.pipe_from(&settings.backup.decrypt_with, &path, unpacked)
 }
 
-/// Whether what is in this backup can be read on this node now.
+/// Returns true if this node can read the contents of the backup now.
 pub(super) fn is_readable(settings: &Settings, manifest: &Manifest) -> bool {
     let is_encrypted = manifest.payloads.iter().any(|payload| payload.file.ends_with(".enc"));
     !is_encrypted || !settings.backup.decrypt_with.is_empty()
 }
 
-/// Seals every backup that is to be sealed and is not: the one of the cycle that has just ended, and those that a crash left.
-/// Only for when no cycle is unfinished. What cannot be sealed stays plain, and is said.
+/// Archives every backup that is still plain and should not be: that of the last cycle, and those
+/// that a crash left. Must not run while a cycle is unfinished. Returns a failure for each backup
+/// that stays plain.
 pub fn archive_all(host: &Host, settings: &Settings) -> Vec<Failure> {
     let directory = &settings.backup.directory;
     let names = host.names(directory).unwrap_or_default();
@@ -120,7 +122,7 @@ fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(
     let Ok(manifest) = &backup.manifest else { return Ok(()) };
     let files = backup.directory.join(FILES);
     if manifest.is_archived() {
-        // It ended between the two.
+        // A crash came between the two.
         return host.remove_tree(&files);
     }
     if manifest.seal.is_none() || !settings.backup.archives() {
@@ -132,7 +134,7 @@ fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(
         pack(host, &files, &manifest.entries, out).map_err(|e| NewFile::failed(path, &e))
     });
     let ((), grown) = written.inspect_err(|_| {
-        // The failure that counts is the one before.
+        // The first failure is the one to report.
         let _ = clear(host, &backup.directory, GROWING);
     })?;
     let file = grown.file[GROWING.len()..].to_owned();
@@ -148,7 +150,7 @@ fn seal_one(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<(
     host.remove_tree(&files)
 }
 
-/// Removes what a payload that did not become whole left.
+/// Removes the rest of an incomplete payload.
 pub(super) fn clear(host: &Host, directory: &Path, begin: &str) -> Result<(), Failure> {
     for name in host.names(directory).unwrap_or_default() {
         if name.to_str().is_some_and(|name| name.starts_with(begin)) {
@@ -158,11 +160,11 @@ pub(super) fn clear(host: &Host, directory: &Path, begin: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// The list as it is written.
+/// Returns the manifest as it is written.
 pub(super) fn json(manifest: &Manifest) -> Result<Vec<u8>, Failure> {
     let fail = |reason: String| Failure::new(format!("cannot write the list of the backup: {reason}"));
     let json = serde_json::to_vec(manifest).map_err(|e| fail(e.to_string()))?;
-    // What could not be read again is no list.
+    // A manifest that cannot be read again is useless.
     can_be_read_back(&json, "the list of the backup")?;
     Ok(json)
 }
@@ -204,7 +206,8 @@ fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io
     Ok(())
 }
 
-/// So many bytes, or an error: a tar of another length would be no tar.
+/// A reader that fails unless the file has exactly the given length: a tar needs the length in
+/// advance.
 struct SizedReader<R> {
     file: R,
     left: u64,
@@ -222,7 +225,8 @@ impl<R: Read> Read for SizedReader<R> {
     }
 }
 
-/// The bytes of the files that `wanted` names, as far as they are small enough to be read whole; compared with the list.
+/// Returns the bytes of the files that `wanted` selects, if they are small enough to be read whole.
+/// They are compared with the manifest.
 pub fn contents(
     host: &Host,
     settings: &Settings,
@@ -271,17 +275,21 @@ pub fn extract_payload(
     })
 }
 
-/// Makes the directory `from` of a backup anew as `to`, with what is in it, its owners and modes; compared with the list.
+/// Restores the directory `from` of a backup as `to`, with its contents, owners and modes, and
+/// compares it with the manifest.
 pub fn extract_directory(
     host: &Host,
     settings: &Settings,
     backup: &StoredBackup,
-    manifest: &Manifest,
     from: &Path,
     to: &Path,
 ) -> Result<(), Failure> {
+    let manifest = backup
+        .manifest
+        .as_ref()
+        .map_err(|reason| Failure::new(format!("cannot read the manifest of {}: {reason}", backup.id)))?;
     let place = |entry: &Entry| Some(to.join(entry.path.strip_prefix(from).ok()?));
-    // Directories stand after what is in them; they are made before it.
+    // The manifest lists directories after their contents, but they are made first.
     for directory in manifest
         .entries
         .iter()
@@ -322,7 +330,8 @@ pub fn extract_directory(
     Ok(())
 }
 
-/// Gives every file of a set to `each`, with its entry, from wherever it lies: sealed or not. Entries of other kinds are passed over.
+/// Calls `each` with every file of a backup and its entry, from the archive or the plain files.
+/// Other kinds of entries are skipped.
 pub(super) fn each_file(
     host: &Host,
     settings: &Settings,

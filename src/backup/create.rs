@@ -1,4 +1,5 @@
-//! Take a backup: built under a temporary name, synced, checked, then renamed. Complete or not there at all.
+//! Creates a backup: under a temporary name, synced, checked, then renamed. It is complete or does
+//! not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -23,42 +24,42 @@ use crate::inventory::{Inventory, Material};
 use crate::model::{Failure, File};
 use crate::scan::Scan;
 
-/// A complete set that holds the old bytes of every file that the cleared plan replaces. Only [`take`] makes one, so nothing is
-/// renewed without it.
+/// A complete backup that holds the old bytes of every file that a plan replaces. Only [`create`]
+/// makes one, so that nothing is renewed without it.
 #[derive(Debug)]
 pub struct Backup {
-    /// The backup's directory.
+    /// Directory of the backup.
     pub directory: PathBuf,
-    /// What could not be kept though it should have been, and why that was no reason to stop.
+    /// Warnings about parts that are missing from the backup.
     pub warnings: Vec<String>,
-    /// Why a backup was not sealed although it should be: it holds plain files.
+    /// Failures to archive this or earlier backups, whose files stay plain.
     pub unarchived: Vec<Failure>,
     digests: BTreeMap<PathBuf, String>,
 }
 
 impl Backup {
-    /// Where the old bytes of a replaced file are, and their digest.
+    /// Returns the backup's copy of a replaced file, and its digest.
     pub fn of(&self, real: &Path) -> Option<(PathBuf, &str)> {
         let digest = self.digests.get(real)?;
         Some((self.directory.join(FILES).join(real.strip_prefix("/").ok()?), digest))
     }
 }
 
-/// What a backup is taken for.
+/// Purpose of a backup.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
-    /// A cleared plan is about to be carried out.
+    /// A plan is about to be carried out.
     Renewal(&'a Clearance),
     /// A backup is about to be restored.
     Restore {
-        /// Its name.
+        /// Name of the restored backup.
         id: &'a str,
-        /// The files that it replaces, as they are now.
+        /// The files that the restore replaces, as they are now.
         replaced: &'a [File],
     },
-    /// A person wants one.
+    /// A person asked for it.
     ByHand,
-    /// `[backup] schedule` wants one.
+    /// `[backup] schedule` asked for it.
     Scheduled,
 }
 
@@ -74,12 +75,13 @@ impl<'a> Purpose<'a> {
                 format!("{BEFORE_RENEWING}{}", text::list(&names))
             }
             Self::Restore { id, .. } => format!("{BEFORE_RESTORING}{id}"),
-            Self::ByHand => "by hand".into(),
+            Self::ByHand => "manual".into(),
             Self::Scheduled => "scheduled".into(),
         }
     }
 
-    /// Whether it is no set without etcd's data. A renewal of what ends within `urgent_before` does not wait for it.
+    /// Returns true if the backup is useless without etcd's data. A renewal of a credential that
+    /// ends within `urgent_before` does not wait for it.
     fn must_have_etcd(self, settings: &Settings) -> bool {
         let is_urgent = match self {
             Self::Renewal(clearance) => clearance.plan().is_urgent(settings),
@@ -88,12 +90,13 @@ impl<'a> Purpose<'a> {
         settings.backup.before_renewal == BeforeRenewal::Required && !is_urgent
     }
 
-    /// Whether etcd's data belongs into it. Restoring files does not touch it, and restoring etcd keeps the old directory.
+    /// Returns true if etcd's data belongs in the backup. A restore of files does not touch it, and
+    /// a restore of etcd keeps the old directory.
     fn has_etcd(self, settings: &Settings) -> bool {
         settings.backup.before_renewal != BeforeRenewal::Off && !matches!(self, Self::Restore { .. })
     }
 
-    /// The files that are about to be replaced.
+    /// Returns the files that are about to be replaced.
     fn replaced(self, inventory: &'a Inventory) -> Vec<&'a File> {
         match self {
             Self::Renewal(clearance) => {
@@ -117,7 +120,7 @@ impl<'a> Purpose<'a> {
     }
 }
 
-/// Takes a backup, then rotates.
+/// Creates a backup, then removes those beyond the retention limits.
 pub fn create(
     host: &Host,
     settings: &Settings,
@@ -128,7 +131,7 @@ pub fn create(
     let directory = trusted(host, &settings.backup.directory)?;
     host.make_directory(&directory)?;
     retention::remove_unfinished(host, &directory)?;
-    // What a crash left unsealed; no cycle is unfinished now.
+    // Archive the backups that a crash left plain: no cycle is unfinished now.
     let unarchived = archive::archive_all(host, settings);
     let name = free_name(host, &directory, scan);
     let unfinished = directory.join(format!("{UNFINISHED}{name}"));
@@ -142,9 +145,18 @@ pub fn create(
         unarchived: Vec::new(),
         digests: BTreeMap::new(),
     };
-    let built = build(host, settings, scan, inventory, purpose, &unfinished, &mut backup);
+    let mut creation = Creation {
+        host,
+        settings,
+        scan,
+        inventory,
+        purpose,
+        unfinished: unfinished.clone(),
+        copied: Vec::new(),
+    };
+    let built = creation.build(&mut backup);
     if let Err(failure) = built {
-        // The failure that counts is the one that stopped it.
+        // The first failure is the one to report.
         let _ = host.remove_tree(&unfinished);
         return Err(failure);
     }
@@ -181,51 +193,99 @@ fn free_name(host: &Host, directory: &Path, scan: &Scan) -> String {
     name
 }
 
-fn build(
-    host: &Host,
-    settings: &Settings,
-    scan: &Scan,
-    inventory: &Inventory,
-    purpose: Purpose<'_>,
-    unfinished: &Path,
-    backup: &mut Backup,
-) -> Result<(), Failure> {
-    let files = unfinished.join(FILES);
-    host.make_directory(&files)?;
-    let mut copied: Vec<CopySummary> = Vec::new();
-    let mut progress = Progress::of("copy of the files", 0);
-    let replaced = purpose.replaced(inventory);
-    for path in places(host, settings, scan, inventory, &replaced) {
-        apart(unfinished, &path)?;
-        host.copy(&path, &files, &mut copied, &mut progress)?;
-    }
-    let taken = take_etcd(host, settings, inventory, purpose, unfinished, &mut copied)?;
-    directories_above(host, &files, &mut copied)?;
-    backup.warnings.extend(taken.warning);
-    let list = Manifest {
-        format: 1,
-        node: host.node_name(),
-        created: rfc3339(scan.at),
-        finished: rfc3339(host.now()),
-        reason: purpose.reason(),
-        etcd: taken.etcd,
-        seal: settings.backup.archives().then(|| ArchiveInfo {
-            compress: <&str>::from(settings.backup.compress).into(),
-            encrypted: !settings.backup.encrypt_with.is_empty(),
-        }),
-        payloads: taken.payload.into_iter().collect(),
-        entries: copied.iter().map(Entry::from).collect(),
-    };
-    host.sync_copies(&files, &copied)?;
-    let json = archive::json(&list)?;
-    host.create(&unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
-    host.sync_directory(&files)?;
-    host.sync_directory(unfinished)?;
-    backup.digests = check(host, &replaced, &files, &list)?;
-    Ok(())
+/// A backup while it is made.
+struct Creation<'a> {
+    host: &'a Host,
+    settings: &'a Settings,
+    scan: &'a Scan,
+    inventory: &'a Inventory,
+    purpose: Purpose<'a>,
+    /// Directory until the backup is complete.
+    unfinished: PathBuf,
+    /// The files that were copied.
+    copied: Vec<CopySummary>,
 }
 
-/// The directories above what was copied: a restore to a disk where they are gone makes them as they were.
+impl Creation<'_> {
+    fn build(&mut self, backup: &mut Backup) -> Result<(), Failure> {
+        let Self {
+            host,
+            settings,
+            scan,
+            inventory,
+            purpose,
+            ..
+        } = *self;
+        let files = self.unfinished.join(FILES);
+        host.make_directory(&files)?;
+        let mut progress = Progress::of("copy of the files", 0);
+        let replaced = purpose.replaced(inventory);
+        for path in places(host, settings, scan, inventory, &replaced) {
+            apart(&self.unfinished, &path)?;
+            host.copy(&path, &files, &mut self.copied, &mut progress)?;
+        }
+        let capture = self.etcd_part()?;
+        directories_above(host, &files, &mut self.copied)?;
+        backup.warnings.extend(capture.warning);
+        let list = Manifest {
+            format: 1,
+            node: host.node_name(),
+            created: rfc3339(scan.at),
+            finished: rfc3339(host.now()),
+            reason: purpose.reason(),
+            etcd: capture.etcd,
+            seal: settings.backup.archives().then(|| ArchiveInfo {
+                compress: <&str>::from(settings.backup.compress).into(),
+                encrypted: !settings.backup.encrypt_with.is_empty(),
+            }),
+            payloads: capture.payload.into_iter().collect(),
+            entries: self.copied.iter().map(Entry::from).collect(),
+        };
+        host.sync_copies(&files, &self.copied)?;
+        let json = archive::json(&list)?;
+        host.create(&self.unfinished.join(MANIFEST), &json, &Attributes::plain(0o600))?;
+        host.sync_directory(&files)?;
+        host.sync_directory(&self.unfinished)?;
+        backup.digests = check(host, &replaced, &files, &list)?;
+        Ok(())
+    }
+
+    /// Backs up etcd's data, if it belongs in the backup. If the files alone are enough, a failure
+    /// becomes a warning.
+    fn etcd_part(&mut self) -> Result<etcd::EtcdCapture, Failure> {
+        if !self.purpose.has_etcd(self.settings) {
+            return Ok(etcd::EtcdCapture::default());
+        }
+        let mut target = etcd::Target {
+            host: self.host,
+            settings: self.settings,
+            directory: &self.unfinished,
+            copied: &mut self.copied,
+        };
+        let capture = target.back_up(self.inventory);
+        let Err(failure) = capture else { return capture };
+        self.host.check_stop()?;
+        if self.purpose.must_have_etcd(self.settings) {
+            let hint = "without etcd's data: [backup] before_renewal = \"files\"";
+            return Err(match &failure.hint {
+                Some(before) => {
+                    let both = format!("{before}; or continue {hint}");
+                    failure.hint(both)
+                }
+                None => failure.hint(format!("renew {hint}")),
+            });
+        }
+        archive::clear(self.host, &self.unfinished, SNAPSHOT)?;
+        Ok(etcd::EtcdCapture {
+            warning: Some(format!("the backup has no copy of etcd's data: {failure}")),
+            etcd: Some(stored::Etcd::none(EtcdKind::Missing, Some(failure.message))),
+            payload: None,
+        })
+    }
+}
+
+/// Adds the directories above the copied files, so that a restore to an empty disk creates them as
+/// they were.
 fn directories_above(host: &Host, files: &Path, copied: &mut Vec<CopySummary>) -> Result<(), Failure> {
     let above = copied.iter().flat_map(|copied| copied.path.ancestors().skip(1));
     let mut above: BTreeSet<PathBuf> = above.map(Path::to_owned).collect();
@@ -237,40 +297,8 @@ fn directories_above(host: &Host, files: &Path, copied: &mut Vec<CopySummary>) -
     Ok(())
 }
 
-/// etcd's part, where it belongs to the backup. One that failed is no reason to stop where the files are enough, but it is said.
-fn take_etcd(
-    host: &Host,
-    settings: &Settings,
-    inventory: &Inventory,
-    purpose: Purpose<'_>,
-    unfinished: &Path,
-    copied: &mut Vec<CopySummary>,
-) -> Result<etcd::EtcdCapture, Failure> {
-    if !purpose.has_etcd(settings) {
-        return Ok(etcd::EtcdCapture::default());
-    }
-    let taken = etcd::take(host, settings, inventory, unfinished, &unfinished.join(FILES), copied);
-    let Err(failure) = taken else { return taken };
-    host.check_stop()?;
-    if purpose.must_have_etcd(settings) {
-        let hint = "without etcd's data: [backup] before_renewal = \"files\"";
-        return Err(match &failure.hint {
-            Some(before) => {
-                let both = format!("{before}; or go on {hint}");
-                failure.hint(both)
-            }
-            None => failure.hint(format!("renewing {hint}")),
-        });
-    }
-    archive::clear(host, unfinished, SNAPSHOT)?;
-    Ok(etcd::EtcdCapture {
-        warning: Some(format!("the backup has no copy of etcd's data: {failure}")),
-        etcd: Some(stored::Etcd::none(EtcdKind::Missing, Some(failure.message))),
-        payload: None,
-    })
-}
-
-/// Reads the copies of the files to be replaced back, and compares them with the list and the scan.
+/// Reads the copies of the files to be replaced back, and compares them with the manifest and the
+/// scan.
 fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Result<BTreeMap<PathBuf, String>, Failure> {
     let mut digests = BTreeMap::new();
     let listed = list.entries.iter().filter(|entry| entry.kind == stored::Kind::File);
@@ -287,7 +315,7 @@ fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Resu
                     "cannot back up {}: it changed while it was read",
                     name.display()
                 ))
-                .hint("somebody else is writing there; run it again"));
+                .hint("another program is writing there; run the command again"));
             };
             digests.insert(name.clone(), digest);
         }

@@ -1,11 +1,12 @@
-//! etcd's part of a backup: a snapshot over its API; where that does not answer, a copy of its data directory, which says that it is one.
+//! etcd's part of a backup: a snapshot over its API. If the API does not answer, a copy of its data
+//! directory, which the manifest calls a copy.
 
 use std::path::Path;
 
 use tracing::info;
 
 use super::places::apart;
-use super::stored::{Etcd, EtcdKind, MemberOf, Payload, SNAPSHOT, Snapshot};
+use super::stored::{Etcd, EtcdKind, FILES, MemberOf, Payload, SNAPSHOT, Snapshot};
 use super::{archive, places};
 use crate::config::Settings;
 use crate::etcd::connect;
@@ -20,45 +21,94 @@ use crate::host::stream::NewFile;
 use crate::inventory::Inventory;
 use crate::model::Failure;
 
-/// What a backup got of etcd's data.
+/// The result of backing up etcd's data.
 #[derive(Default)]
 pub(super) struct EtcdCapture {
-    /// For its list; none where no etcd belongs to the node.
+    /// Entry in the manifest. `None` if the node has no etcd.
     pub(super) etcd: Option<Etcd>,
-    /// The snapshot's file.
+    /// File of the snapshot.
     pub(super) payload: Option<Payload>,
-    /// What a person should know.
+    /// Warning for the operator.
     pub(super) warning: Option<String>,
 }
 
-/// Takes etcd's part into the backup `directory`, whose plain files are in `files`.
-///
-/// A copy of the data directory is made only where the API does not answer. A snapshot that fails is a failure: a copy in its place
-/// would hide it.
-pub(super) fn take(
-    host: &Host,
-    settings: &Settings,
-    inventory: &Inventory,
-    directory: &Path,
-    files: &Path,
-    copied: &mut Vec<CopySummary>,
-) -> Result<EtcdCapture, Failure> {
-    let known = known(inventory, settings);
-    let because = match connect(host, &known) {
-        Ok((member, status)) => return snapshot(host, settings, directory, member, &status),
-        Err(because) => because,
-    };
-    if known.data.is_none() {
-        let is_elsewhere = inventory.etcd_is_external || !settings.etcd.endpoints.is_empty();
+/// The unfinished backup that etcd's data goes to.
+pub(super) struct Target<'a> {
+    pub(super) host: &'a Host,
+    pub(super) settings: &'a Settings,
+    /// Directory of the backup.
+    pub(super) directory: &'a Path,
+    /// The files that were copied to it.
+    pub(super) copied: &'a mut Vec<CopySummary>,
+}
+
+impl Target<'_> {
+    /// Backs up etcd's data.
+    ///
+    /// The data directory is copied only if the API does not answer. A snapshot that fails is a
+    /// failure: a copy in its place would hide it.
+    pub(super) fn back_up(&mut self, inventory: &Inventory) -> Result<EtcdCapture, Failure> {
+        let known = known(inventory, self.settings);
+        let because = match connect(self.host, &known) {
+            Ok((member, status)) => return snapshot(self.host, self.settings, self.directory, member, &status),
+            Err(because) => because,
+        };
+        if known.data.is_some() {
+            return self.copy(&known, because);
+        }
+        let is_elsewhere = inventory.etcd_is_external || !self.settings.etcd.endpoints.is_empty();
         let etcd = is_elsewhere.then(|| Etcd::none(EtcdKind::Missing, Some(because.clone())));
         let warning = is_elsewhere.then(|| format!("the backup has nothing of etcd, which runs elsewhere: {because}"));
-        return Ok(EtcdCapture {
+        Ok(EtcdCapture {
             etcd,
             payload: None,
             warning,
-        });
+        })
     }
-    copy(host, &known, directory, files, copied, because)
+
+    /// Copies the data directory, after a check of its size.
+    fn copy(&mut self, known: &MemberConfig, because: String) -> Result<EtcdCapture, Failure> {
+        let (host, files) = (self.host, self.directory.join(FILES));
+        let data = known.data.clone().unwrap_or_default();
+        let real = match host.resolve(&data) {
+            Ok(found) if host.exists(&found.real) => found.real,
+            _ if !known.is_meant => {
+                return Ok(EtcdCapture::default());
+            }
+            _ => {
+                return Err(Failure::new(format!(
+                    "cannot copy etcd's data: {because}, and {} is not there",
+                    data.display()
+                )));
+            }
+        };
+        apart(&files, &real)?;
+        let size = places::size(host, &real);
+        enough_space(host, self.directory, size)?;
+        let kind = match host.running("etcd") {
+            Some(_) => EtcdKind::ColdCopyOfARunningMember,
+            None => EtcdKind::CopyOfAStoppedMember,
+        };
+        let before = self.copied.len();
+        let mut progress = Progress::of("copy of etcd's data", size);
+        host.copy(&real, &files, self.copied, &mut progress).inspect_err(|_| {
+            self.copied.truncate(before);
+            // Half a copy would look like a whole one, and may be what filled the disk.
+            let _ = host.remove_tree(&files.join(real.strip_prefix("/").unwrap_or(&real)));
+        })?;
+        progress.end();
+        info!("etcd's data directory was copied ({}): {because}", kind.words());
+        let warning = (kind == EtcdKind::ColdCopyOfARunningMember)
+            .then(|| format!("the backup has no snapshot of etcd but a {}: {because}", kind.words()));
+        Ok(EtcdCapture {
+            etcd: Some(Etcd {
+                data: Some(real),
+                ..Etcd::none(kind, Some(because))
+            }),
+            payload: None,
+            warning,
+        })
+    }
 }
 
 fn snapshot(
@@ -112,7 +162,7 @@ fn snapshot(
     })
 }
 
-/// The members of the cluster, as a running member names them.
+/// Returns the members of the cluster, as a running member names them.
 pub fn members_of(status: &Status) -> Vec<MemberOf> {
     let members = status.members.iter().map(|(name, peer_urls)| MemberOf {
         name: name.clone(),
@@ -121,57 +171,7 @@ pub fn members_of(status: &Status) -> Vec<MemberOf> {
     members.collect()
 }
 
-/// The data directory, with its size known before.
-fn copy(
-    host: &Host,
-    known: &MemberConfig,
-    directory: &Path,
-    files: &Path,
-    copied: &mut Vec<CopySummary>,
-    because: String,
-) -> Result<EtcdCapture, Failure> {
-    let data = known.data.clone().unwrap_or_default();
-    let real = match host.resolve(&data) {
-        Ok(found) if host.exists(&found.real) => found.real,
-        _ if !known.is_meant => {
-            return Ok(EtcdCapture::default());
-        }
-        _ => {
-            return Err(Failure::new(format!(
-                "cannot copy etcd's data: {because}, and {} is not there",
-                data.display()
-            )));
-        }
-    };
-    apart(files, &real)?;
-    let size = places::size(host, &real);
-    enough_space(host, directory, size)?;
-    let kind = match host.running("etcd") {
-        Some(_) => EtcdKind::ColdCopyOfARunningMember,
-        None => EtcdKind::CopyOfAStoppedMember,
-    };
-    let before = copied.len();
-    let mut progress = Progress::of("copy of etcd's data", size);
-    host.copy(&real, files, copied, &mut progress).inspect_err(|_| {
-        copied.truncate(before);
-        // Half of it would look like all of it, and may be what filled the disk.
-        let _ = host.remove_tree(&files.join(real.strip_prefix("/").unwrap_or(&real)));
-    })?;
-    progress.end();
-    info!("etcd's data directory was copied ({}): {because}", kind.words());
-    let warning = (kind == EtcdKind::ColdCopyOfARunningMember)
-        .then(|| format!("the backup has no snapshot of etcd but a {}: {because}", kind.words()));
-    Ok(EtcdCapture {
-        etcd: Some(Etcd {
-            data: Some(real),
-            ..Etcd::none(kind, Some(because))
-        }),
-        payload: None,
-        warning,
-    })
-}
-
-/// Fails before a disk is filled that etcd may share.
+/// Fails if the backup would fill a disk that etcd may share.
 fn enough_space(host: &Host, directory: &Path, size: u64) -> Result<(), Failure> {
     // A running member grows while it is read.
     let needed = size + size / 20;

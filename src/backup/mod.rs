@@ -1,4 +1,5 @@
-//! Backups: a backup is a directory named by its UTC time that holds copies of everything a cycle could damage, and their digests.
+//! Backups. A backup is a directory named by its UTC time. It holds copies of everything that a
+//! cycle could damage, and their digests.
 
 mod archive;
 mod create;

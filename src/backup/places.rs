@@ -1,4 +1,4 @@
-//! What belongs into a backup, and where sets may be.
+//! The files that belong in a backup, and the directories that may hold backups.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,15 @@ use crate::inventory::{Inventory, State};
 use crate::model::{Failure, File};
 use crate::scan::Scan;
 
-/// kubecertd's own configuration.
+/// Directory of kubecertd's configuration.
 const OWN: &str = "/etc/kubecertd";
-/// What of the kubelet's directory matters: its certificates, its configuration, and the flags that kubeadm gave it.
+/// Parts of the kubelet's directory: its certificates, its configuration, and the flags that
+/// kubeadm gave it.
 const OF_THE_KUBELET: [&str; 3] = ["pki", "config.yaml", "kubeadm-flags.env"];
 
-/// PKI, manifests, the files directly in the kubernetes directory, the kubelet's, our own, whatever else a credential was read from,
-/// and what is about to be replaced.
+/// Returns the paths to back up: the PKI, the manifests, the files directly in the kubernetes
+/// directory, the parts of the kubelet's directory, kubecertd's configuration, all other files that
+/// credentials were read from, and the files that are about to be replaced.
 pub(super) fn places(
     host: &Host,
     settings: &Settings,
@@ -30,7 +32,7 @@ pub(super) fn places(
     let directories = [&settings.paths.pki, &scan.manifests_directory, &PathBuf::from(OWN)];
     for path in directories.into_iter().chain(&kubelet) {
         places.extend(real(path));
-        // A directory behind a symlink is found again only by the symlink.
+        // A restore finds a directory behind a symlink only through the symlink.
         places.extend(host.is_symlink(path).then(|| path.clone()));
     }
     let kubernetes = real(&settings.paths.kubernetes);
@@ -50,7 +52,7 @@ pub(super) fn places(
     }
     let copies = inventory.copies.iter().filter_map(|copy| copy.held.as_ref().ok());
     places.extend(copies.flat_map(|held| held.file.names.clone()));
-    // A symlink is kept as one, beside the file that it leads to.
+    // A symlink is stored as one, next to its target.
     let beside = |path: &Path| Some(host.resolve(parent(path)).ok()?.real.join(path.file_name()?));
     places.extend(scan.paths().filter_map(beside));
     places.extend(inventory.pods.iter().map(|pod| pod.file.real.clone()));
@@ -60,7 +62,7 @@ pub(super) fn places(
     places.into_iter().collect()
 }
 
-/// Bytes of all files in a directory, without following symlinks.
+/// Returns the bytes of all files in a directory. Does not follow symlinks.
 pub(super) fn size(host: &Host, directory: &Path) -> u64 {
     match host.size(directory) {
         Some(size) => size,
@@ -72,7 +74,7 @@ pub(super) fn size(host: &Host, directory: &Path) -> u64 {
     }
 }
 
-/// The backup directory must not lie in what is copied.
+/// Fails if the backup directory lies in a directory that is backed up.
 pub(super) fn apart(backup: &Path, place: &Path) -> Result<(), Failure> {
     if backup.starts_with(place) {
         let message = format!(
@@ -84,7 +86,7 @@ pub(super) fn apart(backup: &Path, place: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The real path of the backup directory, refused where others than root could change it.
+/// Returns the real path of the backup directory. Fails if users other than root can change it.
 pub(super) fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
     let refuse = |reason: String| {
         Failure::new(format!("cannot back up to {}: {reason}", directory.display()))
@@ -95,7 +97,7 @@ pub(super) fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure>
             Some(reason) => Err(refuse(reason)),
             None => Ok(resolved.real),
         },
-        // Directories that do not exist yet are made, root's and 0700.
+        // Directories that do not exist yet are created for root with mode 0700.
         Err(crate::model::ReadError::Missing) => {
             trusted(host, parent(directory)).map(|above| above.join(directory.file_name().unwrap_or_default()))
         }

@@ -1,4 +1,5 @@
-//! Which backups stay. The newest good one, and the newest that was taken before a change, always do.
+//! Retention: the backups that stay. The newest good one and the newest one before a change always
+//! stay.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,13 @@ use crate::host::Host;
 use crate::host::write::parent;
 use crate::model::{Failure, Timestamp};
 
-/// Removes what the rules do not keep, oldest first, but never `spared`: the backup that was just made (its name may say that it is
-/// old, where a clock ran ahead before), and the one that is being restored. Gives what was removed.
+/// Removes the backups beyond the configured limits, oldest first, and returns them. Never removes
+/// a `spared` one: the backup that was just made (its name may be old, if a clock ran ahead
+/// before), or the one that is being restored.
 pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path]) -> Result<Vec<PathBuf>, Failure> {
     let mut doomed = doomed(&stored::all(host, &settings.backup.directory), &settings.backup, now);
     doomed.retain(|backup| spared.iter().all(|spared| spared.file_name() != backup.file_name()));
-    // Under the names of unfinished ones, durably, before anything in them is removed: half a backup is never taken for a whole one.
+    // They are renamed durably first, so that half a backup is never taken for a whole one.
     let mut going = Vec::new();
     for backup in &doomed {
         let id = backup.file_name().unwrap_or_default().to_string_lossy();
@@ -29,7 +31,7 @@ pub fn prune(host: &Host, settings: &Settings, now: Timestamp, spared: &[&Path])
     Ok(doomed)
 }
 
-/// What [`prune`] would remove now.
+/// Returns the backups that [`prune`] would remove now.
 pub fn doomed(backups: &[StoredBackup], rules: &settings::Backup, now: Timestamp) -> Vec<PathBuf> {
     let protected = [
         backups.iter().rfind(|backup| backup.is_good()),
@@ -61,7 +63,7 @@ fn created(backup: &StoredBackup) -> Option<Timestamp> {
     crate::format::text::parse_rfc3339(&backup.manifest.as_ref().ok()?.created)
 }
 
-/// Removes what an interrupted run left of a backup.
+/// Removes the rest of an interrupted backup.
 pub fn remove_unfinished(host: &Host, directory: &Path) -> Result<(), Failure> {
     for name in host.names(directory).unwrap_or_default() {
         if name.to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
@@ -79,7 +81,7 @@ mod tests {
 
     const NOW: Timestamp = datetime!(2027-01-31 0:00 UTC);
 
-    /// A backup taken on a day of January 2027, of 10 bytes.
+    /// Returns a backup of 10 bytes from a day in January 2027.
     fn taken(day: u8, reason: &str) -> StoredBackup {
         let entry = Entry {
             path: "/a".into(),
@@ -135,14 +137,14 @@ mod tests {
 
     #[test]
     fn the_newest_by_number_and_all_young_ones_stay() {
-        let backups: Vec<_> = [1, 10, 20, 28, 29, 30].map(|day| taken(day, "by hand")).to_vec();
+        let backups: Vec<_> = [1, 10, 20, 28, 29, 30].map(|day| taken(day, "manual")).to_vec();
         assert_eq!(removed(&backups, &rules(2, 0, None)), ["/1", "/10", "/20", "/28"]);
         assert_eq!(removed(&backups, &rules(2, 12, None)), ["/1", "/10"]);
     }
 
     #[test]
     fn bytes_are_bounded_by_removing_the_oldest() {
-        let backups: Vec<_> = [1, 10, 20, 28].map(|day| taken(day, "by hand")).to_vec();
+        let backups: Vec<_> = [1, 10, 20, 28].map(|day| taken(day, "manual")).to_vec();
         assert_eq!(removed(&backups, &rules(9, 0, Some(25))), ["/1", "/10"]);
         assert_eq!(
             removed(&backups, &rules(9, 0, Some(0))),
@@ -154,7 +156,7 @@ mod tests {
     #[test]
     fn the_last_and_the_newest_good_backup_are_never_removed() {
         let mut backups = vec![taken(1, "before renewing a"), taken(2, "before renewing b")];
-        backups.extend([10, 20].map(|day| taken(day, "by hand")));
+        backups.extend([10, 20].map(|day| taken(day, "manual")));
         backups.push(StoredBackup {
             manifest: Err("cut".into()),
             ..taken(30, "")
@@ -166,9 +168,9 @@ mod tests {
     fn a_damaged_or_partial_backup_is_not_the_newest_good_one() {
         let damaged = StoredBackup {
             fault: Some("etcd-snapshot.db is missing".into()),
-            ..taken(20, "by hand")
+            ..taken(20, "manual")
         };
-        let mut without = taken(30, "by hand");
+        let mut without = taken(30, "manual");
         if let Ok(manifest) = &mut without.manifest {
             manifest.etcd = Some(stored::Etcd {
                 kind: stored::EtcdKind::Missing,
@@ -177,7 +179,7 @@ mod tests {
                 snapshot: None,
             });
         }
-        let backups = vec![taken(1, "by hand"), taken(10, "by hand"), damaged, without];
+        let backups = vec![taken(1, "manual"), taken(10, "manual"), damaged, without];
         assert_eq!(removed(&backups, &rules(1, 0, Some(0))), ["/1", "/20", "/30"]);
     }
 }

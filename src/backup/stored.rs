@@ -1,7 +1,9 @@
-//! The format of a backup on disk: `manifest.json` lists what is under `files/`, and what else is in the backup. A stable interface.
+//! The format of a backup on disk. `manifest.json` lists the contents of `files/` and the other
+//! files of the backup. A stable interface.
 //!
-//! A backup that is compressed or encrypted has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in the place of `files/`, with
-//! the same paths in it, and etcd's snapshot with the same endings. Its list stays readable.
+//! A compressed or encrypted backup has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in
+//! place of `files/`, with the same paths in it, and etcd's snapshot with the same endings. Its
+//! manifest stays readable.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,39 +18,41 @@ use crate::host::Host;
 use crate::host::copy::{CopySummary, What};
 use crate::model::{Attributes, ReadError};
 
-/// The name of the list in a backup.
+/// Name of the manifest of a backup.
 pub const MANIFEST: &str = "manifest.json";
-/// The directory in a backup under which every file stands at its absolute path.
+/// Directory in a backup that holds every file at its absolute path.
 pub const FILES: &str = "files";
-/// The archive that takes the place of [`FILES`], without the endings that say what was done to it.
+/// Name of the archive that takes the place of [`FILES`], without the endings for compression and
+/// encryption.
 pub const ARCHIVE: &str = "files.tar";
-/// etcd's snapshot, likewise.
+/// Name of etcd's snapshot, without these endings.
 pub const SNAPSHOT: &str = "etcd-snapshot.db";
-/// In a backup that was found to be bad: what is wrong with it.
+/// Name of the file that says what is wrong with a backup.
 pub const BAD: &str = "bad";
-/// A backup that is being made, or whose making was interrupted, starts with this.
+/// Prefix of a backup that is being made, or was interrupted.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// The reason of a backup that was taken before a renewal starts with this.
+/// Prefix of the reason of a backup before a renewal.
 pub const BEFORE_RENEWING: &str = "before renewing ";
-/// The reason of a backup that was taken before a restore starts with this.
+/// Prefix of the reason of a backup before a restore.
 pub const BEFORE_RESTORING: &str = "before restoring ";
 
-/// A backup in the backup directory, as its list says.
+/// A backup in the backup directory.
 #[derive(Debug, Clone)]
 pub struct StoredBackup {
-    /// Its directory's name.
+    /// Name of its directory.
     pub id: String,
-    /// Its directory.
+    /// Path of its directory.
     pub directory: PathBuf,
-    /// Its list; or why it cannot be used.
+    /// Manifest, or the reason that it cannot be used.
     pub manifest: Result<Manifest, String>,
-    /// Why it is no good although its list can be read: what `backup verify` found, or a part that is missing or cut.
+    /// A fault that is known although the manifest can be read: the result of `backup verify`, or a
+    /// part that is missing or cut.
     pub fault: Option<String>,
 }
 
 impl StoredBackup {
-    /// Bytes of all files in it; 0 where the list cannot be read.
+    /// Returns the bytes of all files in it; 0 if the manifest cannot be read.
     pub fn size(&self) -> u64 {
         let Ok(manifest) = &self.manifest else { return 0 };
         let files = manifest.entries.iter().filter_map(|entry| entry.size);
@@ -56,13 +60,13 @@ impl StoredBackup {
         files + manifest.payloads.iter().map(|payload| payload.size).sum::<u64>()
     }
 
-    /// It can be read, nothing in it is known to be damaged, and it has etcd's data where it should.
+    /// Returns true if it can be read, no fault is known, and it has etcd's data if it should.
     pub fn is_good(&self) -> bool {
         let whole = |manifest: &Manifest| manifest.etcd.as_ref().is_none_or(|etcd| etcd.kind != EtcdKind::Missing);
         self.fault.is_none() && self.manifest.as_ref().is_ok_and(whole)
     }
 
-    /// It was taken before a change that may have to be undone.
+    /// Returns true if it was made before a change that may have to be rolled back.
     pub fn is_before_a_change(&self) -> bool {
         let of = |manifest: &Manifest| {
             [BEFORE_RENEWING, BEFORE_RESTORING]
@@ -73,7 +77,8 @@ impl StoredBackup {
     }
 }
 
-/// All backups of a directory, oldest first (their names are times). Interrupted ones are not among them.
+/// Returns all backups of a directory, oldest first (their names are times). Interrupted ones are
+/// left out.
 pub fn all(host: &Host, directory: &Path) -> Vec<StoredBackup> {
     let names = host.names(directory).unwrap_or_default();
     let ids = names
@@ -83,7 +88,8 @@ pub fn all(host: &Host, directory: &Path) -> Vec<StoredBackup> {
     ids.map(|id| read(host, directory, id)).collect()
 }
 
-/// What others than root could look into of the backup directory and its sets, in one sentence; nothing that is in them is secret then.
+/// Returns a sentence about parts of the backup directory that users other than root can read.
+/// Nothing in them is secret then.
 pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
     let names = host.names(directory).unwrap_or_default();
     let backups = names.into_iter().filter(|name| name.to_str().is_some_and(is_set));
@@ -99,7 +105,7 @@ pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
     ))
 }
 
-/// One set by its name.
+/// Reads the backup with this name.
 pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
     let directory = directory.join(&id);
     let path = directory.join(MANIFEST);
@@ -120,7 +126,8 @@ pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
     }
 }
 
-/// What can be seen without reading the files: a thousand backups are listed within a second.
+/// Returns the fault that can be found without reading the files: a thousand backups are listed
+/// within a second.
 fn fault(host: &Host, directory: &Path, manifest: &Manifest) -> Option<String> {
     if host.exists(&directory.join(BAD)) {
         let said = host.read(&directory.join(BAD)).ok();
@@ -136,59 +143,61 @@ fn fault(host: &Host, directory: &Path, manifest: &Manifest) -> Option<String> {
     })
 }
 
-/// `20261124T031700Z`, with `-2` and so on for a second one in the same second. Nothing else in the directory is ours.
+/// Returns true for names such as `20261124T031700Z`, or with `-2` for a second backup in the same
+/// second. kubecertd leaves other names in the directory alone.
 pub fn is_set(name: &str) -> bool {
     let (time, number) = name.split_once('-').unwrap_or((name, "2"));
     let shape: String = time.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     shape == "00000000T000000Z" && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
 }
 
-/// What a backup holds.
+/// Manifest of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// 1.
+    /// Format version: 1.
     pub format: u32,
-    /// The node's name.
+    /// Name of the node.
     pub node: String,
-    /// When it was begun, RFC 3339 UTC.
+    /// Time of its begin, RFC 3339 UTC.
     pub created: String,
-    /// When its last byte was written, RFC 3339 UTC.
+    /// Time of its last byte, RFC 3339 UTC.
     pub finished: String,
-    /// Why it was made.
+    /// Reason of the backup.
     pub reason: String,
-    /// What it has of etcd's data; none where no etcd belongs to the node, or none of it was asked for.
+    /// etcd's data. `None` if the node has no etcd, or it was not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub etcd: Option<Etcd>,
-    /// How it is sealed, or will be when nothing needs its plain files any more; none for one that stays plain.
+    /// Compression and encryption, now or once the plain files are no longer needed. `None` for a
+    /// backup that stays plain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal: Option<ArchiveInfo>,
-    /// The files in the backup's own directory besides this list.
+    /// The other files in the directory of the backup.
     pub payloads: Vec<Payload>,
-    /// One entry a path, directories after what is in them.
+    /// One entry for each path, directories after their contents.
     pub entries: Vec<Entry>,
 }
 
 impl Manifest {
-    /// Its files are in an archive.
+    /// Returns true if its files are in an archive.
     pub fn is_archived(&self) -> bool {
         self.archive().is_some()
     }
 
-    /// The archive of its files.
+    /// Returns the archive of its files.
     pub fn archive(&self) -> Option<&Payload> {
         self.payloads.iter().find(|payload| payload.file.starts_with(ARCHIVE))
     }
 }
 
-/// What a backup has of etcd's data.
+/// etcd's data in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Etcd {
-    /// Where it comes from.
+    /// Origin of the data.
     pub kind: EtcdKind,
-    /// Why it is no snapshot.
+    /// The reason that it is not a snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
-    /// The data directory that was copied; it is among the entries.
+    /// The data directory that was copied. It is among the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The snapshot.
@@ -197,7 +206,7 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// A part of this kind without data so far.
+    /// Returns an entry of this kind, without data yet.
     pub(super) fn none(kind: EtcdKind, because: Option<String>) -> Self {
         Self {
             kind,
@@ -208,25 +217,26 @@ impl Etcd {
     }
 }
 
-/// Where etcd's data in a backup comes from.
+/// Origin of etcd's data in a backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EtcdKind {
-    /// Read over etcd's API, its checksum compared.
+    /// A snapshot over etcd's API, whose checksum was compared.
     #[serde(rename = "snapshot")]
     Snapshot,
-    /// The data directory, while an etcd was writing to it: it may have lost the end of the write-ahead log.
+    /// A copy of the data directory under a running etcd: it may lack the end of the write-ahead
+    /// log.
     #[serde(rename = "cold copy of a running member: last resort")]
     ColdCopyOfARunningMember,
-    /// The data directory, at rest.
+    /// A copy of the data directory of a stopped etcd.
     #[serde(rename = "copy of a stopped member")]
     CopyOfAStoppedMember,
-    /// Nothing: it could not be had.
+    /// No data.
     #[serde(rename = "missing")]
     Missing,
 }
 
 impl EtcdKind {
-    /// As the list writes it.
+    /// Returns its name in the manifest.
     pub fn words(self) -> &'static str {
         match self {
             Self::Snapshot => "snapshot",
@@ -237,57 +247,57 @@ impl EtcdKind {
     }
 }
 
-/// A snapshot and where it was taken.
+/// A snapshot and its origin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Its file in the backup's directory.
+    /// Name of its file in the directory of the backup.
     pub file: String,
-    /// Bytes of the snapshot, with its checksum, before compression and encryption.
+    /// Bytes of the snapshot with its checksum, before compression and encryption.
     pub size: u64,
-    /// The store's revision when it was begun; it holds this one at least.
+    /// Revision of the store at the begin. The snapshot has at least this one.
     pub revision: i64,
-    /// The member's id, hex as etcdctl prints it.
+    /// Id of the member, in hex as etcdctl prints it.
     pub member: String,
-    /// The cluster's id, hex.
+    /// Id of the cluster, in hex.
     pub cluster: String,
-    /// The members that the cluster had; empty where it did not say.
+    /// Members of the cluster. Empty if the member did not name them.
     pub members: Vec<MemberOf>,
-    /// The server's version.
+    /// Version of the server.
     pub version: String,
-    /// Where it was asked.
+    /// Endpoint that was asked.
     pub endpoint: String,
 }
 
 /// A member of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberOf {
-    /// Its name; empty for one that has never started.
+    /// Name. Empty for a member that has never started.
     pub name: String,
-    /// Where the others reach it.
+    /// URLs for the other members.
     pub peer_urls: Vec<String>,
 }
 
-/// What was done to the files of a backup.
+/// Compression and encryption of the files of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchiveInfo {
     /// `none` or `zstd`.
     pub compress: String,
-    /// Whether a program encrypted them.
+    /// True if a program encrypted them.
     pub encrypted: bool,
 }
 
-/// A file in a backup's own directory, as it lies there.
+/// A file in the directory of a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
-    /// Its name.
+    /// Name.
     pub file: String,
-    /// Its bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its SHA-256, hex.
+    /// SHA-256, in hex.
     pub sha256: String,
 }
 
-/// One path of a backup.
+/// A path in a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Absolute path on the node.
@@ -302,22 +312,22 @@ pub struct Entry {
     pub gid: u32,
     /// Modification time, seconds since 1970.
     pub mtime: i64,
-    /// Bytes of a file.
+    /// Size of a file in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// SHA-256 of a file, hex.
+    /// SHA-256 of a file, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
     /// Target of a symlink.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<PathBuf>,
-    /// Extended attributes: name to value, base64 (ACLs and SELinux labels are among them).
+    /// Extended attributes: name to value in base64. ACLs and SELinux labels are among them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
 }
 
 impl Entry {
-    /// Owner, mode and extended attributes.
+    /// Returns owner, mode and extended attributes.
     pub fn attributes(&self) -> Attributes {
         let decoded = self
             .xattrs
@@ -332,7 +342,7 @@ impl Entry {
     }
 }
 
-/// What kind of thing an entry is.
+/// Kind of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]

@@ -1,4 +1,5 @@
-//! Verify: every file of a backup is read and compared with its list, and etcd's snapshot with its own checksum.
+//! Verifies a backup: compares every file with the manifest, and etcd's snapshot with its own
+//! checksum.
 
 use std::io::Read;
 
@@ -13,7 +14,7 @@ use crate::host::progress::Progress;
 use crate::host::write::Attributes;
 use crate::model::Failure;
 
-/// Everything that is wrong with a backup, one sentence each; none for a good one.
+/// Returns a sentence for each fault of a backup. Empty for a good one.
 pub fn verify(host: &Host, settings: &Settings, backup: &StoredBackup) -> Vec<String> {
     let manifest = match &backup.manifest {
         Ok(manifest) => manifest,
@@ -41,7 +42,8 @@ pub fn verify(host: &Host, settings: &Settings, backup: &StoredBackup) -> Vec<St
     check.wrong
 }
 
-/// Whether a good answer of [`verify`] speaks of what is inside the archives too, and not only of their bytes.
+/// Returns true if [`verify`] can read the contents of the archives, and not only compare their
+/// bytes.
 pub fn reads_inside(settings: &Settings, backup: &StoredBackup) -> bool {
     backup
         .manifest
@@ -49,7 +51,7 @@ pub fn reads_inside(settings: &Settings, backup: &StoredBackup) -> bool {
         .is_ok_and(|manifest| archive::is_readable(settings, manifest))
 }
 
-/// Remembers in the backup what was found, so that no list calls it good and no rotation counts on it.
+/// Records the faults in the backup, so that lists and retention no longer count it as good.
 pub fn remember(host: &Host, backup: &StoredBackup, wrong: &[String]) -> Result<(), Failure> {
     let mark = backup.directory.join(BAD);
     match wrong.first() {
@@ -84,7 +86,7 @@ impl Check<'_> {
         }
     }
 
-    /// The digest says that it is what was written; the trailer, that it is what etcd sent.
+    /// The digest proves that it is what was written; the trailer, that it is what etcd sent.
     fn trailer(&mut self, payload: &Payload) {
         if !payload.file.starts_with(SNAPSHOT) || !archive::is_readable(self.settings, self.manifest) {
             return;
@@ -145,7 +147,8 @@ impl Check<'_> {
         }
     }
 
-    /// Open to root alone: the backup's directory, its list, and what lies beside it (below `files/` the directory is what closes it).
+    /// Checks that only root can read the directory, the manifest, and the files next to it. The
+    /// directory protects the contents of `files/`.
     fn modes(&mut self) {
         let directory = &self.backup.directory;
         let own = self

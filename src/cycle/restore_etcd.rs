@@ -24,7 +24,7 @@ use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
 use crate::restart::pending::{self, PendingRestart};
 use crate::restart::{self, ReaderRestarts, Rollout, Urgency, park};
-use crate::restore::etcd::{self, EtcdPlan, Source, Way};
+use crate::restore::etcd::{self, ClusterSources, EtcdPlan, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
 use crate::verify::{is_well, probes};
@@ -46,7 +46,11 @@ fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredB
     let asked = connect(host, &member::known(inventory, settings));
     let asked = asked.map(|(_, status)| backup::members_of(&status)).unwrap_or_default();
     let others = stored::all(host, &settings.backup.directory);
-    etcd::way(host, settings, inventory, backup, &asked, &others)
+    let others = ClusterSources {
+        asked: &asked,
+        backups: &others,
+    };
+    etcd::way(host, settings, inventory, backup, others)
 }
 
 /// Restores etcd's data, or returns the way in which people have to do it.
@@ -182,12 +186,7 @@ impl<'a> Work<'a> {
             )));
         }
         match &self.plan.source {
-            Source::Copy(from) => {
-                let Ok(list) = &backup.manifest else {
-                    return Err(Failure::new(format!("cannot read the list of {}", backup.id)));
-                };
-                backup::extract_directory(host, self.settings, backup, list, from, &swap.new)
-            }
+            Source::Copy(from) => backup::extract_directory(host, self.settings, backup, from, &swap.new),
             Source::Snapshot { payload, size, tool } => {
                 host.make_directory(directory)?;
                 backup::extract_payload(host, self.settings, backup, payload, &swap.plain)?;

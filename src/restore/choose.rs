@@ -1,4 +1,4 @@
-//! Which paths of a backup are meant.
+//! The paths of a backup that a restore means.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,24 @@ use crate::backup::stored::{Entry, Kind, Manifest};
 use crate::config::Settings;
 use crate::scan::Scan;
 
-/// A part of a backup that can be restored by itself.
+/// A part of a backup that can be restored alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
-    /// Certificates and keys, wherever they are.
+    /// All certificates and keys.
     Pki,
-    /// The kubeconfigs beside the PKI, and their copies.
+    /// The kubeconfigs in the kubernetes directory, and their copies.
     Kubeconfig,
-    /// The static pods.
+    /// The manifests of the static pods.
     Manifests,
     /// The kubelet's certificates and configuration.
     Kubelet,
 }
 
-/// The entries of these parts (all parts where none is named), without the directories above them.
+/// Returns the entries of these parts (of all parts if none is named), without the directories
+/// above them.
 ///
-/// etcd's data is not among them (it has a way of its own), and neither is kubecertd's own configuration, which decides over this
-/// very restore.
+/// etcd's data is restored in another way. kubecertd's own configuration is not restored, since it
+/// decides about this very restore.
 pub fn choose<'a>(manifest: &'a Manifest, settings: &Settings, scan: &Scan, parts: &[Part]) -> Vec<&'a Entry> {
     let wanted = |entry: &&Entry| {
         let part = part_of(manifest, settings, scan, entry);
@@ -44,14 +45,15 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
         return Some(Part::Manifests);
     }
     if within(&paths.kubelet) {
-        // Its `pki` and two files, and not the directory itself.
+        // The `pki` directory and two files, but not the kubelet's directory itself.
         return (path != &paths.kubelet).then_some(Part::Kubelet);
     }
     if within(&paths.pki) {
         return Some(Part::Pki);
     }
     match entry.kind {
-        // Those above what was backed up are made where they are missing, and are nothing by themselves.
+        // Directories above the backed-up files are created if they are missing, and mean nothing
+        // else.
         Kind::Directory => None,
         Kind::File | Kind::Symlink if path.parent() == Some(&paths.kubernetes) => Some(Part::Kubeconfig),
         Kind::File if settings.copies.iter().any(|copy| copy.path == *path) => Some(Part::Kubeconfig),
@@ -59,7 +61,7 @@ fn part_of(manifest: &Manifest, settings: &Settings, scan: &Scan, entry: &Entry)
     }
 }
 
-/// Where a directory led when the backup was taken, by a symlink that is in it.
+/// Returns the places that a directory led to at the time of the backup, through a symlink in it.
 fn ways<'a>(manifest: &'a Manifest, directory: &Path) -> impl Iterator<Item = PathBuf> + use<'a> {
     let directory = directory.to_owned();
     let links = manifest.entries.iter().filter(move |entry| entry.path == directory);

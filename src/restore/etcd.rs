@@ -1,4 +1,5 @@
-//! Restoring etcd's data: whether this node alone can do it, and with which commands; where it cannot, what people do instead.
+//! The restore of etcd's data: whether this node can do it alone, and with which commands. If not,
+//! the commands for a person.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,14 +13,14 @@ use crate::host::Host;
 use crate::inventory::{Inventory, Pod};
 use crate::model::Failure;
 
-/// What is put in the place of etcd's data.
+/// The replacement for etcd's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A snapshot, and the tool that makes a data directory of it.
+    /// A snapshot, and the tool that makes a data directory from it.
     Snapshot {
-        /// Its file in the backup.
+        /// File in the backup.
         payload: Payload,
-        /// Its bytes when it is plain.
+        /// Size in bytes when it is plain.
         size: u64,
         /// etcd's own program.
         tool: Tool,
@@ -28,43 +29,51 @@ pub enum Source {
     Copy(PathBuf),
 }
 
-/// How it is done on this node.
+/// A restore of etcd on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EtcdPlan {
-    /// The backup.
+    /// Name of the backup.
     pub id: String,
-    /// What comes.
+    /// The new data.
     pub source: Source,
-    /// Where it comes to, without symlinks.
+    /// Data directory, without symlinks.
     pub data: PathBuf,
-    /// `--name`, `--initial-cluster` and `--initial-advertise-peer-urls` of the member.
+    /// Values of `--name`, `--initial-cluster` and `--initial-advertise-peer-urls` of the member.
     pub member: [String; 3],
-    /// The manifests that are taken out: of kube-apiserver (where it is there), then of etcd.
+    /// Manifests that are parked: that of kube-apiserver, if it exists, then that of etcd.
     pub manifests: Vec<PathBuf>,
 }
 
-/// Whether it can be done here.
+/// The way in which etcd's data can be restored.
 #[derive(Debug)]
 pub enum Way {
-    /// So.
+    /// On this node.
     Here(Box<EtcdPlan>),
-    /// Not, and this is why, and what people do instead.
+    /// Manually.
     ByHand {
-        /// Why.
+        /// The reason.
         because: String,
         /// The commands for this cluster.
         procedure: String,
     },
 }
 
-/// Decides. Nothing is written. `asked` are the members that a running etcd names now.
+/// Sources, other than the restored backup, that name the members of the cluster.
+#[derive(Clone, Copy)]
+pub struct ClusterSources<'a> {
+    /// The members that a running etcd names now.
+    pub asked: &'a [MemberOf],
+    /// All backups of this node.
+    pub backups: &'a [StoredBackup],
+}
+
+/// Decides how etcd's data can be restored. Writes nothing.
 pub fn way(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
     backup: &StoredBackup,
-    asked: &[MemberOf],
-    others: &[StoredBackup],
+    sources: ClusterSources<'_>,
 ) -> Result<Way, Failure> {
     let refuse = |reason: &str| Failure::new(format!("cannot restore etcd from {}: {reason}", backup.id));
     let list = trusted(host, settings, backup)?;
@@ -87,13 +96,21 @@ pub fn way(
     ];
     let data = etcd.manifest.on_the_node(Path::new(&flag("data-dir")?));
     let data = host.resolve(&data).map_or(data, |found| found.real);
-    let members = members(list, &member, asked, others);
+    let members = members(list, &member, sources);
     let server = etcd.manifest.version.or_else(|| taken_from(list));
     let tool = server
         .ok_or_else(|| "the version of the server is not known".to_owned())
         .and_then(|server| tool::find(host, server));
     let by_hand = |because: String| Way::ByHand {
-        procedure: procedure(backup, list, etcd, &data, &members, tool.as_ref().ok()),
+        procedure: Procedure {
+            backup,
+            list,
+            etcd,
+            data: &data,
+            members: &members,
+            tool: tool.as_ref().ok(),
+        }
+        .commands(),
         because,
     };
     if members.len() > 1 {
@@ -120,7 +137,8 @@ pub fn way(
     })))
 }
 
-/// What the backup has of etcd; or why people have to make a data directory of it.
+/// Returns etcd's data in the backup, or the reason that a person has to make a data directory from
+/// it.
 fn source(
     backup: &StoredBackup,
     list: &Manifest,
@@ -153,11 +171,16 @@ fn taken_from(list: &Manifest) -> Option<(u32, u32)> {
     manifest::version_of(&format!("etcd:{version}"))
 }
 
-/// The members of the cluster by whoever knows of the most: etcd itself, the backup, the newest other set that has a snapshot, the manifest.
-/// kubeadm's manifest of the first node names that one alone for ever.
-fn members(list: &Manifest, member: &[String; 3], asked: &[MemberOf], others: &[StoredBackup]) -> Vec<MemberOf> {
+/// Returns the members of the cluster, from the source that knows most of them: etcd itself, the
+/// backup, the newest other backup with a snapshot, or the manifest. kubeadm's manifest on the
+/// first node names only that node.
+fn members(list: &Manifest, member: &[String; 3], sources: ClusterSources<'_>) -> Vec<MemberOf> {
     let of = |list: &Manifest| Some(list.etcd.as_ref()?.snapshot.as_ref()?.members.clone());
-    let newest = others.iter().rev().find_map(|other| of(other.manifest.as_ref().ok()?));
+    let newest = sources
+        .backups
+        .iter()
+        .rev()
+        .find_map(|other| of(other.manifest.as_ref().ok()?));
     let by_flag = member[1].split(',').filter_map(|one| {
         let (name, url) = one.split_once('=')?;
         Some(MemberOf {
@@ -166,74 +189,91 @@ fn members(list: &Manifest, member: &[String; 3], asked: &[MemberOf], others: &[
         })
     });
     let all = [
-        asked.to_vec(),
+        sources.asked.to_vec(),
         of(list).unwrap_or_default(),
         newest.unwrap_or_default(),
         by_flag.collect(),
     ];
-    // The first of those that know as many.
+    // The first of equal sources wins.
     all.into_iter().rev().max_by_key(Vec::len).unwrap_or_default()
 }
 
-/// The commands for this cluster, to be run by people, with every name filled in.
-fn procedure(
-    backup: &StoredBackup,
-    list: &Manifest,
-    etcd: &Pod,
-    data: &Path,
-    members: &[MemberOf],
-    tool: Option<&Tool>,
-) -> String {
-    let snapshot = list.etcd.as_ref().and_then(|etcd| etcd.snapshot.as_ref());
-    let file = snapshot.map_or_else(
-        || "SNAPSHOT".into(),
-        |snapshot| backup.directory.join(&snapshot.file).display().to_string(),
-    );
-    let directory = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
-    let cluster: Vec<_> = members
-        .iter()
-        .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", member.name)))
-        .collect();
-    let cluster = cluster.join(",");
-    let program = tool.map_or_else(|| "etcdutl".into(), |tool| tool.path.display().to_string());
-    let mut out = String::new();
-    let mut line = |text: String| _ = writeln!(out, "{text}");
-    line("On every control-plane node, before the next step:".into());
-    line(format!(
-        "  mkdir -p /root/parked && mv {directory}/kube-apiserver.yaml {directory}/etcd.yaml /root/parked/"
-    ));
-    line("  crictl ps --name 'etcd|kube-apiserver'        # wait until it names none".into());
-    line(format!("  mv {} {}.before-restore", data.display(), data.display()));
-    line(format!("Copy {file} to every node, to the same path."));
-    if file.ends_with(".enc") || file.ends_with(".zst") {
+/// Everything that the commands for a person are made from.
+struct Procedure<'a> {
+    backup: &'a StoredBackup,
+    list: &'a Manifest,
+    etcd: &'a Pod,
+    data: &'a Path,
+    members: &'a [MemberOf],
+    tool: Option<&'a Tool>,
+}
+
+impl Procedure<'_> {
+    /// Returns the commands for this cluster, with every name filled in.
+    fn commands(&self) -> String {
+        let Self {
+            backup,
+            list,
+            etcd,
+            data,
+            members,
+            tool,
+        } = *self;
+        let snapshot = list.etcd.as_ref().and_then(|etcd| etcd.snapshot.as_ref());
+        let file = snapshot.map_or_else(
+            || "SNAPSHOT".into(),
+            |snapshot| backup.directory.join(&snapshot.file).display().to_string(),
+        );
+        let directory = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
+        let cluster: Vec<_> = members
+            .iter()
+            .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", member.name)))
+            .collect();
+        let cluster = cluster.join(",");
+        let program = tool.map_or_else(|| "etcdutl".into(), |tool| tool.path.display().to_string());
+        let mut out = String::new();
+        let mut line = |text: String| _ = writeln!(out, "{text}");
+        line("On every control-plane node, before the next step:".into());
+        line(format!(
+            "  mkdir -p /root/parked && mv {directory}/kube-apiserver.yaml {directory}/etcd.yaml /root/parked/"
+        ));
+        line("  crictl ps --name 'etcd|kube-apiserver'        # wait until it names none".into());
+        line(format!("  mv {} {}.before-restore", data.display(), data.display()));
+        line(format!("Copy {file} to every node, to the same path."));
+        if file.ends_with(".enc") || file.ends_with(".zst") {
+            line(
+                "Decrypt it ([backup] decrypt_with) and unpack it (zstd -d) there; the tool wants the plain database."
+                    .into(),
+            );
+        }
         line(
-            "Decrypt it ([backup] decrypt_with) and unpack it (zstd -d) there; the tool wants the plain database."
+            "Then one command on each node, with an etcdutl of the server's minor version (etcdctl before 3.5):".into(),
+        );
+        for member in members {
+            line(format!("  # on {}", member.name));
+            line(format!(
+                "  {program} snapshot restore {file} --name {} --initial-cluster {cluster} \
+             --initial-advertise-peer-urls {} --data-dir {} --bump-revision 1000000000 --mark-compacted",
+                member.name,
+                member.peer_urls.join(","),
+                data.display()
+            ));
+        }
+        line(
+            "(Leave out --bump-revision and --mark-compacted where the tool does not know them: 3.4, and early 3.5.)"
                 .into(),
         );
-    }
-    line("Then one command on each node, with an etcdutl of the server's minor version (etcdctl before 3.5):".into());
-    for member in members {
-        line(format!("  # on {}", member.name));
+        line("On every control-plane node, one after the other:".into());
         line(format!(
-            "  {program} snapshot restore {file} --name {} --initial-cluster {cluster} --initial-advertise-peer-urls {} --data-dir {} --bump-revision 1000000000 --mark-compacted",
-            member.name,
-            member.peer_urls.join(","),
-            data.display()
+            "  mv /root/parked/etcd.yaml /root/parked/kube-apiserver.yaml {directory}/"
         ));
+        line(
+            "Once the API server answers, on every node of the cluster, since watches are from the history before:"
+                .into(),
+        );
+        line("  systemctl restart kubelet".into());
+        line("and on every control-plane node:".into());
+        line("  crictl rm -f $(crictl ps -q --name 'kube-controller-manager|kube-scheduler')".into());
+        out
     }
-    line(
-        "(Leave out --bump-revision and --mark-compacted where the tool does not know them: 3.4, and early 3.5.)"
-            .into(),
-    );
-    line("On every control-plane node, one after the other:".into());
-    line(format!(
-        "  mv /root/parked/etcd.yaml /root/parked/kube-apiserver.yaml {directory}/"
-    ));
-    line(
-        "Once the API server answers, on every node of the cluster, since watches are from the history before:".into(),
-    );
-    line("  systemctl restart kubelet".into());
-    line("and on every control-plane node:".into());
-    line("  crictl rm -f $(crictl ps -q --name 'kube-controller-manager|kube-scheduler')".into());
-    out
 }

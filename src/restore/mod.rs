@@ -1,4 +1,5 @@
-//! Restore: what of a backup differs from the node becomes the changes of one transaction; and etcd's data, which has a way of its own.
+//! Restore: turns the differences between a backup and the node into one transaction. etcd's data
+//! is restored in another way.
 
 mod choose;
 pub mod etcd;

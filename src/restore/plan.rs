@@ -1,4 +1,4 @@
-//! What would change: every chosen path of a backup against what is at its place now.
+//! The plan of a restore: compares every chosen path of a backup with the node.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,45 +14,49 @@ use crate::renew::render::Replacement;
 use crate::scan::Scan;
 use crate::transaction::{DirectoryEntry, Link, Tree};
 
-/// What a restore does. Nothing of it is done yet.
+/// A restore that was not begun.
 #[derive(Debug)]
 pub struct Restoration {
-    /// The backup.
+    /// Name of the backup.
     pub id: String,
-    /// Every path that changes, in words.
+    /// Every path that changes.
     pub changes: Vec<Change>,
-    /// Files beside restored ones that the backup does not have: they are left alone.
+    /// Files next to restored ones that the backup does not have. They are left alone.
     pub left_alone: Vec<PathBuf>,
-    /// Files, keys directly before their certificates.
+    /// New files, keys directly before their certificates.
     pub files: Vec<Replacement>,
-    /// Directories and symlinks.
+    /// New directories and symlinks.
     pub tree: Tree,
 }
 
-/// One path that changes.
+/// A path that changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Where.
+    /// Path on the node.
     pub path: PathBuf,
     /// `file`, `directory` or `symlink`.
     pub kind: Kind,
-    /// `missing`, or what differs: `content`, `owner`, `mode`, `attributes`, `target`.
+    /// `missing`, or the differences: `content`, `owner`, `mode`, `attributes`, `target`.
     pub differs: Vec<&'static str>,
 }
 
 impl Restoration {
-    /// The files that are replaced, as they are now.
+    /// Returns the files that are replaced, as they are now.
     pub fn replaced(&self) -> Vec<File> {
         self.files.iter().filter_map(|file| file.old.clone()).collect()
     }
 
-    /// Whether a path changes.
+    /// Returns true if a path changes.
     pub fn has(&self, path: &Path) -> bool {
         self.changes.iter().any(|change| change.path == path)
     }
 }
 
-/// Verifies the backup, then compares. Fails where anything of it cannot be put in its place: half of a PKI is none.
+/// Verifies the backup, then compares it with the node.
+///
+/// # Errors
+///
+/// Fails if a part of it cannot be restored: half a PKI is useless.
 pub fn plan(
     host: &Host,
     settings: &Settings,
@@ -92,7 +96,7 @@ pub fn plan(
     Ok(restoration)
 }
 
-/// A backup that is root's alone and that has nothing wrong with it.
+/// Returns the manifest of a backup without faults that only root could have changed.
 pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, backup: &'a StoredBackup) -> Result<&'a Manifest, Failure> {
     let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", backup.id));
     let way = host.resolve(&backup.directory).ok().and_then(|found| found.unsafe_way);
@@ -120,7 +124,7 @@ impl Comparison<'_> {
             Kind::Symlink => self.symlink(entry),
             Kind::File => match bytes.remove(&entry.path) {
                 Some(bytes) => self.file(entry, bytes),
-                None => Err("is larger than what is restored by this verb".into()),
+                None => Err("is larger than the files that this command restores".into()),
             },
         };
         if let Err(reason) = compared {
@@ -130,7 +134,8 @@ impl Comparison<'_> {
 
     fn directory(&mut self, entry: &Entry) -> Result<(), String> {
         if self.host.is_directory(&entry.path) {
-            // Its mode may have been changed on purpose, and closes or opens nothing that the files in it do not.
+            // A changed mode may be intended, and protects nothing that the modes of the files do
+            // not.
             return self.safe_way(&entry.path);
         }
         if self.host.exists(&entry.path) {
@@ -227,7 +232,7 @@ impl Comparison<'_> {
             .collect())
     }
 
-    /// All names of a file that has more than one: they are replaced together, or one of them would stay old.
+    /// Returns all names of a file. They are replaced together, or one of them would stay old.
     fn names(&self, old: &File) -> Result<Vec<PathBuf>, String> {
         let of = |path: &Path| self.host.identity(path).map(|found| (found.device, found.inode));
         let same = self
@@ -250,7 +255,7 @@ impl Comparison<'_> {
                 Some(reason) => Err(format!("can be replaced by users other than root: {reason}")),
                 None => Ok(()),
             },
-            // What is above it will be made.
+            // The directories above it will be created.
             Err(ReadError::Missing) => Ok(()),
             Err(ReadError::Because(reason)) => Err(reason),
         }
@@ -264,7 +269,7 @@ impl Comparison<'_> {
         });
     }
 
-    /// The directories above what is restored that are missing too.
+    /// Adds the missing directories above restored files.
     fn make_way(&mut self, manifest: &Manifest) {
         let mut missing: BTreeMap<PathBuf, Attributes> = BTreeMap::new();
         let directories = std::mem::take(&mut self.restoration.tree.directories);
@@ -290,7 +295,7 @@ impl Comparison<'_> {
                         missing.insert(above.to_owned(), entry.attributes());
                         self.change(entry, vec!["missing"]);
                     }
-                    // A symlink of the backup itself, which is made with the others.
+                    // A symlink of the backup itself, which is created with the others.
                     Some(_) => {}
                     None => {
                         missing.insert(above.to_owned(), Attributes::plain(0o755));
@@ -298,7 +303,7 @@ impl Comparison<'_> {
                 }
             }
         }
-        // A path sorts before what is below it.
+        // A path sorts before the paths below it.
         self.restoration.tree.directories = missing
             .into_iter()
             .map(|(path, like)| DirectoryEntry { path, like })
@@ -306,14 +311,15 @@ impl Comparison<'_> {
     }
 }
 
-/// A manifest whose pod was restarted meanwhile, and which is else the same: to put it back would restart the pod once more.
+/// Returns true for a manifest that differs only in the annotation of a restart. Restoring it would
+/// restart the pod again.
 fn is_only_restarted(old: &File, new: &Bytes) -> bool {
     let alike = |bytes: &Bytes| manifest::annotate(bytes.text().ok()?, manifest::RESTARTED_AT, "").ok();
     let is_manifest = old.bytes.text().is_ok_and(|text| text.contains(manifest::RESTARTED_AT));
     is_manifest && alike(&old.bytes).is_some_and(|text| alike(new) == Some(text))
 }
 
-/// A pair together, its key first.
+/// Sorts a pair together, the key first.
 fn order(file: &Replacement) -> (PathBuf, bool) {
     let path = file.names.first().cloned().unwrap_or_default();
     let is_certificate = path.extension().is_some_and(|extension| extension == "crt");

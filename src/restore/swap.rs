@@ -1,4 +1,4 @@
-//! Exchanging etcd's data directory: two renames, written down before, so that there is always one to come back to.
+//! The exchange of etcd's data directory by two renames, which are recorded before they are done.
 
 use std::path::{Path, PathBuf};
 
@@ -14,18 +14,18 @@ const RECORD: &str = "etcd-restore.json";
 /// An exchange that was begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Swap {
-    /// The data directory.
+    /// Data directory.
     pub data: PathBuf,
-    /// Where the old one goes.
+    /// New place of the old directory.
     pub aside: PathBuf,
-    /// Where the new one is made.
+    /// Place where the new directory is made.
     pub new: PathBuf,
-    /// Where a snapshot is unpacked for the tool.
+    /// File that a snapshot is unpacked to for the tool.
     pub plain: PathBuf,
 }
 
 impl Swap {
-    /// Writes down what is going to happen. `stamp` makes the name of the old directory.
+    /// Records the exchange. `stamp` becomes a part of the name of the old directory.
     pub fn begin(host: &Host, data: &Path, stamp: &str) -> Result<Self, Failure> {
         let named = |what: &str| {
             let mut name = data.file_name().unwrap_or_default().to_owned();
@@ -45,13 +45,13 @@ impl Swap {
         let json =
             serde_json::to_vec_pretty(&swap).map_err(|e| Failure::new(format!("cannot record the restore: {e}")))?;
         host.write_state(RECORD, &json)?;
-        // Of an attempt that nobody recovered.
+        // The rest of an attempt that was not recovered.
         host.remove_tree(&swap.new)?;
         host.unlink(&swap.plain)?;
         Ok(swap)
     }
 
-    /// The new directory takes the place of the old one. etcd must not run.
+    /// Puts the new directory in place of the old one. etcd must not run.
     pub fn exchange(&self, host: &Host) -> Result<(), Failure> {
         if host.exists(&self.data) {
             host.rename(&self.data, &self.aside)?;
@@ -61,7 +61,7 @@ impl Swap {
         host.sync_directory(parent(&self.data))
     }
 
-    /// The old directory comes back, and the new one goes. etcd must not run.
+    /// Puts the old directory back and removes the new one. etcd must not run.
     pub fn take_back(&self, host: &Host) -> Result<(), Failure> {
         if host.exists(&self.aside) {
             if host.exists(&self.data) {
@@ -73,12 +73,12 @@ impl Swap {
         self.end(host)
     }
 
-    /// Whether there is an old directory to come back to.
+    /// Returns true if the old directory is still there.
     pub fn has_old(&self, host: &Host) -> bool {
         host.exists(&self.aside)
     }
 
-    /// Removes what is left of the work, and the record. The old directory stays aside.
+    /// Removes temporary files and the record. The old directory stays where it is.
     pub fn end(&self, host: &Host) -> Result<(), Failure> {
         host.remove_tree(&self.new)?;
         host.unlink(&self.plain)?;
@@ -86,13 +86,14 @@ impl Swap {
     }
 }
 
-/// Whether an exchange is under way, or was interrupted.
+/// Returns true if an exchange is under way or was interrupted.
 pub fn is_unfinished(host: &Host) -> bool {
     host.exists(&host.state(RECORD))
 }
 
-/// Ends an exchange that a killed process left: where the data directory is missing, the old one comes back; where the new one is in its place
-/// already, it stays. To be called before etcd's manifest comes back: without its directory etcd would begin an empty cluster.
+/// Ends an exchange that was interrupted. If the data directory is missing, the old one comes back;
+/// if the new one is in its place, it stays. Must run before etcd's manifest comes back: without
+/// its directory, etcd would begin an empty cluster.
 pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
     let path = host.state(RECORD);
     host.unlink(&beside(&path, "new"))?;

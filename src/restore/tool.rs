@@ -1,4 +1,4 @@
-//! The installed program that makes a data directory of a snapshot: etcd's own.
+//! Finds etcd's own program that makes a data directory from a snapshot.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,25 +6,29 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::host::filter::program;
 
-/// etcdutl since 3.5; etcdctl could do it before (until 3.5).
+/// Programs, in order: etcdutl since 3.5, etcdctl until 3.5.
 const TOOLS: [&str; 2] = ["etcdutl", "etcdctl"];
-/// For its version and its help.
+/// Longest time for the version and the help of a program.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Watches from the history that is given up must not find their revisions again: clients then list anew. A thousand million is what
-/// etcd's own documentation recommends (etcd.io, "Restoring with revision bump").
+/// Flags that make clients list again, since their watches must not find old revisions. The number
+/// is from etcd's documentation (etcd.io, "Restoring with revision bump").
 const BUMP: [&str; 3] = ["--bump-revision", "1000000000", "--mark-compacted"];
 
-/// A tool that fits the server.
+/// Major and minor version.
+type Version = (u32, u32);
+
+/// A program that fits the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// Where it is.
+    /// Path of the program.
     pub path: PathBuf,
-    /// [`BUMP`], where it knows it.
+    /// [`BUMP`], if the program knows the flags.
     pub bump: Vec<&'static str>,
 }
 
-/// The first installed tool of the server's minor version; or why there is none.
-pub fn find(host: &Host, server: (u32, u32)) -> Result<Tool, String> {
+/// Returns the first installed program with the server's minor version, or the reason that there is
+/// none.
+pub fn find(host: &Host, server: Version) -> Result<Tool, String> {
     let mut reasons = Vec::new();
     for name in TOOLS {
         match fits(host, name, server) {
@@ -35,7 +39,7 @@ pub fn find(host: &Host, server: (u32, u32)) -> Result<Tool, String> {
     Err(reasons.join("; "))
 }
 
-fn fits(host: &Host, name: &str, server: (u32, u32)) -> Result<Tool, String> {
+fn fits(host: &Host, name: &str, server: Version) -> Result<Tool, String> {
     let path = program(name).map_err(|failure| failure.message)?;
     let says = |arguments: &[&str]| host.output(&path, arguments, PATIENCE).unwrap_or_default();
     let version = version(&says(&["version"]));
@@ -60,7 +64,7 @@ fn fits(host: &Host, name: &str, server: (u32, u32)) -> Result<Tool, String> {
     })
 }
 
-/// `(3, 5)` of `etcdutl version: 3.5.21`.
+/// Returns `(3, 5)` for `etcdutl version: 3.5.21`.
 fn version(text: &str) -> Option<(u32, u32)> {
     let number = text.lines().find_map(|line| line.split_once("version: "))?.1;
     let mut parts = number.trim().split('.');

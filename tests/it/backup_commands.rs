@@ -26,12 +26,12 @@ fn a_manual_backup_is_listed_and_touches_nothing_else() {
     assert_eq!(before.changes(&node.snapshot()), Default::default());
     let rows = node.run(FRESH, &["backup", "list", "-o", "json"]).exits(0).json();
     assert_eq!(rows[0]["id"], "20261124T000000Z");
-    assert_eq!(rows[0]["reason"], "by hand");
+    assert_eq!(rows[0]["reason"], "manual");
     assert!(
         rows[0]["files"].as_u64().unwrap() > 30 && rows[0]["bytes"].as_u64().unwrap() > 30_000,
         "{rows:#}"
     );
-    node.run(FRESH, &["backup", "list"]).exits(0).says("by hand");
+    node.run(FRESH, &["backup", "list"]).exits(0).says("manual");
     node.run(FRESH, &["backup", "verify"])
         .exits(0)
         .says("20261124T000000Z: good");
