@@ -29,6 +29,7 @@ mod hooks;
 mod key_types;
 mod kubeconfig_copy;
 mod kubeconfig_text;
+mod manual;
 mod metrics;
 mod monitoring;
 mod node_states;
