@@ -3,8 +3,8 @@
 use std::num::NonZero;
 use std::sync::Mutex;
 
-/// Returns the result for each piece, in order, from as many threads as there are cores. This thread is
-/// one of them. All threads have ended when it returns; a panic in one continues here.
+/// Returns the result for each piece, in order, from as many threads as there are cores. This
+/// thread is one of them. All threads have ended when it returns; a panic in one continues here.
 pub fn map<P: Send, T: Send>(pieces: Vec<P>, map: impl Fn(P) -> T + Sync) -> Vec<T> {
     let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     let workers = workers.min(pieces.len());

@@ -36,7 +36,7 @@ pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
         }
         BadManifest::Stray(path) => Finding::warning(
             path.display(),
-            "is no manifest by its name, and the kubelet reads it all the same",
+            "does not have the name of a manifest, but the kubelet reads it anyway",
         )
         .hint(format!("mv {} /root/", path.display())),
     });

@@ -7,14 +7,14 @@ use super::text::printable;
 use super::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle};
 
-/// What the files of a pair say.
+/// The content of a pair's files.
 #[derive(Debug)]
 pub struct Pair {
     /// The leaf.
     pub certificate: Certificate,
     /// The place of the leaf in its file.
     pub leaf: Range<usize>,
-    /// Its private key: how it is written, or why the pair is broken.
+    /// The style of the private key; or why the pair is broken.
     pub key: Result<KeyStyle, String>,
     /// The place of the key in its file, where there is one.
     pub place: Option<Range<usize>>,
@@ -24,8 +24,8 @@ pub struct Pair {
 ///
 /// # Errors
 ///
-/// Returns the reason if the certificate cannot be read. A key that is missing or useless makes a broken
-/// pair, unless one file holds both.
+/// Returns the reason if the certificate cannot be read. A key that is missing or useless makes a
+/// broken pair, unless one file holds both.
 pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>) -> Result<Pair, String> {
     let at = |reason: String| format!("{} {reason}", path.display());
     let (block, certificate) = file.bytes.text().and_then(leaf).map_err(at)?;
@@ -34,7 +34,7 @@ pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>)
         .ok_or_else(|| "is missing".to_owned())
         .and_then(|file| find_key(file.bytes.text()?));
     if key_file.is_some_and(|key| key.is_same(file)) {
-        // One file for both: without its key it is no file that a key could be put into.
+        // A new key cannot be put into a file that holds the certificate alone.
         found.as_ref().map_err(|reason| key_at(reason.clone()))?;
     }
     let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
@@ -63,7 +63,7 @@ pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
     Ok((block, facts))
 }
 
-/// How the key is written, if it is that of the certificate.
+/// Returns the style of the key, if it is that of the certificate.
 pub fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
     let facts = found.map_err(|reason| printable(&reason))?;
     if facts.public_key == certificate.public_key {

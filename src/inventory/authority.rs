@@ -10,7 +10,7 @@ use crate::format::{key, pem, x509};
 use crate::model::{Certificate, ReadError};
 use crate::scan::Scan;
 
-/// One CA of a scan.
+/// Returns a CA with its state.
 pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
     let bundle = scan
         .file(&spec.certificate)
@@ -50,7 +50,7 @@ pub(super) fn take(scan: &Scan, spec: &AuthoritySpec) -> Authority {
     }
 }
 
-/// Which certificate of the bundle signs, and whether it may.
+/// Returns the index of the certificate that signs, and its ability to sign.
 fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, Signer) {
     let unusable =
         |at, path: &Path, reason: &str| (at, Signer::Unusable(printable(&format!("{} {reason}", path.display()))));
@@ -76,7 +76,7 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
             &format!("is not the key of {}", spec.certificate.display()),
         );
     };
-    // Whether anything can be signed depends on this one, so it is looked at more closely than the key of a leaf.
+    // All signatures depend on this key, so it is checked more closely than the key of a leaf.
     if let Err(reason) = key::check(&block) {
         return unusable(at, &spec.key, &reason);
     }
@@ -92,7 +92,7 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
     (at, Signer::Ready(file.clone()))
 }
 
-/// Whether the service account keys are a pair.
+/// Returns the reason if the service account keys are not a pair.
 pub(super) fn service_account(scan: &Scan) -> Result<(), String> {
     let (key_path, public_path) = &scan.service_account;
     let text = |path: &Path| match scan.file(path) {

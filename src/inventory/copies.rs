@@ -1,4 +1,5 @@
-//! Copies of kubeconfigs: which of their users hold the credential of the original, and why a copy is left alone.
+//! Copies of kubeconfigs: the users that hold the credential of the original, or why a copy is left
+//! alone.
 
 use super::{Credential, EmbeddedPem, Material, State, why};
 use crate::catalog::CopySpec;
@@ -11,25 +12,25 @@ use crate::scan::{Scan, ScannedCopy};
 /// A copy of a kubeconfig.
 #[derive(Debug)]
 pub struct Copy {
-    /// Where it is, and of what.
+    /// The path, and the credential that it is a copy of.
     pub spec: CopySpec,
-    /// What changes with the original; or why it is left alone.
+    /// The part that changes with the original; or why the copy is left alone.
     pub held: Result<EmbeddedCredential, String>,
 }
 
-/// What of a copy is the credential of its original.
+/// The part of a copy that is the credential of its original.
 #[derive(Debug)]
 pub struct EmbeddedCredential {
-    /// Its file.
+    /// The file of the copy.
     pub file: File,
-    /// The users that hold the credential; there is one at least.
+    /// The users that hold the credential, at least one.
     pub users: Vec<User>,
 }
 
 /// A user of a copy.
 #[derive(Debug)]
 pub struct User {
-    /// Its name in the copy.
+    /// The name in the copy.
     pub name: String,
     /// The certificate, with its chain.
     pub certificate: EmbeddedPem,
@@ -37,7 +38,7 @@ pub struct User {
     pub key: Option<EmbeddedPem>,
 }
 
-/// All copies. A file that is there by two paths is the first one's.
+/// Returns all copies. A file with two paths belongs to the first one.
 pub(super) fn all(scan: &Scan, credentials: &[Credential]) -> Vec<Copy> {
     let mut all: Vec<Copy> = Vec::new();
     for seen in &scan.copies {
@@ -100,7 +101,7 @@ fn held(seen: &ScannedCopy, credentials: &[Credential]) -> Result<EmbeddedCreden
     })
 }
 
-/// Those whose certificate is the original's, or is for the same key.
+/// Returns the users with the certificate of the original, or one for the same key.
 fn users(text: &str, original: &Material) -> Result<Vec<User>, String> {
     let mut found = Vec::new();
     for (name, credential) in kubeconfig::users(text)? {

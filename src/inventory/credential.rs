@@ -11,7 +11,7 @@ use crate::format::text::printable;
 use crate::model::ReadError;
 use crate::scan::Scan;
 
-/// What was found of a credential.
+/// Returns the state of a credential.
 pub(super) fn state(scan: &Scan, spec: &Spec) -> State {
     let path = spec.storage.path();
     if is_missing(scan.file(path)) {

@@ -1,4 +1,5 @@
-//! Parse: what was read becomes credentials and CAs, each with its state. One bad file never hides another.
+//! Inventory: parses the files of a scan into credentials, CAs and components, each with its state.
+//! A bad file never hides another one.
 
 mod authority;
 pub mod copies;
@@ -25,7 +26,7 @@ use readers::{BadManifest, Reader};
 /// The node's credentials, CAs and static pods.
 #[derive(Debug)]
 pub struct Inventory {
-    /// When it was looked at.
+    /// The time of the scan.
     pub at: Timestamp,
     /// Sorted by name.
     pub credentials: Vec<Credential>,
@@ -33,52 +34,52 @@ pub struct Inventory {
     pub authorities: Vec<Authority>,
     /// The static pods whose manifests parse.
     pub pods: Vec<Pod>,
-    /// What is wrong in the manifests directory.
+    /// Problems in the manifests directory.
     pub bad_manifests: Vec<BadManifest>,
-    /// Every reader that is known here, in the order of restarts.
+    /// The components (readers) of this node, in the order of restarts.
     pub readers: Vec<Reader>,
-    /// Whether sa.key and sa.pub belong together.
+    /// The reason if sa.key and sa.pub are not a pair.
     pub service_account: Result<(), String>,
     /// The copies of kubeconfigs that the configuration names.
     pub copies: Vec<Copy>,
-    /// No etcd member runs on this node.
+    /// True if etcd runs on other machines only.
     pub etcd_is_external: bool,
-    /// Names of the files that are never written: CAs, their keys, and the service account keys.
+    /// The files that are never written: CAs, their keys, and the service account keys.
     pub protected: BTreeSet<PathBuf>,
 }
 
-/// One credential and its state.
+/// A credential and its state.
 #[derive(Debug)]
 pub struct Credential {
-    /// What it is.
+    /// The entry in the catalog.
     pub spec: Spec,
-    /// What was found.
+    /// The result of reading it.
     pub state: State,
 }
 
-/// What was found of a credential.
+/// The state of a credential.
 #[derive(Debug)]
 pub enum State {
-    /// Its file is not there.
+    /// The file does not exist.
     Missing,
-    /// Its file is there and cannot be used; the path and the reason.
+    /// The file cannot be used, with path and reason.
     Unreadable(String),
-    /// It was read.
+    /// The credential was read.
     Present(Box<Material>),
 }
 
-/// A credential that was read.
+/// The content of a credential that was read.
 #[derive(Debug)]
 pub struct Material {
     /// The leaf.
     pub certificate: Certificate,
-    /// Its private key: how it is written, or why the pair is broken.
+    /// The style of the private key; or why the pair is broken.
     pub key: Result<KeyStyle, String>,
-    /// Where its bytes are.
+    /// The place of its bytes.
     pub location: Location,
 }
 
-/// Where the bytes of a credential are.
+/// The place of a credential's bytes.
 #[derive(Debug)]
 pub enum Location {
     /// In files of their own.
@@ -136,7 +137,7 @@ impl fmt::Debug for EmbeddedPem {
 }
 
 impl Material {
-    /// All names of the files that it is in, and of the one that a missing key would make.
+    /// Returns all names of its files, and the path of a missing key.
     pub fn names(&self) -> BTreeSet<&Path> {
         let files = self.files().into_iter().flat_map(|file| &file.names);
         let made = match &self.location {
@@ -150,7 +151,7 @@ impl Material {
         files.chain(made).map(PathBuf::as_path).collect()
     }
 
-    /// All files that hold a part of it.
+    /// Returns all files that hold a part of it.
     pub fn files(&self) -> Vec<&File> {
         match &self.location {
             Location::Files { certificate, key, .. } => std::iter::once(&*certificate.file)
@@ -160,7 +161,8 @@ impl Material {
         }
     }
 
-    /// The certificate with its chain and the key, as PEM, where both can be read as text.
+    /// Returns the certificate with its chain and the key, as PEM; `None` if one of them is not
+    /// text.
     pub fn identity(&self) -> Option<(&str, &str)> {
         match &self.location {
             Location::Files { certificate, key, .. } => {
@@ -171,46 +173,46 @@ impl Material {
         }
     }
 
-    /// It sits inside a kubeconfig, so its readers hold it in memory.
+    /// Returns true if it is inside a kubeconfig, so that its components hold it in memory.
     pub fn is_embedded(&self) -> bool {
         matches!(self.location, Location::Embedded { .. })
     }
 }
 
-/// One CA and its state.
+/// A CA and its state.
 #[derive(Debug)]
 pub struct Authority {
-    /// What it is.
+    /// The entry in the catalog.
     pub spec: AuthoritySpec,
-    /// The certificate that signs (the one whose key is here, else the first); or why there is none.
+    /// The certificate that signs: the one whose key is here, or else the first.
     pub certificate: Result<Certificate, ReadError>,
-    /// All certificates of the file, DER: who trusts the file trusts each of them.
+    /// All certificates of the file, DER. A program that trusts the file trusts each of them.
     pub bundle: Vec<Vec<u8>>,
-    /// Whether it can sign.
+    /// The key that it signs with, or the reason that it cannot sign.
     pub signer: Signer,
 }
 
-/// Whether a CA can sign on this node.
+/// The ability of a CA to sign on this node.
 #[derive(Debug)]
 pub enum Signer {
-    /// With this key file.
+    /// The CA can sign with this key file.
     Ready(Arc<File>),
-    /// Its key is kept elsewhere.
+    /// The key is kept elsewhere.
     External,
-    /// It must not sign, and this is why.
+    /// The CA must not sign, for this reason.
     Unusable(String),
 }
 
-/// One static pod.
+/// A static pod.
 #[derive(Debug)]
 pub struct Pod {
-    /// Its manifest, parsed.
+    /// The parsed manifest.
     pub manifest: Manifest,
-    /// Its manifest's file.
+    /// The file of the manifest.
     pub file: File,
 }
 
-/// Parses a scan.
+/// Builds the inventory from a scan.
 pub fn build(scan: &Scan) -> Inventory {
     let mut pods = Vec::new();
     let mut bad_manifests = Vec::new();
@@ -263,17 +265,17 @@ fn protected(scan: &Scan) -> BTreeSet<PathBuf> {
 }
 
 impl Inventory {
-    /// The CA with this name.
+    /// Returns the CA with this name.
     pub fn authority(&self, name: &str) -> Option<&Authority> {
         self.authorities.iter().find(|a| a.spec.name == name)
     }
 
-    /// The manifest of the static pod that runs this program.
+    /// Returns the manifest of the static pod that runs this component.
     pub fn pod(&self, component: &str) -> Option<&Manifest> {
         self.pods.iter().map(|p| &p.manifest).find(|m| m.component == component)
     }
 
-    /// The etcd member's manifest.
+    /// Returns the manifest of the etcd member.
     pub fn etcd(&self) -> Option<&Manifest> {
         self.pod(ETCD)
     }
@@ -286,7 +288,7 @@ impl Inventory {
         at.ok().map(|at| &self.credentials[at])
     }
 
-    /// The credential with this name, if it could be read.
+    /// Returns the content of the credential with this name, if it could be read.
     pub fn present(&self, name: &str) -> Option<&Material> {
         match &self.credential(name)?.state {
             State::Present(present) => Some(present),
@@ -294,13 +296,13 @@ impl Inventory {
         }
     }
 
-    /// An etcd member is meant to run here: its pod, or the certificate that it serves, is there.
+    /// Returns true if an etcd member belongs here: its pod or its serving certificate exists.
     pub fn has_etcd(&self) -> bool {
         let serves = |c: &Credential| c.spec.readers.iter().any(|r| r == "etcd") && !matches!(c.state, State::Missing);
         self.etcd().is_some() || self.credentials.iter().any(serves)
     }
 
-    /// The credential that kubelet.conf leads to.
+    /// Returns the credential of kubelet.conf.
     pub fn kubelet(&self) -> Option<&Credential> {
         self.credentials
             .iter()
@@ -308,7 +310,8 @@ impl Inventory {
     }
 }
 
-/// An API server runs here and no etcd: neither its pod nor the certificate that it would serve.
+/// Returns true if an API server runs here, but neither etcd's pod nor its serving certificate
+/// exists.
 fn etcd_is_external(scan: &Scan, pods: &[Pod]) -> bool {
     let runs = |component: &str| pods.iter().any(|pod| pod.manifest.component == component);
     let serves = scan
@@ -322,7 +325,8 @@ fn is_missing(read: &SharedFile) -> bool {
     matches!(read, Err(ReadError::Missing))
 }
 
-/// A pod that can be restarted: its manifest parses, takes the annotation, and is root's alone.
+/// Returns a pod that can be restarted: its manifest parses, takes the annotation, and only root
+/// can replace it.
 fn pod(read: &ReadResult) -> Result<Pod, String> {
     let file = read.as_ref().map_err(why)?;
     let text = file.bytes.text()?;

@@ -1,4 +1,5 @@
-//! Readers of a node: its static pods, the kubelet, and those that the configuration names.
+//! Components (readers) of a node: its static pods, the kubelet, and those that the configuration
+//! names.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,23 +14,26 @@ use crate::scan::Scan;
 /// The kubelet's unit, unless the configuration names another.
 const KUBELET_UNIT: &str = "kubelet.service";
 
-/// A program that reads credentials.
+/// A component: a program that reads credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reader {
-    /// What credentials call it: its program's name.
+    /// The name of its program.
     pub name: String,
-    /// How it is restarted.
+    /// The way to restart it.
     pub means: RestartMethod,
-    /// Its manifest, if it is a static pod.
+    /// The manifest of a static pod.
     pub manifest: Option<Manifest>,
-    /// Where the configuration says that it serves.
+    /// The configured address of its server.
     pub probe: Option<SocketAddr>,
-    /// Where it says by plain HTTP whether it is well, if its manifest does not tell: the kubelet's.
+    /// The address of the kubelet's health endpoint (plain HTTP). Manifests tell those of other
+    /// components.
     pub health: Option<SocketAddr>,
 }
 
-/// All readers, in the order in which they are restarted. A pod whose name is there twice is none: nobody knows which of the manifests the
-/// kubelet runs, and taking one out would end the other's pod.
+/// Returns all components, in the order of restarts.
+///
+/// A pod whose name is in two manifests is left out: the kubelet runs one of them, and kubecertd
+/// cannot know which. Taking one out could stop the other's pod.
 pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     let by_name = by_name(pods);
     let is_only = |pod: &&Pod| {
@@ -78,14 +82,14 @@ pub(super) fn all(scan: &Scan, pods: &[Pod]) -> Vec<Reader> {
     all
 }
 
-/// What is wrong in the manifests directory.
+/// A problem in the manifests directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadManifest {
-    /// This file is no manifest that can be used, and why.
+    /// This file is not a usable manifest, for this reason.
     Unusable(PathBuf, String),
-    /// A pod of this name is in all of these files.
+    /// All of these files define a pod of this name.
     Twice(String, Vec<PathBuf>),
-    /// No manifest by its name.
+    /// The name of this file is not that of a manifest.
     Stray(PathBuf),
 }
 
@@ -104,15 +108,17 @@ impl std::fmt::Display for BadManifest {
             }
             Self::Stray(path) => write!(
                 f,
-                "{} is no manifest by its name, and the kubelet reads it all the same; move it out of the directory",
+                "{} does not have the name of a manifest, but the kubelet reads it anyway; move it out of the directory",
                 path.display()
             ),
         }
     }
 }
 
-/// Files in the manifests directory that the kubelet takes for pods though nobody may mean them to be: it reads every file whose name starts
-/// with no dot, whatever its ending (measured on kubelets 1.20 and 1.36), so a copy of a manifest is a second pod of the same name.
+/// Returns files that the kubelet takes for pods by mistake.
+///
+/// The kubelet reads every file whose name does not start with a dot, with any ending (measured on
+/// kubelets 1.20 and 1.36). So a copy of a manifest is a second pod of the same name.
 pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<BadManifest> {
     let twice = by_name(pods).into_iter().filter(|(_, files)| files.len() > 1);
     let twice = twice.map(|(name, files)| {
@@ -121,7 +127,7 @@ pub(super) fn suspicious(scan: &Scan, pods: &[Pod]) -> Vec<BadManifest> {
     });
     let stray = scan.manifests.iter().filter_map(|(name, _)| {
         let is_meant = [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending));
-        // The directory itself, where it cannot be listed, has no name.
+        // A directory that cannot be listed is an entry without a name.
         let path = scan.manifests_directory.join(name);
         (!is_meant && !name.is_empty()).then_some(BadManifest::Stray(path))
     });

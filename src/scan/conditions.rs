@@ -1,6 +1,6 @@
 //! Conditions of a renewal: which components run, whether another tool renews, and whether the
-//! clock can be trusted. They are observed after the files were read, since the files say which
-//! components to look for.
+//! clock can be trusted. kubecertd observes them after the files were read, since the files say
+//! which components to look for.
 
 use std::path::PathBuf;
 

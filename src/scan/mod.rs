@@ -79,7 +79,7 @@ pub struct Scan {
 /// A copy of a kubeconfig.
 #[derive(Debug)]
 pub struct ScannedCopy {
-    /// Its path, and the credential that it is a copy of.
+    /// The path, and the credential that it is a copy of.
     pub spec: CopySpec,
     /// The result of reading it.
     pub read: ReadResult,

@@ -59,7 +59,7 @@ pub struct Surroundings {
 /// A directory that cannot be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnwritableDirectory {
-    /// Its path.
+    /// The path.
     pub directory: PathBuf,
     /// The reason.
     pub reason: String,

@@ -138,7 +138,7 @@ fn a_duplicate_pod_is_reported_with_the_stray_file() {
     node.write(&format!("{path}.bak"), node.read(&path).as_bytes(), 0o600);
     let before = node.snapshot();
     let ran = node.run(FRESH, &["renew", "all"]).exits(0);
-    let ran = ran.complains("kube-scheduler.yaml.bak is no manifest by its name");
+    let ran = ran.complains("kube-scheduler.yaml.bak does not have the name of a manifest");
     ran.complains("all make a pod kube-scheduler; the kubelet runs one of them, and none is restarted");
     let changes = before.changes(&node.snapshot());
     let manifests: Vec<_> = changes.keys().filter(|path| path.contains("/manifests/")).collect();

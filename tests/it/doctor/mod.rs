@@ -125,7 +125,7 @@ fn a_person_reads_the_worst_first_and_what_to_do() {
         [
             "fault    /etc/kubernetes/pki/sa.key: is 0644: every user of the node may use this key",
             "         hint: chmod 0600 /etc/kubernetes/pki/sa.key",
-            "warning  /etc/kubernetes/manifests/notes.txt: is no manifest by its name, and the kubelet reads it all the same",
+            "warning  /etc/kubernetes/manifests/notes.txt: does not have the name of a manifest, but the kubelet reads it anyway",
             "         hint: mv /etc/kubernetes/manifests/notes.txt /root/",
         ],
         "{ran}"

@@ -74,7 +74,7 @@ fn stray_files_and_unusable_manifests_are_found() {
         "{found:?}"
     );
     assert!(
-        found[1].starts_with("/etc/kubernetes/manifests/etcd.yaml.bak: is no manifest by its name"),
+        found[1].starts_with("/etc/kubernetes/manifests/etcd.yaml.bak: does not have the name of a manifest"),
         "{found:?}"
     );
 
