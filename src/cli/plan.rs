@@ -1,7 +1,7 @@
 //! `kubecertd plan`
 
 use super::context::Context;
-use crate::cycle::{self, NotExecuted};
+use crate::cycle::{self, ExecutionRefusal};
 use crate::guard::Trigger;
 use crate::model::{Exit, Failure};
 use crate::plan::Request;
@@ -22,7 +22,8 @@ pub struct Args {
 /// Prints what the next cycle would do.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
-    let look = cycle::assess(&context.host, &settings, &Request::DUE, Trigger::Manual).map_err(NotExecuted::failure)?;
+    let look =
+        cycle::assess(&context.host, &settings, &Request::DUE, Trigger::Manual).map_err(ExecutionRefusal::failure)?;
     let plan = look.clearance.plan();
     super::print(&plan::render(plan, &look.clearance.warnings, args.output)?)?;
     super::complain_of(plan, &look.clearance.warnings);

@@ -4,7 +4,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::context::Context;
 use super::hooks;
-use crate::cycle::{self, Cycle, NotExecuted};
+use crate::cycle::{self, Cycle, ExecutionRefusal};
 use crate::guard::Trigger;
 use crate::host::log;
 use crate::model::{Exit, Failure};
@@ -39,7 +39,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let request = args.request()?;
     let assess = || cycle::assess(&context.host, &settings, &request, Trigger::Manual);
     if args.dry_run {
-        let clearance = assess().map_err(NotExecuted::failure)?.clearance;
+        let clearance = assess().map_err(ExecutionRefusal::failure)?.clearance;
         let plan = clearance.plan();
         super::print(&plan::render(plan, &clearance.warnings, args.output)?)?;
         super::complain_of(plan, &clearance.warnings);
@@ -56,7 +56,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
         settings: &settings,
         lock: &lock,
     };
-    let assessment = assess().map_err(NotExecuted::failure)?;
+    let assessment = assess().map_err(ExecutionRefusal::failure)?;
     let report = cycle.execute(&request, Trigger::Manual, assessment, assess);
     // The exit code speaks of the node: an output that is full must not turn it into another one.
     if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::context::Context;
 use super::status;
 use crate::backup::stored;
-use crate::cycle::{self, NotExecuted};
+use crate::cycle::{self, ExecutionRefusal};
 use crate::guard::Trigger;
 use crate::host::Host;
 use crate::host::files::ResolvedPath;
@@ -33,7 +33,7 @@ pub struct Args {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let settings = context.settings()?;
-    let look = cycle::assess(host, &settings, &Request::DUE, Trigger::Manual).map_err(NotExecuted::failure)?;
+    let look = cycle::assess(host, &settings, &Request::DUE, Trigger::Manual).map_err(ExecutionRefusal::failure)?;
     let status = status::known(host);
     let page = Page {
         node: &host.node_name(),

@@ -1,4 +1,4 @@
-//! Asking the cluster: who answers, who its members are, how each of them is.
+//! Contact with the cluster: a member that answers, the list of members, and the health of each.
 
 use std::collections::BTreeSet;
 
@@ -16,23 +16,25 @@ use crate::inventory::{Inventory, State};
 use crate::model::{Peer, Timestamp};
 use crate::state;
 
-/// A member that answers, and what it says of the others.
+/// A member that answers, and its list of members.
 pub(super) struct Contact {
     pub(super) member: Member,
-    /// Ways to all members, the own one last: it may be what restarts.
+    /// Connections to all members, that of this node last, since it may be restarted.
     pub(super) ways: Vec<Access>,
     pub(super) peers: Vec<Peer>,
-    /// The id of the member on this node.
+    /// Id of the member on this node.
     pub(super) own: Option<u64>,
     known: MemberConfig,
 }
 
-/// What this node is called among the others: as its etcd member, which the list of members knows.
+/// Returns the name of this node for the others: that of its etcd member, which is in the list of
+/// members.
 pub(super) fn name(host: &Host, known: &MemberConfig) -> String {
     known.name.clone().unwrap_or_else(|| host.node_name())
 }
 
-/// Asks whoever answers first and knows the members. Those that were stored at an earlier look are asked too.
+/// Connects to the first member that answers and knows the others. The members that an earlier
+/// assessment stored are asked too.
 pub(super) fn contact(host: &Host, settings: &Settings, inventory: &Inventory) -> Result<Contact, Etcd> {
     let known = known(inventory, settings);
     let stored = state::members(host);
@@ -41,7 +43,7 @@ pub(super) fn contact(host: &Host, settings: &Settings, inventory: &Inventory) -
     let (mut silent, mut refusal) = (Vec::new(), None);
     for endpoint in &endpoints {
         match connect_any(host, &known, std::slice::from_ref(endpoint)) {
-            // A member without a majority may not know them.
+            // A member without a majority may not know the others.
             Ok(mut reached) => match reached.member.peers() {
                 Ok(peers) => return Ok(Contact::new(known, reached, peers)),
                 Err(trouble) => refusal = Some(refused(&trouble)),
@@ -61,7 +63,7 @@ fn distinct<'a>(urls: impl Iterator<Item = &'a String>) -> Vec<String> {
     urls.filter(|url| seen.insert(*url)).cloned().collect()
 }
 
-/// What a refusal means for the decision.
+/// Returns the meaning of a refusal for the decision.
 pub(super) fn refused(trouble: &Trouble) -> Etcd {
     match trouble.kind {
         Kind::Denied => Etcd::Denied(trouble.words.clone()),
@@ -73,7 +75,7 @@ impl Contact {
     fn new(known: MemberConfig, reached: Connection, peers: Vec<Peer>) -> Self {
         let Connection { member, access, status } = reached;
         let named = peers.iter().find(|peer| Some(&peer.name) == known.name.as_ref());
-        // A member that is no static pod is known by where it was reached.
+        // A member that is not a static pod is recognized by its address.
         let near = (known.name.is_none() && is_loopback(&access.endpoint)).then_some(status.member);
         let own = named.map(|peer| peer.id).or(near);
         let of = |is_own: bool| {
@@ -94,7 +96,8 @@ impl Contact {
         }
     }
 
-    /// Asks the member that is connected, and the others where it does not answer; who answers is asked first the next time.
+    /// Asks the connected member, and the others if it does not answer. The one that answers is
+    /// asked first the next time.
     pub(super) fn ask<T>(&mut self, mut question: impl FnMut(&mut Member) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let trouble = match question(&mut self.member) {
             Err(trouble) if trouble.kind == Kind::Unanswered => trouble,
@@ -115,12 +118,12 @@ impl Contact {
         Err(trouble)
     }
 
-    /// What is written of the lock.
+    /// Returns the records of the lock.
     pub(super) fn written(&mut self) -> Result<LockRecords, Trouble> {
         Ok(LockRecords::read(&self.ask(|member| member.get(LOCK))?))
     }
 
-    /// How all members are now.
+    /// Returns the state of all members now.
     pub(super) fn view(&mut self, host: &Host) -> Result<View, Trouble> {
         let alarms = self.ask(Member::alarms)?;
         let members = self.peers.iter().map(|peer| quorum::Member {
@@ -151,12 +154,13 @@ impl Contact {
     }
 }
 
-/// What a TLS library, ours or the other side's alert, says of a certificate that has ended.
+/// Returns true if a TLS library, ours or the peer's, says that a certificate has expired.
 fn is_about_expiry(reason: &str) -> bool {
     reason.to_lowercase().contains("expired")
 }
 
-/// Whether etcd or an API server runs on this node: a process of theirs, or somebody who listens where the member of this node does.
+/// Returns true if etcd or an API server runs on this node: as a process, or as a listener at the
+/// address of this node's member.
 pub(super) fn runs_here(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
     let own = match inventory.etcd() {
         Some(_) => known(inventory, settings).endpoints,
@@ -165,8 +169,9 @@ pub(super) fn runs_here(host: &Host, settings: &Settings, inventory: &Inventory)
     !host.processes(&[ETCD, APISERVER]).is_empty() || own.iter().any(|endpoint| host.listens(endpoint))
 }
 
-/// When the first credential ends without which nobody is reached from here (of several clients the last counts, one is enough), or the
-/// others do not reach this member.
+/// Returns the end of the first credential without which this node cannot reach etcd, or the others
+/// cannot reach this member. Of several client certificates the last one counts, since one is
+/// enough.
 pub(super) fn ends(inventory: &Inventory, settings: &Settings) -> Option<Timestamp> {
     let clients = known(inventory, settings).clients;
     let mut client = None;

@@ -1,4 +1,5 @@
-//! What a node does with what it has seen of its cluster: take the lock, go without one, act alone in its own time, or wait. Pure.
+//! The decision about the cluster lock: take it, continue without one, act alone in a slot, or
+//! wait. Pure.
 
 use strum::IntoStaticStr;
 
@@ -7,23 +8,23 @@ use crate::config::settings::CoordinationMode;
 use crate::format::text;
 use crate::model::{Failure, Peer, Timestamp};
 
-/// What etcd said when it was asked for the lock, or before.
+/// The answer of etcd to the request for the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Etcd {
-    /// Nothing says where it is: a worker, or no cluster yet.
+    /// No endpoint is known: a worker, or a node without a cluster.
     Unknown,
-    /// Nobody answers; why.
+    /// No endpoint answers, for this reason.
     Silent(String),
-    /// It answers and gives no lease: it has no majority, or no space left; which.
+    /// No lease was granted, for this reason: etcd has no majority, or no space left.
     Powerless(String),
-    /// Our client may not write there; what it said.
+    /// The client may not write the lock. This was the answer.
     Denied(String),
-    /// It gives leases; how many members it lists.
+    /// Leases are granted. Holds the number of members.
     Ready(usize),
 }
 
 impl Etcd {
-    /// Why it gives no lease, in its own words where it has any.
+    /// Returns the reason that it grants no lease.
     pub fn why(&self) -> &str {
         match self {
             Self::Unknown => "nothing says where etcd is",
@@ -33,104 +34,105 @@ impl Etcd {
     }
 }
 
-/// All that the decision depends on.
+/// Everything that the decision depends on.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// `[coordination] mode`
     pub mode: CoordinationMode,
-    /// What etcd said.
+    /// Answer of etcd.
     pub etcd: Etcd,
-    /// A member of etcd is meant to run on this node: then there are as many nodes as members.
+    /// A member of etcd is meant to run on this node. The cluster then has as many nodes as
+    /// members.
     pub is_member: bool,
     /// etcd or an API server runs on this node.
     pub runs_here: bool,
-    /// The members that were listed when they were last seen.
+    /// Members at the last contact.
     pub stored: Vec<Peer>,
     /// A credential ends within `urgent_before` without which this node cannot reach etcd, or the
     /// other members cannot reach this one.
     pub ends_soon: bool,
-    /// Something that is to be renewed ends within `urgent_before`.
+    /// A credential that is to be renewed ends within `urgent_before`.
     pub urgent: bool,
-    /// A person asked for it, and looks on.
+    /// A person runs the command.
     pub attended: bool,
-    /// The node's own time.
+    /// Slot of this node.
     pub slot: Slot,
-    /// The wall clock.
+    /// Wall clock.
     pub now: Timestamp,
 }
 
-/// What is done.
+/// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It takes the lock.
+    /// Take the lock.
     Lock,
-    /// There is nobody to be waited for: why.
+    /// No lock is needed, for this reason.
     NoLock(&'static str),
-    /// It goes on without the lock; what a person should know.
+    /// Continue without the lock. Holds a warning for the operator.
     Alone(String),
-    /// It waits.
+    /// Wait.
     Wait(LockRefusal),
 }
 
-/// The kinds of reasons for which it is not a node's turn.
+/// The kinds of reasons to refuse the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// Another node has the lock.
     Held,
-    /// Another node has begun and not ended.
+    /// Another node has begun and has not finished.
     Unfinished,
-    /// Another member of etcd is not well, does not say how it is, or an alarm is raised.
+    /// Another member of etcd is unhealthy or does not answer, or an alarm is raised.
     Members,
-    /// Of two members none may be missing outside of a window.
+    /// One of two members would be missing outside of a maintenance window.
     TwoMembers,
-    /// etcd does not answer, or gives no lease.
+    /// etcd does not answer, or grants no lease.
     Etcd,
-    /// The same, and this node waits for its own time.
+    /// As `Etcd`, and this node waits for its slot.
     OwnTime,
-    /// etcd does not let its client write the lock.
+    /// etcd does not allow its client to write the lock.
     Denied,
-    /// Nothing in the cluster: once it was the node's turn it could not act.
+    /// A reason on this node, found after it got the lock.
     Node,
 }
 
-/// Why nothing is done now.
+/// A refusal to act now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockRefusal {
-    /// What kind of reason it is.
+    /// Kind of the reason.
     pub cause: Cause,
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
-    /// What they can do.
+    /// Advice for the operator.
     pub hint: String,
-    /// When it is to be tried again; none: as usual.
+    /// Time of the next try. `None` means the usual one.
     pub until: Option<Timestamp>,
 }
 
 impl LockRefusal {
-    /// The same as a failure.
+    /// Returns it as a failure.
     pub fn failure(&self) -> Failure {
         Failure::new(format!("not now: {}", self.reason)).hint(&self.hint)
     }
 }
 
-/// Decides.
+/// Decides about the lock.
 ///
 /// | mode | etcd | | decision |
 /// | --- | --- | --- | --- |
 /// | off | any | | no lock |
-/// | auto | nothing says where it is | | no lock: a worker |
-/// | required | nothing says where it is | | wait |
-/// | auto, required | lists one member; or does not answer, and one was listed last | it is meant to run here | no lock |
+/// | auto | no endpoint is known | | no lock: a worker |
+/// | required | no endpoint is known | | wait |
+/// | auto, required | lists one member; or does not answer, and listed one last time | it is meant to run here | no lock |
 /// | auto, required | lists one member | it runs elsewhere: other nodes may use it too | lock |
-/// | auto, required | gives leases to several members | | lock |
+/// | auto, required | grants leases to several members | | lock |
 /// | auto, required | silent | neither it nor an API server runs here | no lock: only files change |
-/// | auto, required | silent, no majority, no space | what reaches it has expired or is urgent, or what is renewed is | alone |
-/// | auto, required | silent, no majority, no space | everything is good for longer | wait |
+/// | auto, required | silent, no majority, no space | a credential to reach it has expired or is urgent, or a renewal is | alone |
+/// | auto, required | silent, no majority, no space | all credentials are valid for longer | wait |
 /// | auto | denied | | alone |
 /// | required | denied | | wait |
 ///
-/// *Alone* means at once where a person looks on; else in the node's own time, and until then it waits.
+/// *Alone* means at once if a person runs the command. Otherwise the node waits for its slot.
 pub fn decide(facts: &Facts) -> Decision {
     let last = match &facts.etcd {
         Etcd::Ready(members) => *members,
@@ -169,9 +171,9 @@ pub fn decide(facts: &Facts) -> Decision {
     }
 }
 
-/// What the client needs where etcd asks for permissions.
-const PERMISSION: &str = "give the user of its client certificate (its common name) a role that may read and write keys that begin with \
-     /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
+/// Permission of the client, if etcd uses authentication.
+const PERMISSION: &str = "give the user of its client certificate (its common name) a role that \
+     may read and write keys that begin with /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
 
 fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
     Decision::Wait(LockRefusal {
@@ -182,7 +184,8 @@ fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
     })
 }
 
-/// The way to the others is gone, or soon will be; or what would expire while it waits is worse.
+/// Returns true if waiting would be worse: the credential to reach the others is gone or soon will
+/// be, or one would expire.
 fn nothing_is_lost(facts: &Facts) -> bool {
     facts.urgent || facts.ends_soon
 }
@@ -190,17 +193,17 @@ fn nothing_is_lost(facts: &Facts) -> bool {
 fn alone(facts: &Facts, why: String) -> Decision {
     if facts.attended {
         return Decision::Alone(format!(
-            "{why}: it goes on without it; see that kubecertd is not at work on another node (`kubecertd status` there)"
+            "{why}: continuing without it; make sure that kubecertd does not run on another node (`kubecertd status` there)"
         ));
     }
     if facts.slot.is_open(facts.now) {
-        return Decision::Alone(format!("{why}: it goes on without it, in this node's own time"));
+        return Decision::Alone(format!("{why}: continuing without it, in this node's slot"));
     }
     let opens = facts.slot.next(facts.now);
     Decision::Wait(LockRefusal {
         cause: Cause::OwnTime,
         reason: format!("{why}: this node waits for its own time, {}", text::date(opens)),
-        hint: "`kubecertd renew` acts at once; see before that no other node is at work".into(),
+        hint: "`kubecertd renew` acts at once; make sure first that no other node is renewing".into(),
         until: Some(opens),
     })
 }

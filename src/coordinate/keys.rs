@@ -1,39 +1,41 @@
-//! What is written in etcd, readable with etcdctl: `/kubecertd/lock/holder` while a node has its turn, and `/kubecertd/lock/unfinished/NODE` from
-//! its first change until that is proven or undone. Pure.
+//! The keys in etcd, readable with etcdctl: `/kubecertd/lock/holder` while a node holds the cluster
+//! lock, and `/kubecertd/lock/unfinished/NODE` from its first change until that is proven or rolled
+//! back. Pure.
 
 use serde::{Deserialize, Serialize};
 
 use crate::format::text::printable;
 use crate::model::Peer;
 
-/// What both keys begin with.
+/// Prefix of both keys.
 pub const LOCK: &str = "/kubecertd/lock/";
-/// The lock; it hangs on the holder's lease.
+/// Key of the lock, which is tied to the holder's lease.
 pub const HOLDER: &str = "/kubecertd/lock/holder";
-/// The marks; they hang on nothing, so that a node that died stays marked.
+/// Prefix of the in-progress markers. They are tied to no lease, so that a node that died stays
+/// marked.
 const UNFINISHED: &str = "/kubecertd/lock/unfinished/";
 
-/// The value of either key.
+/// Value of either key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Entry {
-    /// The node: the name of its etcd member, or its own where it has none.
+    /// Name of the node's etcd member, or the node's own name if it has none.
     pub node: String,
-    /// What it does, as its own lock on the node says.
+    /// Purpose, as in the node's own lock.
     pub purpose: String,
-    /// Since when, RFC 3339.
+    /// Begin, RFC 3339.
     pub since: String,
-    /// The id of its etcd member, hexadecimal as etcdctl prints it; none where etcd runs elsewhere.
+    /// Id of the etcd member, in hex as etcdctl prints it. `None` if etcd runs elsewhere.
     pub member: Option<String>,
 }
 
 impl Entry {
-    /// The key of its mark.
+    /// Returns the key of the node's marker.
     pub fn marker(&self) -> String {
         format!("{UNFINISHED}{}", self.node)
     }
 
-    /// As a value.
+    /// Returns the value.
     pub fn json(&self) -> String {
         serde_json::json!({
             "node": self.node, "purpose": self.purpose, "since": self.since, "member": self.member,
@@ -42,17 +44,18 @@ impl Entry {
     }
 }
 
-/// What is written now.
+/// The records in etcd.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockRecords {
-    /// Who has the turn.
+    /// Holder of the lock.
     pub holder: Option<Entry>,
-    /// Who has begun and not ended; the holder may be among them.
+    /// Nodes that have begun and not finished. The holder may be among them.
     pub unfinished: Vec<Entry>,
 }
 
 impl LockRecords {
-    /// From keys and values. A value that somebody else wrote counts as well: it was put there for some reason.
+    /// Parses keys and values. A value in another form counts as well, since someone put it there
+    /// for a reason.
     pub fn read(pairs: &[(String, String)]) -> Self {
         let mut written = Self::default();
         for (key, value) in pairs {
@@ -76,7 +79,8 @@ impl LockRecords {
         written
     }
 
-    /// The marks of other nodes: those that count, and those of members that the cluster no longer lists.
+    /// Returns the markers of other nodes: those that count, and those of members that the cluster
+    /// no longer lists.
     pub fn others(&self, node: &str, members: &[Peer]) -> (Vec<&Entry>, Vec<&Entry>) {
         let ids: Vec<_> = members.iter().map(|peer| format!("{:x}", peer.id)).collect();
         let counts = |marker: &&Entry| marker.member.as_ref().is_none_or(|id| ids.contains(id));
@@ -106,7 +110,7 @@ mod tests {
         let pairs = [
             (HOLDER.to_owned(), a.json()),
             (b.marker(), b.json()),
-            (format!("{UNFINISHED}node-3"), "by hand".to_owned()),
+            (format!("{UNFINISHED}node-3"), "manual".to_owned()),
         ];
         let written = LockRecords::read(&pairs);
         assert_eq!(written.holder, Some(a));

@@ -1,4 +1,4 @@
-//! A lease in etcd, kept alive by a thread of its own, which writes no file.
+//! A lease in etcd, kept alive by a thread, which writes no file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,8 @@ use crate::host::Host;
 use crate::host::etcd::store::Kind;
 use crate::host::etcd::{Access, Member, PATIENCE};
 
-/// Who did nothing for so long does not keep the others waiting: its lease is not renewed any more. No step is silent for so long.
+/// Longest idle time of the process. After this time the lease is not renewed, so that a hung
+/// process does not block other nodes. No healthy step is idle this long.
 const IDLE: Duration = Duration::from_secs(600);
 
 /// A lease that is kept alive until this is dropped.
@@ -20,7 +21,7 @@ pub(super) struct Lease {
     pub(super) id: i64,
     /// Milliseconds since boot until which a step may begin.
     good_until: Arc<AtomicU64>,
-    /// The member said that it has ended.
+    /// True once the member said that the lease has ended.
     is_gone: Arc<AtomicBool>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -31,7 +32,7 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 impl Lease {
-    /// A step that is about to begin has a fifth of the lease to do so.
+    /// Returns the time until which a step may begin, which leaves it a fifth of the lease.
     fn until(asked: Duration, ttl: Duration) -> u64 {
         milliseconds(asked + ttl - ttl / 5)
     }
@@ -97,7 +98,8 @@ struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
-    /// Asks each member in turn, who answered last first, none of them for so long that there is no time for the next.
+    /// Asks each member, the last one that answered first. No member gets so much time that none is
+    /// left for the next.
     fn renew(&mut self) -> Result<(), Kind> {
         let patience = (self.ttl / 10).clamp(Duration::from_secs(1), PATIENCE);
         for n in 0..self.ways.len() {

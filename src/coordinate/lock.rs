@@ -1,4 +1,4 @@
-//! The lock while it is held: no step begins once its lease may have ended.
+//! The cluster lock while it is held: no step begins once its lease may have ended.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -14,44 +14,44 @@ use crate::host::etcd::store::{If, Kind, Then, Trouble};
 use crate::host::etcd::{Access, Member, PATIENCE};
 use crate::model::Failure;
 
-/// How long it is tried to give the lock back, or to write the mark.
+/// Time limit to give the lock back, or to write the marker.
 const TRIES: Duration = Duration::from_secs(10);
 
 /// The right to replace files and restart readers. Only [`super::acquire`] makes one.
 #[derive(Debug)]
 pub struct ClusterLock {
     held: Option<RefCell<HeldLock>>,
-    /// What a person should know.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// Another node had the lock first: what was seen before is old.
+    /// True if another node had the lock first, so that the assessment is old.
     pub waited: bool,
-    /// Only what is urgent may be done, for this reason.
+    /// The reason that only urgent renewals may be done.
     pub urgent_only: Option<String>,
 }
 
-/// The lock.
+/// The lock in etcd.
 #[derive(Debug)]
 pub(super) struct HeldLock {
     pub(super) me: Entry,
     wanted: LockRequest,
     pub(super) ways: Vec<Access>,
     pub(super) ttl: Duration,
-    /// How long another node is waited for when the lock was lost.
+    /// Time limit to get a lost lock back.
     pub(super) wait: Duration,
     lease: Lease,
     has_marker: bool,
 }
 
-/// What became of one attempt to take the lock.
+/// Result of one attempt to take the lock.
 pub(super) enum Attempt {
-    /// It is ours.
+    /// This node has it.
     Acquired(Lease),
-    /// Somebody has it, as far as they can be told.
+    /// Another node has it. `None` if its record cannot be read.
     HeldBy(Option<Entry>),
 }
 
 impl ClusterLock {
-    /// No lock is needed.
+    /// Returns the right to act if no lock is needed.
     pub(super) fn free() -> Self {
         Self {
             held: None,
@@ -61,7 +61,7 @@ impl ClusterLock {
         }
     }
 
-    /// No lock is had, and it goes on all the same.
+    /// Returns the right to act without a lock that should be there, with a warning.
     pub fn without_lock(warning: String) -> Self {
         Self {
             warnings: vec![warning],
@@ -91,13 +91,17 @@ impl ClusterLock {
         }
     }
 
-    /// What the lock is held for; none where it is not held.
+    /// Returns the request for the held lock. `None` if no lock is held.
     pub(super) fn wanted(&self) -> Option<LockRequest> {
         Some(self.held.as_ref()?.borrow().wanted.clone())
     }
 
-    /// Asked before each step: before files are replaced, and before each reader is restarted. The first one marks this node as one that has
-    /// begun. A lock that was lost meanwhile is taken again, or this fails.
+    /// Confirms the lock. Called before files are replaced, and before each reader is
+    /// restarted. The first call writes the marker of this node. A lost lock is taken again.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the lock cannot be taken again.
     pub fn step(&self, host: &Host) -> Result<(), Failure> {
         match &self.held {
             Some(held) => held.borrow_mut().step(host),
@@ -105,7 +109,8 @@ impl ClusterLock {
         }
     }
 
-    /// Gives the lock back. The mark goes where everything is proven or undone, otherwise it stays and keeps the others from starting.
+    /// Gives the lock back. If the change is finished, the marker goes too; otherwise it stays and
+    /// blocks the other nodes. Returns a warning if the lock or the marker stays.
     pub fn end(self, host: &Host, is_settled: bool) -> Option<String> {
         self.held.and_then(|held| held.into_inner().end(host, is_settled))
     }
@@ -122,7 +127,8 @@ impl HeldLock {
         self.reacquire(host)
     }
 
-    /// Marks this node; false where the lock is no longer ours, or nobody answers for as long as it could be.
+    /// Writes the marker. Returns false if this node no longer holds the lock, or no member answers
+    /// in time.
     fn marker(&mut self, host: &Host) -> bool {
         let (key, value) = (self.me.marker(), self.me.json());
         while self.lease.is_good(host) && host.check_stop().is_ok() {
@@ -139,15 +145,16 @@ impl HeldLock {
         false
     }
 
-    /// This process was frozen, or cut off, for longer than the lease. The mark has kept the others from starting, if there was one.
+    /// Takes a lock again that was lost because this process was frozen or cut off. A marker has
+    /// kept the others from starting.
     fn reacquire(&mut self, host: &Host) -> Result<(), Failure> {
-        warn!("the lock in etcd may have been lost meanwhile: it is taken again before anything else is done");
+        warn!("the cluster lock may have been lost; taking it again before the next step");
         let deadline = Instant::now() + self.wait;
         let (key, value) = (self.me.marker(), self.me.json());
         let mut why = String::from("it was lost");
         loop {
             host.check_stop()?;
-            // The thread that renews it may have had an answer by now.
+            // The thread that renews the lease may have had an answer meanwhile.
             if self.has_marker && self.lease.is_good(host) {
                 return Ok(());
             }
@@ -160,7 +167,7 @@ impl HeldLock {
                     let condition = If::Leased(HOLDER, self.lease.id);
                     if let Ok(true) = change(&self.ways, condition, &[Then::Put(&key, &value, 0)]) {
                         self.has_marker = true;
-                        info!("the lock in etcd was taken again");
+                        info!("took the cluster lock again");
                         return Ok(());
                     }
                 }
@@ -170,7 +177,7 @@ impl HeldLock {
             }
             if Instant::now() >= deadline {
                 return Err(Failure::new(format!(
-                    "cannot go on: the lock in etcd was lost and could not be had again: {why}"
+                    "cannot continue: the cluster lock was lost and cannot be taken again: {why}"
                 ))
                 .hint("`etcdctl get --prefix /kubecertd/` shows who has it"));
             }
@@ -178,19 +185,19 @@ impl HeldLock {
         }
     }
 
-    /// Who had the lock meanwhile may have died, or be frozen, in the middle of its turn. Its mark says so.
+    /// Fails if a node that had the lock meanwhile has left a marker.
     fn nobody_else_has_begun(&self) -> Result<(), Failure> {
         let seen = any(&self.ways, |member| Ok((member.get(LOCK)?, member.peers()?)));
         let (written, peers) = seen.map_err(|trouble| {
             Failure::new(format!(
-                "cannot go on: etcd does not say whether another node has begun: {trouble}"
+                "cannot continue: etcd does not say whether another node has begun: {trouble}"
             ))
         })?;
         let written = LockRecords::read(&written);
         match written.others(&self.me.node, &peers).0.first() {
             None => Ok(()),
             Some(marker) => Err(Failure::new(format!(
-                "cannot go on: the lock in etcd was lost, and {} began meanwhile and has not ended it",
+                "cannot continue: the cluster lock was lost, and {} began meanwhile and has not finished",
                 marker.node
             ))
             .hint(format!("run `kubecertd recover` on {}", marker.node))),
@@ -219,7 +226,7 @@ impl HeldLock {
         let deadline = Instant::now() + TRIES;
         let done = loop {
             let done = change(&ways, If::Leased(HOLDER, id), changes).and_then(|done| match done {
-                // The lease had ended; the mark is ours all the same.
+                // The lease had ended, but the marker is still this node's.
                 false if is_settled && has_marker => change(&ways, If::Always, &marker).map(drop),
                 _ => Ok(()),
             });
@@ -231,19 +238,19 @@ impl HeldLock {
                 done => break done,
             }
         };
-        // What hangs on it is gone; it would end by itself.
+        // The keys of the lease are gone. The lease would end by itself.
         let _ = any(&ways, |member| member.revoke(id));
         match done {
             Ok(()) if has_marker && !is_settled => Some(format!(
-                "other nodes do not begin while {key} is in etcd: it goes once `kubecertd recover` finds this node well, \
-                 or by `etcdctl del {key}`"
+                "other nodes do not begin while {key} is in etcd: it is removed once \
+                 `kubecertd recover` finds this node healthy, or by `etcdctl del {key}`"
             )),
             Ok(()) => None,
             Err(trouble) => Some(format!(
-                "the lock in etcd could not be given back ({trouble}): it ends by itself within {} s{}",
+                "the cluster lock could not be given back ({trouble}): it ends by itself within {} s{}",
                 ttl.as_secs(),
                 if has_marker {
-                    "; the marker of this node goes at its next look"
+                    "; the marker of this node goes at its next assessment"
                 } else {
                     ""
                 }
@@ -252,7 +259,7 @@ impl HeldLock {
     }
 }
 
-/// Asks the members in turn until one does what it is asked, or says no for a reason.
+/// Asks the members until one does it, or refuses it.
 pub(super) fn any<T>(ways: &[Access], mut ask: impl FnMut(&mut Member) -> Result<T, Trouble>) -> Result<T, Trouble> {
     let mut last = Trouble {
         kind: Kind::Unanswered,
@@ -275,7 +282,7 @@ fn change(ways: &[Access], condition: If<'_>, changes: &[Then<'_>]) -> Result<bo
     any(ways, |member| member.change(condition, changes))
 }
 
-/// Tries to take the lock, once.
+/// Tries to take the lock once.
 pub(super) fn attempt(
     host: &Host,
     member: &mut Member,
@@ -297,7 +304,7 @@ pub(super) fn attempt(
             Ok(Attempt::HeldBy(holder(member)?))
         }
         Err(trouble) => {
-            // It may have been written all the same: then it goes with the lease.
+            // The write may have succeeded: it goes with the lease.
             let _ = any(ways, |member| member.revoke(id));
             Err(trouble)
         }

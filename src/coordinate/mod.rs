@@ -1,8 +1,9 @@
-//! One node of a cluster at a time: before the first file is replaced a node takes the lock in the cluster's own etcd, and gives it back once
-//! the new certificates are proven to be in use, or everything is undone.
+//! The cluster lock: one node of a cluster changes at a time. A node takes a lock in the cluster's
+//! own etcd before it replaces the first file, and gives it back once the new certificates are
+//! proven to be in use, or everything is rolled back.
 //!
-//! What is done is decided by pure functions: [`mod@decide`] what to do about the lock, [`quorum`] whether the cluster can bear it, [`slots`] when
-//! a node may begin that cannot ask; [`keys`] is what is written.
+//! Pure functions decide: [`mod@decide`] about the lock, [`quorum`] whether the cluster can bear
+//! it, [`slots`] when a node may begin that cannot ask. [`keys`] defines the records.
 
 mod contact;
 pub mod decide;
@@ -36,27 +37,30 @@ use lock::{Attempt, attempt};
 use quorum::Window;
 use slots::Slot;
 
-/// How often etcd is asked again.
+/// Time between two questions to etcd.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often it is tried where it does not answer: a new leader is found within seconds.
+/// Number of tries if etcd does not answer: a new leader is elected within seconds.
 const TRIES: u32 = 3;
 
-/// What a turn is wanted for.
+/// A request for the cluster lock.
 #[derive(Debug, Clone)]
 pub struct LockRequest {
-    /// In words, for the others.
+    /// Purpose, for the other nodes.
     pub purpose: String,
-    /// A person asked for it, and looks on.
+    /// A person runs the command.
     pub attended: bool,
-    /// Something that is to be renewed ends within `urgent_before`.
+    /// A credential that is to be renewed ends within `urgent_before`.
     pub urgent: bool,
-    /// Something changes that etcd or the API server reads, or either is restarted.
+    /// A credential of etcd or the API server changes, or one of them is restarted.
     pub touches_etcd_or_api_server: bool,
 }
 
-/// Takes the turn, waiting for another node's within `[coordination] wait`; or says why nothing may be done now.
+/// Takes the cluster lock, and waits for another node up to `[coordination] wait`. Returns
+/// immediately if `request` is `None`: no lock is needed.
 ///
-/// Nothing that is `wanted` needs none.
+/// # Errors
+///
+/// Returns the reason that nothing may be done now.
 pub fn acquire(
     host: &Host,
     settings: &Settings,
@@ -109,7 +113,7 @@ fn lock_for(decision: Decision) -> Result<ClusterLock, LockRefusal> {
     }
 }
 
-/// A list that cannot be stored is no reason to stop: it is for a day on which etcd does not answer.
+/// Stores the list of members for a day on which etcd does not answer. A failure is only a warning.
 fn remember(host: &Host, peers: &[Peer]) {
     if let Err(failure) = state::record_members(host, peers) {
         warn!("{failure}");
@@ -151,7 +155,7 @@ impl Acquisition<'_> {
         })
     }
 
-    /// Waits for the lock, then looks whether the cluster can bear it. The inner error is etcd's: it has to be decided anew.
+    /// Waits for the lock, then judges whether the cluster can bear a change.
     fn lock(&self, mut contact: Contact) -> Result<Result<ClusterLock, Etcd>, LockRefusal> {
         let rules = &self.settings.coordination;
         let me = Entry {
@@ -177,7 +181,7 @@ impl Acquisition<'_> {
         Ok(Ok(cluster_lock))
     }
 
-    /// Gives the lease that the lock hangs on, and whether another node had it first.
+    /// Waits for the lock. Returns its lease, and true if another node had it first.
     fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<Result<(Lease, bool), Etcd>, LockRefusal> {
         let (host, rules) = (self.host, &self.settings.coordination);
         let deadline = Instant::now() + rules.wait;
@@ -212,33 +216,34 @@ impl Acquisition<'_> {
                         "{words}, and did not give it back within {}",
                         text::duration(rules.wait)
                     ),
-                    "`kubecertd status` on that node says what it does; it is tried again",
+                    "`kubecertd status` on that node says what it does; kubecertd tries again",
                 ));
             }
             if host.check_stop().is_err() {
                 let reason = "kubecertd was asked to stop".into();
-                return Err(blocked(Cause::Node, reason, "it is tried again"));
+                return Err(blocked(Cause::Node, reason, "kubecertd tries again"));
             }
             std::thread::sleep(self.pause());
         }
     }
 
-    /// About a second, not the same on all nodes.
+    /// Returns about a second, different on every node.
     fn pause(&self) -> Duration {
         EVERY / 2 + Duration::from_nanos(u64::from(self.host.now().nanosecond()))
     }
 
-    /// With the lock: whether another node has begun and not ended, and whether the cluster can bear it.
+    /// Judges, with the lock held, whether another node has begun and not finished, and whether the
+    /// cluster can bear a change.
     fn judge(&self, contact: &mut Contact) -> Result<(), LockRefusal> {
         let asked = |trouble: &dyn std::fmt::Display| {
-            let reason = format!("etcd does not say how it is: {trouble}");
-            blocked(Cause::Etcd, reason, "it is tried again")
+            let reason = format!("etcd does not report its state: {trouble}");
+            blocked(Cause::Etcd, reason, "kubecertd tries again")
         };
         let written = contact.written().map_err(|e| asked(&e))?;
         let own = contact::name(self.host, &known(self.inventory, self.settings));
         let (others, gone) = written.others(&own, &contact.peers);
         for marker in gone {
-            info!("the marker of {} is removed: it is no member any more", marker.node);
+            info!("removed the marker of {}: it is no longer a member", marker.node);
             let _ = contact.ask(|member| member.change(If::Always, &[Then::Delete(&marker.marker())]));
         }
         if let Some(marker) = others.first() {
@@ -259,7 +264,8 @@ impl Acquisition<'_> {
     }
 }
 
-/// Asks once more whether the cluster can bear it: a backup, or a restart, may have taken minutes since it was asked. What is urgent is not held up.
+/// Judges again whether the cluster can bear a change: a backup or a restart may have taken
+/// minutes. An urgent renewal is not stopped.
 pub fn confirm(
     host: &Host,
     settings: &Settings,
@@ -279,15 +285,15 @@ pub fn confirm(
         Ok(mut contact) => acquisition.judge(&mut contact),
         Err(etcd) => Err(blocked(
             Cause::Etcd,
-            format!("the cluster cannot be asked any more: {}", etcd.why()),
-            "it is tried again",
+            format!("the cluster no longer answers: {}", etcd.why()),
+            "kubecertd tries again",
         )),
     }
 }
 
 fn has_it(other: &Entry, me: &Entry) -> String {
     let node = match other.node == me.node {
-        // The node's own lock is ours: that process has ended, and its lease will.
+        // The lock is from an earlier process of this node, whose lease will end.
         true => "an earlier kubecertd of this node",
         false => &other.node,
     };
@@ -308,35 +314,36 @@ fn unfinished(marker: &Entry) -> LockRefusal {
     )
 }
 
-/// What a look sees of the cluster.
+/// The state of the cluster at an assessment.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterView {
-    /// What is written of the lock.
+    /// Records of the lock.
     pub written: LockRecords,
-    /// The members.
+    /// Members.
     pub members: Vec<Peer>,
-    /// What this node is called among them.
+    /// Name of this node among them.
     pub own: String,
 }
 
 impl ClusterView {
-    /// This node has begun, and has not ended.
+    /// Returns true if this node has begun and not finished.
     pub fn has_own_marker(&self) -> bool {
         self.written.unfinished.iter().any(|marker| marker.node == self.own)
     }
 
-    /// Some node has begun, and has not ended.
+    /// Returns true if any node has begun and not finished.
     pub fn has_markers(&self) -> bool {
         !self.written.unfinished.is_empty()
     }
 
-    /// It was removed since.
+    /// Drops the marker of this node, which was removed since.
     pub fn forget_own_marker(&mut self) {
         self.written.unfinished.retain(|marker| marker.node != self.own);
     }
 }
 
-/// Looks at the cluster, without a turn, and remembers its members; none where there is no cluster of several, or it does not answer.
+/// Reads the state of the cluster without a lock, and stores its members. Returns `None` if it has
+/// only one member or does not answer.
 pub fn view(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<ClusterView> {
     if settings.coordination.mode == CoordinationMode::Off {
         return None;
@@ -353,8 +360,9 @@ pub fn view(host: &Host, settings: &Settings, inventory: &Inventory) -> Option<C
     })
 }
 
-/// Removes the mark of this node: nothing is unfinished here, and its readers are well. Needs the node's own lock. False where there is none, or
-/// it cannot be removed.
+/// Removes the marker of this node. Nothing may be unfinished here, its readers must be healthy,
+/// and the caller must hold the node's lock. Returns false if no marker was there, or it cannot be
+/// removed.
 pub fn clear(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
     if settings.coordination.mode == CoordinationMode::Off {
         return false;
@@ -369,8 +377,8 @@ pub fn clear(host: &Host, settings: &Settings, inventory: &Inventory) -> bool {
     };
     let done = contact.ask(|member| member.change(If::Always, &[Then::Delete(&marker.marker())]));
     match &done {
-        Ok(_) => info!("this node is well: its marker in etcd, which kept the others from starting, is removed"),
-        Err(trouble) => warn!("the marker of this node in etcd cannot be removed: {trouble}"),
+        Ok(_) => info!("this node is healthy: removed its marker in etcd, which blocked the other nodes"),
+        Err(trouble) => warn!("cannot remove the marker of this node in etcd: {trouble}"),
     }
     done.is_ok()
 }

@@ -1,70 +1,72 @@
-//! Whether the cluster can bear that etcd or the API server of one node goes away for a moment. Pure.
+//! Judges whether the cluster can bear that etcd or the API server of one node is away for a
+//! moment. Pure.
 
 use super::decide::Cause;
 use crate::format::text;
 use crate::model::{Peer, Timestamp};
 
-/// What was seen of the members, right before something is changed.
+/// State of the members, right before a change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// All that the cluster lists.
+    /// Members that the cluster lists.
     pub members: Vec<Member>,
-    /// Alarms: the member's id, and which.
+    /// Alarms: id of the member, and name of the alarm.
     pub alarms: Vec<(u64, String)>,
-    /// The member on this node; none where etcd runs elsewhere.
+    /// Member on this node. `None` if etcd runs elsewhere.
     pub own: Option<u64>,
 }
 
-/// One member.
+/// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// As it is listed.
+    /// Entry in the list of members.
     pub peer: Peer,
-    /// Its version, where it serves; or why not.
+    /// Version, if it serves; otherwise the reason.
     pub state: Result<String, UnhealthyMember>,
 }
 
-/// Why a member does not serve.
+/// The reason that a member does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnhealthyMember {
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
-    /// A certificate has expired: that is what a renewal mends, and keeps none from beginning.
+    /// True if a certificate has expired: a renewal repairs that, so it blocks none.
     pub expired: bool,
 }
 
-/// Whether now is a maintenance window.
+/// State of the maintenance windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Window {
     /// None is configured.
     None,
-    /// None is open; when the next one opens.
+    /// None is open. Holds the time when the next one opens.
     Closed(Option<Timestamp>),
     /// One is open.
     Open,
 }
 
-/// Why it has to wait.
+/// The reason to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuorumRisk {
-    /// What kind of reason it is.
+    /// Kind of the reason.
     pub cause: Cause,
-    /// For people.
+    /// The reason, for people.
     pub reason: String,
-    /// What they can do.
+    /// Advice for the operator.
     pub hint: &'static str,
 }
 
-/// Says why nothing that etcd or an API server reads may be replaced now, nor either be restarted; or that it may.
+/// Returns an error if no credential of etcd or an API server may be replaced now, and neither may
+/// be restarted.
 ///
-/// | seen | |
+/// | state | may change |
 /// | --- | --- |
 /// | an alarm (NOSPACE, CORRUPT) | no |
 /// | a member without a vote (a learner catches up) | no |
 /// | another member does not serve, or its version is not known | no |
 /// | another member does not serve because a certificate has expired | yes |
 /// | the own member does not serve | yes: it cannot become worse |
-/// | two members, no window, or none open | no: the cluster stands still while one restarts |
+/// | two members, no window, or none open | no: the cluster stops while one restarts |
 /// | two members, a window is open | yes |
 /// | all others serve | yes |
 pub fn judge(view: &View, window: Window) -> Result<(), QuorumRisk> {
@@ -81,7 +83,8 @@ pub fn judge(view: &View, window: Window) -> Result<(), QuorumRisk> {
         Window::Closed(opens) => {
             let opens = opens.map_or_else(String::new, |opens| format!(" of {}", text::date(opens)));
             let reason = format!(
-                "a cluster of two members stands still while one of them restarts: it waits for the maintenance window{opens}"
+                "a cluster of two members stands still while one of them restarts: \
+                 deferred to the maintenance window{opens}"
             );
             refuse(Cause::TwoMembers, reason, "it is done when the window opens")
         }

@@ -1,16 +1,18 @@
-//! When a node may begin that cannot ask the others: each has a time of its own, by the list of members that it stored. Pure.
+//! Fallback slots: the times at which a node may begin that cannot ask the others, from the list of
+//! members that it stored. Pure.
 
 use crate::format::digest::sha256;
 use crate::model::{Peer, Timestamp};
 
-/// How long one slot is, in seconds. Its first half is for beginning: what begins at its end, on a clock that is late, has the other half before
-/// the next node begins. So clocks may differ, and a cycle may last, by a quarter of an hour together.
+/// Length of a slot, in seconds. A node begins only in the first half. So clocks may differ, and a
+/// cycle may last, by a quarter of an hour together.
 pub const SLOT: i64 = 30 * 60;
 
-/// Slots where no list tells how many nodes there are: enough for a control plane of any sensible size, few enough for half a day.
+/// Number of slots if the number of nodes is not known: enough for a control plane of any sensible
+/// size, and each comes every four hours.
 const UNLISTED: i64 = 8;
 
-/// One node's time.
+/// Slot of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     index: i64,
@@ -18,7 +20,8 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// The place of `node` among the members by name; where it is none of them, one by a hash of its name and its machine id.
+    /// Returns the slot of `node` by its position among the members' names. For another node it
+    /// comes from a hash of its name and its machine id.
     pub fn of(node: &str, machine_id: &str, members: &[Peer]) -> Self {
         let mut names: Vec<_> = members.iter().map(|peer| peer.name.as_str()).collect();
         names.sort_unstable();
@@ -38,20 +41,20 @@ impl Slot {
         }
     }
 
-    /// Whether the node may begin at this moment.
+    /// Returns true if the node may begin now.
     pub fn is_open(self, now: Timestamp) -> bool {
         let seconds = now.unix_timestamp();
         seconds.div_euclid(SLOT).rem_euclid(self.count) == self.index && seconds.rem_euclid(SLOT) < SLOT / 2
     }
 
-    /// When it may begin next: now, or later.
+    /// Returns the next time at which the node may begin, which may be now.
     pub fn next(self, now: Timestamp) -> Timestamp {
         if self.is_open(now) {
             return now;
         }
         let seconds = now.unix_timestamp();
         let slot = seconds.div_euclid(SLOT);
-        // The slot that is open now, or is past its half, is not the next one.
+        // A slot that is open, or past its half, is not the next one.
         let wait = (self.index - slot - 1).rem_euclid(self.count) + 1;
         Timestamp::from_unix_timestamp((slot + wait) * SLOT).unwrap_or(now)
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::{Assessment, Cycle, NotExecuted, is_unfinished};
+use super::{Assessment, Cycle, ExecutionRefusal, is_unfinished};
 use crate::catalog::readers::{APISERVER, ETCD};
 use crate::config::Settings;
 use crate::config::settings::Scope;
@@ -23,7 +23,7 @@ use crate::verify::{is_well, probes};
 
 const BOTH: [&str; 2] = [ETCD, APISERVER];
 
-/// How long a cycle waits for a cluster that was healthy before this node began.
+/// Longest time that a cycle waits for a cluster that was healthy before this node began.
 const RECOVERY_TIME: Duration = Duration::from_secs(15);
 
 impl Cycle<'_> {
@@ -48,14 +48,14 @@ impl Cycle<'_> {
         cluster_lock.step(self.host)
     }
 
-    /// Takes the cluster lock, if this assessment needs it. If another node had it first, the node is
-    /// assessed again.
+    /// Takes the cluster lock, if this assessment needs it. If another node had it first, the node
+    /// is assessed again.
     pub(super) fn lock_cluster(
         &self,
         trigger: Trigger,
         mut assessment: Assessment,
         earlier: &[PendingRestart],
-        reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
+        reassess: impl FnOnce() -> Result<Assessment, ExecutionRefusal>,
     ) -> Result<(ClusterLock, Assessment), Box<(LockRefusal, Assessment)>> {
         let request = lock_request(self.settings, trigger, &assessment, earlier);
         let acquired = coordinate::acquire(self.host, self.settings, &assessment.inventory, request.as_ref());
@@ -84,14 +84,15 @@ impl Cycle<'_> {
             assessment
                 .clearance
                 .defer(self.settings, &format!("deferred: {reason}"));
-            let warning = format!("what is urgent is renewed although other nodes should be seen to first: {reason}");
+            let warning = format!("urgent credentials are renewed although other nodes need attention first: {reason}");
             cluster_lock.warnings.push(warning);
         }
         Ok((cluster_lock, assessment))
     }
 
-    /// Takes the cluster lock for a restore, which continues without it: a person asked for it because
-    /// things are bad. It waits for another node only as long as a node that died keeps the lock.
+    /// Takes the cluster lock for a restore, which continues without it: a person asked for it
+    /// because things are bad. It waits for another node only as long as a node that died keeps the
+    /// lock.
     pub(super) fn lock_cluster_for_restore(&self, inventory: &Inventory) -> ClusterLock {
         let mut settings = self.settings.clone();
         let rules = &mut settings.coordination;
@@ -105,20 +106,20 @@ impl Cycle<'_> {
         let acquired = coordinate::acquire(self.host, &settings, inventory, Some(&request));
         let mut cluster_lock = acquired.unwrap_or_else(|refusal| {
             ClusterLock::without_lock(format!(
-                "the restore goes on without its turn among the nodes: {}",
+                "the restore continues without the cluster lock: {}",
                 refusal.reason
             ))
         });
         if let Some(reason) = cluster_lock.urgent_only.take() {
             cluster_lock
                 .warnings
-                .push(format!("other nodes should be seen to first: {reason}"));
+                .push(format!("other nodes need attention first: {reason}"));
         }
         cluster_lock
     }
 
-    /// Gives the cluster lock back. The marker stays if something is unfinished, or an operator has to
-    /// act. Returns a warning if the lock or the marker stays.
+    /// Gives the cluster lock back. The marker stays if something is unfinished, or an operator has
+    /// to act. Returns a warning if the lock or the marker stays.
     pub(super) fn release_cluster(&self, cluster_lock: ClusterLock, needs_operator: bool) -> Option<String> {
         let is_finished = !needs_operator && !is_unfinished(self.host);
         cluster_lock.end(self.host, is_finished)
@@ -179,8 +180,8 @@ pub fn view_cluster(host: &Host, settings: &Settings, inventory: &Inventory) -> 
     Some(seen)
 }
 
-/// Removes the marker of this node after a recovery, if the node is healthy again. Asks etcd only if
-/// there were ever other nodes.
+/// Removes the marker of this node after a recovery, if the node is healthy again. Asks etcd only
+/// if there were ever other nodes.
 pub fn clear_marker(host: &Host, settings: &Settings, _lock: &Lock) {
     if state::members(host).len() < 2 {
         return;
@@ -189,7 +190,7 @@ pub fn clear_marker(host: &Host, settings: &Settings, _lock: &Lock) {
     if is_fine(host, &inventory) {
         coordinate::clear(host, settings, &inventory);
     } else if coordinate::view(host, settings, &inventory).is_some_and(|seen| seen.has_own_marker()) {
-        warn!("this node is not well: a mark of it in etcd that keeps the others from starting stays");
+        warn!("this node is unhealthy; its in-progress marker stays in etcd and blocks the other nodes");
     }
 }
 

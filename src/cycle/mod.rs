@@ -43,7 +43,7 @@ pub use cluster::{clear_marker, view_cluster};
 pub use node::NodeState;
 use rollout::ReaderImpact;
 
-/// How long a command waits for another kubecertd on this node to end.
+/// Longest time that a command waits for another kubecertd on this node to end.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The state of the node and the decisions about it. Nothing was written.
@@ -59,7 +59,7 @@ pub struct Assessment {
 
 /// The reason that nothing is done now.
 #[derive(Debug)]
-pub enum NotExecuted {
+pub enum ExecutionRefusal {
     /// Another program is renewing, or the clock is in doubt. Holds what was found, for reports.
     Deferred(Box<Deferral>, Box<Inventory>),
     /// The request is not possible.
@@ -72,30 +72,29 @@ pub fn assess(
     settings: &Settings,
     request: &Request,
     trigger: Trigger,
-) -> Result<Assessment, NotExecuted> {
+) -> Result<Assessment, ExecutionRefusal> {
     let NodeState {
         scan,
         inventory,
         conditions,
     } = NodeState::read(host, settings);
-    let plan = plan::make(&inventory, settings, &conditions.running, request).map_err(NotExecuted::Failed)?;
+    let plan = plan::make(&inventory, settings, &conditions.running, request).map_err(ExecutionRefusal::Failed)?;
     match guard::check(plan, &inventory, settings, &conditions, trigger) {
         Ok(clearance) => Ok(Assessment {
             scan,
             inventory,
             clearance,
         }),
-        Err(deferral) => Err(NotExecuted::Deferred(Box::new(deferral), Box::new(inventory))),
+        Err(deferral) => Err(ExecutionRefusal::Deferred(Box::new(deferral), Box::new(inventory))),
     }
 }
 
-impl NotExecuted {
+impl ExecutionRefusal {
     /// Returns it as a failure of a command.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(deferral, _) => {
-                Failure::new(format!("not now: {}", deferral.reason)).hint("it is tried again at the next look")
-            }
+            Self::Deferred(deferral, _) => Failure::new(format!("not now: {}", deferral.reason))
+                .hint("kubecertd tries again at the next assessment"),
             Self::Failed(failure) => failure,
         }
     }
@@ -133,11 +132,11 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
         ),
         Recovery::Undone(left) if left.is_empty() => warn!(
             message_id = events::RECOVERED,
-            "an interrupted cycle was undone: the old files are back"
+            "an interrupted cycle was rolled back: the old files are back"
         ),
         Recovery::Undone(left) => warn!(
             message_id = events::RECOVERED,
-            "an interrupted cycle was undone, but for files that somebody else changed: {}",
+            "an interrupted cycle was rolled back, except for files that another program changed: {}",
             left.join(", ")
         ),
     }
@@ -164,7 +163,7 @@ impl Cycle<'_> {
         request: &Request,
         trigger: Trigger,
         assessment: Assessment,
-        reassess: impl FnOnce() -> Result<Assessment, NotExecuted>,
+        reassess: impl FnOnce() -> Result<Assessment, ExecutionRefusal>,
     ) -> Report {
         let earlier = pending::read(self.host);
         let (cluster_lock, assessment) = match self.lock_cluster(trigger, assessment, &earlier, reassess) {
@@ -189,8 +188,8 @@ impl Cycle<'_> {
         report
     }
 
-    /// Backs up, renews what the plan says, and restarts the readers. A failure leaves the node as it
-    /// was, unless its exit code says otherwise.
+    /// Backs up, renews what the plan says, and restarts the readers. A failure leaves the node as
+    /// it was, unless its exit code says otherwise.
     fn renew(&self, cluster_lock: &ClusterLock, assessment: Assessment, report: &mut Report) -> Result<(), Failure> {
         let Assessment {
             scan,
@@ -244,8 +243,8 @@ impl Cycle<'_> {
         Ok(backup)
     }
 
-    /// Issues and installs the new pairs. A credential whose own file cannot be replaced is taken out
-    /// of the plan, and the others are tried again. Returns `None` if none is left.
+    /// Issues and installs the new pairs. A credential whose own file cannot be replaced is taken
+    /// out of the plan, and the others are tried again. Returns `None` if none is left.
     fn install_all<'p>(
         &self,
         permit: Permit<'p>,
@@ -308,7 +307,7 @@ impl Cycle<'_> {
     fn finish(&self, cluster_lock: ClusterLock, report: &mut Report) {
         let left = report.plan.copies_left_behind();
         let left: Vec<_> = left
-            .map(|(copy, reason)| format!("{} stays as it is: {reason}", copy.path.display()))
+            .map(|(copy, reason)| format!("{} is not updated: {reason}", copy.path.display()))
             .collect();
         report.rollout.warnings.extend(left);
         let needs_operator = report.exit() == Exit::NotPutBack;

@@ -1,8 +1,9 @@
-//! Putting a backup back:
+//! Restores a backup:
 //!
-//! set -> verify -> compare -> backup of what is there -> transaction -> restart -> report
+//! backup -> verify -> compare -> backup of the current files -> transaction -> restart -> report
 //!
-//! It is a transaction like a renewal: interrupted, it is undone or finished by `recover`; failed, everything is put back.
+//! A restore is a transaction like a renewal: `recover` finishes it or rolls it back after an
+//! interruption, and a failure rolls everything back.
 
 use std::path::PathBuf;
 
@@ -26,8 +27,8 @@ use crate::restore::{Part, Restoration, plan};
 use crate::scan::{self, Scan};
 use crate::transaction::{self, Change, Permit};
 
-/// What a component holds in memory from its start on, below the kubernetes directory: a restored one is used after a restart only.
-/// In the order of restarts.
+/// Files below the kubernetes directory that a component caches from its start on, so that a
+/// restored one is used only after a restart. In the order of restarts.
 const HOLDS: [(&str, &[&str]); 4] = [
     ("etcd", &["pki/etcd/ca.crt"]),
     ("kube-apiserver", &["pki/etcd/ca.crt", "pki/sa.key", "pki/sa.pub"]),
@@ -140,7 +141,7 @@ impl Cycle<'_> {
     }
 }
 
-/// The credentials that are restored.
+/// Returns the credentials that are restored.
 fn credentials(inventory: &Inventory, restoration: &Restoration) -> Vec<String> {
     let is_restored = |credential: &&Credential| match &credential.spec.storage {
         Storage::Pair { certificate, key } => restoration.has(certificate) || restoration.has(key),
@@ -154,7 +155,8 @@ fn credentials(inventory: &Inventory, restoration: &Restoration) -> Vec<String> 
         .collect()
 }
 
-/// The readers of what is restored. A pod whose manifest is restored too is made anew by the kubelet.
+/// Returns the steps for the readers of restored files. The kubelet restarts a pod whose manifest
+/// is restored.
 fn steps(settings: &Settings, inventory: &Inventory, restoration: &Restoration) -> Vec<ReaderStep> {
     let names = credentials(inventory, restoration);
     let place = |name: &str| -> PathBuf {

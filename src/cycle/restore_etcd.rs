@@ -1,9 +1,10 @@
-//! Putting etcd's data back, on the only member of a cluster:
+//! Restores etcd's data, on the only member of a cluster:
 //!
-//! set -> verify -> way -> new directory -> park -> exchange -> unpark -> health -> restart -> report
+//! backup -> verify -> way -> new directory -> park -> exchange -> unpark -> health -> restart ->
+//! report
 //!
-//! The new directory is made while the cluster still runs. From the exchange on, the old directory is aside; an etcd that does not come up with the
-//! new one gets the old one back.
+//! The new directory is made while the cluster still runs. The exchange moves the old directory
+//! aside. An etcd that does not start with the new one gets the old one back.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,14 +30,14 @@ use crate::restore::swap::Swap;
 use crate::scan;
 use crate::verify::{is_well, probes};
 
-/// Whose watches are from the history that is given up.
+/// Components whose watches refer to the abandoned history.
 const WATCHERS: [&str; 3] = [CONTROLLER_MANAGER, SCHEDULER, KUBELET];
-/// How often it is looked whether etcd has ended, or answers.
+/// Time between two checks whether etcd has ended, or answers.
 const EVERY: Duration = Duration::from_millis(200);
-/// What the tool makes of a snapshot is at least so fast.
+/// Slowest speed of etcd's tool, in bytes of the snapshot per second.
 const SLOWEST: u64 = 5 << 20;
 
-/// How it would be done.
+/// Returns the way in which etcd's data would be restored.
 pub fn assess(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<Way, Failure> {
     let inventory = inventory::build(&scan::scan(host, settings));
     way(host, settings, &inventory, backup)
@@ -80,7 +81,7 @@ pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdRe
         return Err(failure);
     }
     let mut report = EtcdReport::of(&plan, host.exists(&plan.data), &swap.aside);
-    // Should this process die: the watchers are restarted by the next cycle.
+    // If this process dies, the next cycle restarts the watchers.
     let earlier = pending::read(host);
     let mut all: Vec<_> = earlier
         .iter()
@@ -128,7 +129,7 @@ pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdRe
     Ok(Ok(report))
 }
 
-/// `20261124-031700`.
+/// Returns a stamp such as `20261124-031700`.
 fn stamp(host: &Host) -> String {
     let now = text::rfc3339(host.now());
     now.replace(['-', ':', 'Z'], "").replace('T', "-")
@@ -168,11 +169,11 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Makes the new directory beside the old one. Nothing is stopped for it.
+    /// Makes the new directory next to the old one. Nothing is stopped for it.
     fn make_data(&self, backup: &StoredBackup, swap: &Swap) -> Result<(), Failure> {
         let host = self.host;
         let size = match &self.plan.source {
-            // Once for the directory, once more where it lies sealed.
+            // The snapshot needs its size twice: in the directory, and unpacked.
             Source::Snapshot { size, .. } => size * 2,
             Source::Copy(_) => backup.size(),
         };
@@ -211,7 +212,7 @@ impl<'a> Work<'a> {
                         "cannot restore the snapshot: {}: {reason}",
                         tool.path.display()
                     ))
-                    .hint("run the command by hand, it is in the log, and see what it says")
+                    .hint("run the command from the log manually, and read its output")
                 })?;
                 host.unlink(&swap.plain)?;
                 self.own_as_before(swap)
@@ -219,7 +220,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The tool makes everything root's; etcd may run as somebody else.
+    /// Gives the directory to the old owner: the tool makes everything root's, and etcd may run as
+    /// another user.
     fn own_as_before(&self, swap: &Swap) -> Result<(), Failure> {
         let host = self.host;
         if host.exists(&swap.data) {
@@ -229,7 +231,8 @@ impl<'a> Work<'a> {
         host.sync_tree_directories(&swap.new)
     }
 
-    /// Stops both, exchanges the directories, starts etcd and waits until it is well; otherwise the old directory comes back.
+    /// Stops both components, exchanges the directories, starts etcd and waits until it is healthy.
+    /// If that fails, the old directory comes back.
     fn exchange(&self, swap: &Swap) -> Result<(), Failure> {
         let exchanged = self.stop().and_then(|()| swap.exchange(self.host)).and_then(|()| {
             info!("{} is the restored one", swap.data.display());
@@ -249,7 +252,7 @@ impl<'a> Work<'a> {
         let back = back.and_then(|()| self.unpark_all());
         match back {
             Ok(()) => Err(failure),
-            Err(second) => Err(Failure::new(format!("{failure}; and it cannot be put back: {second}"))
+            Err(second) => Err(Failure::new(format!("{failure}; and the rollback failed: {second}"))
                 .hint("run `kubecertd recover` once the cause is gone")
                 .exit(Exit::NotPutBack)),
         }

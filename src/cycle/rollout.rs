@@ -21,10 +21,10 @@ use crate::scan;
 use crate::transaction::Transaction;
 use crate::verify::{Proof, ProofResult, probes, prove};
 
-/// How long a server may refuse a renewed credential before that is a failure.
+/// Longest time that a server may refuse a renewed credential before that is a failure.
 const REFUSED: Duration = Duration::from_secs(30);
 
-/// What a change means for the readers, gathered before the change.
+/// The impact of a change on the readers, gathered before the change.
 pub(super) struct ReaderImpact {
     /// Names of the credentials that change.
     names: Vec<String>,
@@ -65,8 +65,8 @@ impl ReaderImpact {
         }
     }
 
-    /// Returns the impact of restoring these credentials and whatever else the steps cache. Unhealthy
-    /// readers are not a reason to wait.
+    /// Returns the impact of restoring these credentials and everything else that the steps cache.
+    /// Unhealthy readers are not a reason to wait.
     pub(super) fn of_restore(
         cycle: &Cycle<'_>,
         inventory: &Inventory,
@@ -173,8 +173,8 @@ impl Cycle<'_> {
         prove_logins(self.host, inventory, impact, rollout)
     }
 
-    /// Puts the old files back and makes the readers use them. Returns the failure that caused it, or
-    /// a worse one.
+    /// Puts the old files back and makes the readers use them. Returns the failure that caused it,
+    /// or a worse one.
     fn roll_back(
         &self,
         transaction: Transaction<'_>,
@@ -325,7 +325,7 @@ fn unknown_readers(inventory: &Inventory, impact: &ReaderImpact) -> Vec<ProofRes
             reader: Some(reader.clone()),
             credential: credential.spec.name.clone(),
             proof: Proof::Pending,
-            note: Some(format!("there is no manifest of {reader} that can be used")),
+            note: Some(format!("{reader} has no usable manifest")),
         })
     });
     unknown.collect()

@@ -1,4 +1,4 @@
-//! Asking etcd: at each of its endpoints, with each of the client's certificates, until somebody answers.
+//! Connects to etcd: tries each endpoint with each client certificate until one answers.
 
 use std::path::Path;
 
@@ -6,23 +6,25 @@ use super::member::MemberConfig;
 use crate::host::Host;
 use crate::host::etcd::{Access, ConnectError, Member, Status, Tls};
 
-/// A member that answers, and how it was reached.
+/// A member that answers.
 pub struct Connection {
-    /// The connection.
+    /// Client of the member.
     pub member: Member,
-    /// What it said of itself.
+    /// Status of the member.
     pub status: Status,
-    /// How to reach it again; with another endpoint, how to reach the others.
+    /// Endpoint and credentials. With another endpoint, they reach the other members.
     pub access: Access,
 }
 
-/// The first member that answers to one of the client certificates; or why none does.
+/// Connects to the first endpoint that accepts one of the client certificates, or returns the
+/// reasons that none does.
 pub fn connect(host: &Host, known: &MemberConfig) -> Result<(Member, Status), String> {
     let found = connect_any(host, known, &known.endpoints)?;
     Ok((found.member, found.status))
 }
 
-/// The first of these endpoints that answers to one of the client certificates; or why none does.
+/// Connects to the first of these endpoints that accepts one of the client certificates, or returns
+/// the reasons that none does.
 pub fn connect_any(host: &Host, known: &MemberConfig, endpoints: &[String]) -> Result<Connection, String> {
     let mut reasons = Vec::new();
     for endpoint in endpoints {
@@ -38,7 +40,7 @@ pub fn connect_any(host: &Host, known: &MemberConfig, endpoints: &[String]) -> R
     }
 }
 
-/// One endpoint; or what came of each certificate.
+/// Connects to one endpoint, or returns the reason for each certificate.
 fn connect_one(host: &Host, known: &MemberConfig, endpoint: &str) -> Result<Connection, Vec<String>> {
     let mut reasons = Vec::new();
     if endpoint.starts_with("http://") {

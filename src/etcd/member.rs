@@ -1,4 +1,5 @@
-//! What the manifests and the configuration say about etcd: where its API is, who may ask, where its data is. Pure.
+//! etcd in the manifests and the configuration: its endpoints, client certificates and data
+//! directory. Pure.
 
 use std::path::{Path, PathBuf};
 
@@ -6,26 +7,27 @@ use crate::config::Settings;
 use crate::format::manifest::Manifest;
 use crate::inventory::Inventory;
 
-/// What is known of etcd before it is asked.
+/// Configuration of etcd, before it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberConfig {
-    /// Where to ask, in this order.
+    /// Endpoints, in the order in which they are tried.
     pub endpoints: Vec<String>,
-    /// Where the other members may be: those at the time when this one joined, asked at its own port.
+    /// Likely endpoints of the other members: those at the time when this one joined, with this
+    /// one's port.
     pub others: Vec<String>,
-    /// What the member on this node is called.
+    /// Name of the member on this node.
     pub name: Option<String>,
-    /// Its CA.
+    /// File of its CA.
     pub ca: PathBuf,
-    /// Client certificates and keys, to be tried in this order: one of them may have expired.
+    /// Client certificates and keys, in the order in which they are tried: one may have expired.
     pub clients: Vec<(PathBuf, PathBuf)>,
-    /// Where the data directory of a member on this node is; none where etcd runs elsewhere.
+    /// Data directory of the member on this node. `None` if etcd runs elsewhere.
     pub data: Option<PathBuf>,
-    /// A member is meant to run here (not on a worker, or before `kubeadm init`).
+    /// True if a member is meant to run here, which is not so on a worker or before `kubeadm init`.
     pub is_meant: bool,
 }
 
-/// Reads it out of the inventory and the settings; the configuration wins.
+/// Reads it from the inventory and the settings. The configuration wins.
 pub fn known(inventory: &Inventory, settings: &Settings) -> MemberConfig {
     let etcd = inventory.etcd();
     let server = inventory
@@ -49,7 +51,7 @@ pub fn known(inventory: &Inventory, settings: &Settings) -> MemberConfig {
             pair(server, "etcd-certfile", "etcd-keyfile"),
             in_pki("apiserver-etcd-client"),
             in_pki("etcd/healthcheck-client"),
-            // kubeadm's server certificate is good for clients too (kubeadm `certlist.go`).
+            // kubeadm's server certificate is also valid for clients (kubeadm `certlist.go`).
             pair(etcd, "cert-file", "key-file"),
         ],
     };
@@ -86,7 +88,7 @@ fn endpoints(configured: &[String], etcd: Option<&Manifest>, server: Option<&Man
         urls.split(',').filter_map(|url| reachable(url.trim())).collect()
     };
     let listens = list(etcd, "listen-client-urls");
-    // Who is not at the loopback address of his own machine is not there at all.
+    // A member that does not answer at the loopback address does not run.
     let near: Vec<_> = listens.iter().filter(|url| is_loopback(url)).cloned().collect();
     [
         near,
@@ -99,7 +101,7 @@ fn endpoints(configured: &[String], etcd: Option<&Manifest>, server: Option<&Man
     .unwrap_or_default()
 }
 
-/// The other members of `--initial-cluster`, at the port at which this one serves clients.
+/// Returns the other members of `--initial-cluster`, with the client port of this one.
 fn others(etcd: &Manifest) -> Vec<String> {
     let own = etcd.flag("name").unwrap_or_default();
     let client = etcd
@@ -119,7 +121,7 @@ fn others(etcd: &Manifest) -> Vec<String> {
     hosts.map(|host| format!("{scheme}://{host}:{port}")).collect()
 }
 
-/// An address to listen on as one to connect to; none for a socket file.
+/// Returns the address to connect to for an address to listen on. `None` for a socket file.
 fn reachable(url: &str) -> Option<String> {
     let (scheme, address) = url.split_once("://")?;
     let (host, port) = address.trim_end_matches('/').rsplit_once(':')?;
@@ -133,7 +135,7 @@ fn reachable(url: &str) -> Option<String> {
         .then(|| format!("{scheme}://{host}:{port}"))
 }
 
-/// An address of the own machine.
+/// Returns true for an address of this machine.
 pub fn is_loopback(url: &str) -> bool {
     ["://127.", "://[::1]", "://localhost:"]
         .iter()

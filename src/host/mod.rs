@@ -62,7 +62,7 @@ impl Host {
     /// Fails when kubecertd was asked to stop.
     pub fn check_stop(&self) -> Result<(), Failure> {
         if self.stop.requested() {
-            return Err(Failure::new("cannot go on: kubecertd was asked to stop"));
+            return Err(Failure::new("interrupted: kubecertd was asked to stop"));
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The journal on disk, and how to go back or forward by it.
+//! The journal on disk, and the way back or forward from it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::model::{Bytes, Exit, Failure, ReadError};
 use crate::restart::pending::{self, PendingRestart};
 use crate::state;
 
-/// The journal's name in the state directory.
+/// Name of the journal in the state directory.
 pub(super) const JOURNAL: &str = "transaction.json";
 
-/// What this version writes, and all that it understands.
+/// Format that this version writes, and the only one that it reads.
 pub(super) const FORMAT: u32 = 1;
 
-/// How far a transaction has come.
+/// Progress of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Phase {
-    /// Files may have been replaced: undo.
+    /// Files may have been replaced: roll back.
     Installing,
     /// All files are replaced: finish.
     Installed,
@@ -36,35 +36,36 @@ pub(super) struct Journal {
     pub(super) format: u32,
     pub(super) cycle: String,
     pub(super) phase: Phase,
-    /// The backup set, for people.
+    /// The backup, for people.
     pub(super) backup: PathBuf,
     pub(super) files: Vec<Entry>,
-    /// Directories that were not there, those above first.
+    /// Directories that did not exist, parents first.
     #[serde(default)]
     #[serde(rename = "folders")]
     pub(super) directories: Vec<PathBuf>,
-    /// Symlinks that are made or replaced.
+    /// Symlinks that are created or replaced.
     #[serde(default)]
     pub(super) links: Vec<Link>,
     pub(super) restarts: Vec<PendingRestart>,
 }
 
-/// One name that is replaced.
+/// A path that is replaced.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) credential: String,
     pub(super) path: PathBuf,
-    /// Digest of what was there; none where nothing was.
+    /// Digest of the old file. `None` if there was none.
     pub(super) old: Option<String>,
     pub(super) new: String,
-    /// Where the backup has the old bytes.
+    /// Copy of the old file in the backup.
     pub(super) kept: Option<PathBuf>,
-    /// Nothing depends on it, and a person may change or remove it at any time: it says nothing about how far the transaction came.
+    /// True if nothing depends on it and a person may change it at any time, so that it does not
+    /// show the progress of the transaction.
     #[serde(default)]
     pub(super) alone: bool,
 }
 
-/// The digest of what is at `path` now; none where nothing is.
+/// Returns the digest of the file at `path`. `None` if there is none.
 pub(super) fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure> {
     match host.read(path) {
         Ok(file) => Ok(Some(sha256(&file.bytes))),
@@ -74,7 +75,7 @@ pub(super) fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure
 }
 
 impl Journal {
-    /// The journal on disk, if there is one.
+    /// Reads the journal, if there is one.
     pub(super) fn read(host: &Host) -> Result<Option<Self>, Failure> {
         let path = host.state(JOURNAL);
         let file = match host.read_own(&path) {
@@ -106,20 +107,20 @@ impl Journal {
             .map(|e| &e.path)
             .chain(self.links.iter().map(|l| &l.path));
         let directories: BTreeSet<&Path> = paths.map(|path| parent(path)).collect();
-        // One that was to be made may not be there (any more).
+        // A directory that was to be created may not exist.
         let mut there = directories.into_iter().filter(|directory| host.exists(directory));
         there.try_for_each(|directory| host.sync_directory(directory))
     }
 
-    /// Whether every file is the new one.
+    /// Returns true if every file is the new one.
     pub(super) fn is_whole(&self, host: &Host) -> bool {
         let is_new = |entry: &Entry| digest(host, &entry.path) == Ok(Some(entry.new.clone()));
         let mut files = self.files.iter().filter(|entry| !entry.alone);
         files.all(is_new) && self.links.iter().all(|link| link.is_new(host))
     }
 
-    /// Brings every file that is ours back to the old bytes; one that fails does not keep the others. Gives the paths that are
-    /// neither old nor ours any more.
+    /// Restores the old bytes of every file that is still this transaction's. One that fails does
+    /// not stop the others. Returns the paths that are neither old nor new.
     pub(super) fn roll_back(&self, host: &Host) -> Result<Vec<String>, Failure> {
         let mut foreign = Vec::new();
         let mut failed = Vec::new();
@@ -167,7 +168,7 @@ impl Journal {
         self.clear(host)
     }
 
-    /// Removes the files beside, then the journal.
+    /// Removes the temporary files, then the journal.
     fn clear(&self, host: &Host) -> Result<(), Failure> {
         self.clear_files(host)?;
         host.remove_state(JOURNAL)
@@ -186,7 +187,7 @@ impl Journal {
 }
 
 impl Entry {
-    /// False: what is there is neither old nor ours.
+    /// Returns false if the path is neither old nor new.
     fn put_back(&self, host: &Host) -> Result<bool, Failure> {
         let now = digest(host, &self.path)?;
         if now == self.old {

@@ -1,15 +1,21 @@
-//! The journal of an unfinished cycle: finish it or undo it.
+//! Transactions: replace files so that an interruption at any moment can be finished or rolled
+//! back.
 //!
-//! A cycle writes down, durably and before its first change, what it will replace, with what, and where the old bytes are. Then:
+//! A cycle records durably, before its first change, which files it will replace, with what, and
+//! where the old bytes are. Then:
 //!
-//! 1. *stage*: every new file is made beside its place (`.NAME.kubecertd-new`) and synced; the old one gets a second name
-//!    (`.NAME.kubecertd-old`), so that going back is a rename too and needs no space; the directories are synced.
-//! 2. *install*: the new files are renamed over the old ones, a key directly before its certificate, after a last look whether
-//!    somebody else changed them; the directories are synced; the journal says `installed`.
-//! 3. *commit*: the second names are removed, what is still to be restarted is recorded, the journal is removed.
+//! 1. *stage*: every new file is written next to its place (`.NAME.kubecertd-new`) and synced. The
+//!    old one gets a second name (`.NAME.kubecertd-old`), so that a rollback is a rename too and
+//!    needs no space. The directories are synced.
+//! 2. *install*: the new files are renamed over the old ones, a key directly before its
+//!    certificate, after a last check that no other program changed them. The directories are
+//!    synced, and the journal says `installed`.
+//! 3. *commit*: the second names are removed, pending restarts are recorded, and the journal is
+//!    removed.
 //!
-//! A process that dies in 1 or 2 is undone by [`recover`]; one that dies after `installed` is finished. Whatever the moment, each
-//! file is wholly old or wholly new, and a pair is out of step only between two renames.
+//! [`recover`] rolls back an interruption in 1 or 2, and finishes one after `installed`. At any
+//! moment each file is wholly old or wholly new, and a pair is out of step only between two
+//! renames.
 
 mod journal;
 mod tree;
@@ -30,7 +36,7 @@ use crate::restart::pending::{self, PendingRestart};
 use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
 pub use tree::{DirectoryEntry, Link, Tree};
 
-/// A transaction under way. The lock is borrowed, so there is only one.
+/// A transaction under way. It borrows the node's lock, so that there is only one.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     host: &'a Host,
@@ -67,7 +73,8 @@ pub struct Change {
 ///
 /// # Errors
 ///
-/// Everything is put back before this returns a failure. Its exit code is 3 if that was not possible.
+/// Everything is put back before this returns a failure. Its exit code is 3 if that was not
+/// possible.
 pub fn install<'a>(permit: Permit<'a>, change: Change) -> Result<Transaction<'a>, Failure> {
     let Permit {
         host,
@@ -144,7 +151,7 @@ impl Transaction<'_> {
         let like = match (&replacement.like, &replacement.old) {
             (Some(like), _) => like.clone(),
             (None, Some(_)) => self.host.attributes(first)?,
-            // kubeadm's mode for keys.
+            // Mode that kubeadm gives to keys.
             (None, None) => Attributes::plain(0o600),
         };
         let new = beside(first, "new");
@@ -195,19 +202,20 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Removes what was kept for going back. What is in `unfinished` stays recorded as to be restarted.
+    /// Removes the second names of the old files. Restarts in `unfinished` are recorded as pending.
     pub fn commit(mut self, unfinished: Vec<PendingRestart>) -> Result<(), Failure> {
         self.journal.restarts = unfinished;
         self.journal.finish(self.host)
     }
 
-    /// Puts everything back, then gives the failure that made it necessary: exit 1, or 3 with instructions when it could not be put back.
+    /// Puts everything back. Returns the failure that caused it, with exit code 1; or with exit
+    /// code 3 and instructions if a file could not be put back.
     pub fn roll_back(self, because: Failure) -> Failure {
         match self.journal.roll_back(self.host) {
             Ok(left) if left.is_empty() => because,
             Ok(left) => Failure {
                 message: format!(
-                    "{because}; not put back, since somebody else changed them: {}",
+                    "{because}; not put back, because another program changed them: {}",
                     left.join(", ")
                 ),
                 ..because
@@ -218,15 +226,17 @@ impl Transaction<'_> {
 }
 
 fn not_put_back(journal: &Journal, because: &Failure, failure: &Failure) -> Failure {
-    Failure::new(format!("{because}; and what was done cannot be put back: {failure}"))
+    Failure::new(format!("{because}; and the change cannot be rolled back: {failure}"))
         .hint(format!(
-            "run `kubecertd recover` once the cause is gone; where it cannot, `cp -a {}/PATH /PATH` for each path before it",
+            "run `kubecertd recover` once the cause is gone; if that fails, \
+             `cp -a {}/PATH /PATH` for each path before it",
             journal.backup.join(crate::backup::stored::FILES).display(),
         ))
         .exit(Exit::NotPutBack)
 }
 
-/// The last look before a rename: same inode, same bytes as when the plan was made. kubeadm takes no lock.
+/// Checks right before a rename that the file has the same inode and bytes as in the plan: kubeadm
+/// takes no lock.
 fn unchanged(host: &Host, name: &Path, replacement: &Replacement) -> Result<(), Failure> {
     let now = host.identity(name);
     let same = match (&replacement.old, &now) {
@@ -242,37 +252,38 @@ fn unchanged(host: &Host, name: &Path, replacement: &Replacement) -> Result<(), 
 
 fn changed(name: &Path) -> Failure {
     Failure::new(format!(
-        "cannot replace {}: somebody else changed it meanwhile",
+        "cannot replace {}: another program changed it meanwhile",
         name.display()
     ))
     .hint("find out who else renews certificates on this node, then run it again")
 }
 
-/// Whether a journal is there: a transaction is under way, or was interrupted.
+/// Returns true if a journal exists: a transaction is under way, or was interrupted.
 pub fn is_unfinished(host: &Host) -> bool {
     host.exists(&host.state(JOURNAL))
 }
 
-/// What [`recover`] found.
+/// Result of [`recover`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
-    /// No unfinished cycle.
+    /// No transaction was interrupted.
     Nothing,
-    /// A cycle was undone; paths that somebody else changed meanwhile were left alone.
+    /// A transaction was rolled back. Paths that another program changed meanwhile were left alone.
     Undone(Vec<String>),
-    /// A cycle was finished.
+    /// A transaction was finished.
     Finished,
 }
 
-/// Finishes or undoes what an ended process left. Idempotent, may be killed at any point and run again.
+/// Finishes or rolls back an interrupted transaction. It is idempotent, and may be killed at any
+/// point and run again.
 ///
-/// It restores files only and waits for no process.
+/// Restores files only and waits for no process.
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
-    // A manifest comes back also where the files cannot be brought back, and the other way round.
+    // Manifests come back even if the files cannot be put back, and the other way round.
     let files = recover_files(host, lock);
     park::clean(host)?;
     for manifest in park::recover(host)? {
-        warn!("{} had been taken out for a restart, and is back", manifest.display());
+        warn!("{} was parked for a restart, and is back", manifest.display());
     }
     files
 }
@@ -287,7 +298,7 @@ fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovery, Failure> {
         restart.clean(host)?;
     }
     match journal.phase {
-        // One that was installed and is no longer whole was on its way back.
+        // An installed transaction that is not whole was interrupted during a rollback.
         Phase::Installed if journal.is_whole(host) => journal.finish(host).map(|()| Recovery::Finished),
         Phase::Installed | Phase::Installing => journal.roll_back(host).map(Recovery::Undone).map_err(|failure| {
             not_put_back(

@@ -1,4 +1,5 @@
-//! Directories and symlinks of a transaction. They hold no secret and no bytes: what they were stands in the journal itself.
+//! Directories and symlinks of a transaction. They hold no secrets, and the journal itself holds
+//! their old state.
 
 use std::path::{Path, PathBuf};
 
@@ -8,32 +9,32 @@ use crate::host::Host;
 use crate::host::write::{Attributes, beside, parent};
 use crate::model::Failure;
 
-/// What is made or replaced besides files.
+/// Directories and symlinks that are created or replaced.
 #[derive(Debug, Clone, Default)]
 pub struct Tree {
-    /// Directories that are not there, those above first.
+    /// Directories that do not exist, parents first.
     pub directories: Vec<DirectoryEntry>,
     /// Symlinks.
     pub links: Vec<Link>,
 }
 
-/// A directory that is made.
+/// A directory that is created.
 #[derive(Debug, Clone)]
 pub struct DirectoryEntry {
-    /// Where, without symlinks on the way.
+    /// Path, without symlinks on the way.
     pub path: PathBuf,
-    /// Its owner, mode and attributes.
+    /// Owner, mode and attributes.
     pub like: Attributes,
 }
 
-/// A symlink that is made or replaced.
+/// A symlink that is created or replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Where, without symlinks on the way.
+    /// Path, without symlinks on the way.
     pub path: PathBuf,
-    /// Its target until now; none where nothing is.
+    /// Old target. `None` if there was none.
     pub old: Option<PathBuf>,
-    /// Its target from now on.
+    /// New target.
     pub new: PathBuf,
 }
 
@@ -43,7 +44,7 @@ pub(super) fn make_directories(host: &Host, directories: &[DirectoryEntry]) -> R
         .try_for_each(|directory| host.make_directory_like(&directory.path, &directory.like))
 }
 
-/// Those that are empty; one that somebody put a file into meanwhile stays.
+/// Removes empty directories. One that holds a file of another program stays.
 pub(super) fn remove_directories(host: &Host, directories: &[PathBuf]) {
     for directory in directories.iter().rev() {
         if host.remove_empty_directory(directory) {
@@ -65,7 +66,7 @@ impl Link {
         host.link_target(&self.path).as_ref() == Some(&self.new)
     }
 
-    /// False: what is there is neither old nor ours.
+    /// Returns false if the symlink is neither old nor new.
     pub(super) fn put_back(&self, host: &Host) -> Result<bool, Failure> {
         let now = host.link_target(&self.path);
         if now == self.old && (now.is_some() || !host.exists(&self.path)) {
@@ -82,7 +83,7 @@ impl Link {
     }
 }
 
-/// By a rename: whatever the moment, it points to the one or to the other.
+/// Changes a symlink by a rename, so that it has the one or the other target at any moment.
 fn point(host: &Host, path: &Path, target: &Path) -> Result<(), Failure> {
     let new = beside(path, "new");
     host.unlink(&new)?;

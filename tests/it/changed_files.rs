@@ -91,7 +91,7 @@ fn append(node: &Node, path: &str) {
 fn a_pattern_pair_changed_after_the_backup_stops_the_renewal() {
     stops_for(
         "etc/further/1.key",
-        "cannot replace /etc/further/1.key: somebody else changed it meanwhile",
+        "cannot replace /etc/further/1.key: another program changed it meanwhile",
         append,
     );
 }
@@ -100,7 +100,7 @@ fn a_pattern_pair_changed_after_the_backup_stops_the_renewal() {
 fn a_kubeadm_pair_changed_after_the_backup_stops_the_renewal() {
     stops_for(
         "etc/kubernetes/pki/apiserver.crt",
-        "cannot replace /etc/kubernetes/pki/apiserver.crt: somebody else changed it meanwhile",
+        "cannot replace /etc/kubernetes/pki/apiserver.crt: another program changed it meanwhile",
         append,
     );
 }

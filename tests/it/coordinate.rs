@@ -129,7 +129,7 @@ fn a_node_that_dies_in_a_cycle_blocks_others_until_it_recovers() {
     cluster
         .run(1, &["renew"])
         .exits(0)
-        .complains("what is urgent is renewed although other nodes should be seen to first: node-1 began");
+        .complains("urgent credentials are renewed although other nodes need attention first: node-1 began");
 
     cluster.run(0, &["recover"]).exits(0).says("is removed");
     assert!(cluster.keys(1).is_empty());
@@ -145,7 +145,7 @@ fn the_marker_of_a_removed_member_blocks_no_node() {
     cluster
         .run(0, &["renew", "all"])
         .exits(0)
-        .says("the marker of node-9 is removed");
+        .says("removed the marker of node-9");
     assert!(cluster.keys(0).is_empty());
 }
 
@@ -163,7 +163,7 @@ fn a_restore_goes_on_where_its_turn_cannot_be_had() {
     cluster
         .run(0, &["restore"])
         .exits(0)
-        .complains("the restore goes on without its turn among the nodes: node-2 has the lock");
+        .complains("the restore continues without the cluster lock: node-2 has the lock");
     assert!(cluster.nodes[0].path("etc/kubernetes/admin.conf").exists());
 }
 
@@ -209,7 +209,7 @@ fn a_member_that_is_down_blocks_etcd_work_unless_urgent() {
     cluster
         .run(0, &["renew"])
         .exits(0)
-        .complains("although other nodes should be seen to first: etcd's member node-3");
+        .complains("although other nodes need attention first: etcd's member node-3");
     cluster.start_member(2);
     cluster.run(1, &["renew", "all"]).exits(0);
 }
@@ -295,7 +295,7 @@ fn an_etcd_without_space_gives_no_lock_and_a_person_may_wait() {
     cluster
         .run(0, &["renew"])
         .exits(0)
-        .complains("it goes on without it; see that kubecertd is not at work on another node");
+        .complains("continuing without it; make sure that kubecertd does not run on another node");
 }
 
 #[test]

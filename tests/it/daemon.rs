@@ -137,7 +137,7 @@ fn sigterm_before_the_first_rename_gives_up_and_after_it_undoes() {
             // The request came when everything was in place.
             break;
         }
-        let ran = ran.exits(1).says("asked to end");
+        let ran = ran.exits(1).says("asked to stop");
         assert_eq!(
             before.changes(&node.snapshot()),
             Default::default(),
@@ -169,6 +169,6 @@ fn the_daemon_undoes_a_cycle_on_sigterm_and_ends_well() {
     daemon.says("STOPPING=1");
     assert_eq!(daemon.ends(), 0, "{}", daemon.log());
     assert!(replaced(&trace) > 0, "it was stopped before anything was replaced");
-    assert!(daemon.log().contains("asked to end"), "{}", daemon.log());
+    assert!(daemon.log().contains("asked to stop"), "{}", daemon.log());
     assert_eq!(before.changes(&node.snapshot()), Default::default());
 }

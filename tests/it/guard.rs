@@ -99,7 +99,7 @@ fn a_clock_set_back_defers_the_daemon_and_warns_a_person() {
     defers(
         &node,
         clock::FRESH,
-        "the clock says Nov 24, 2026 00:00 UTC, but it is Nov 29, 2026 00:00 UTC at least",
+        "the clock says Nov 24, 2026 00:00 UTC, but the time is Nov 29, 2026 00:00 UTC at least",
     );
     let node = due_node();
     node.write("var/lib/kubecertd/last-look.json", record.as_bytes(), 0o600);

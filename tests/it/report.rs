@@ -275,7 +275,7 @@ fn a_mistyped_output_path_overwrites_nothing_important() {
     for (file, reason) in [
         (
             node.path("etc/kubernetes/pki/ca.crt"),
-            "it is there and no page that this verb made",
+            "it is there and no page that this command made",
         ),
         (link, "it is there and no regular file"),
         (node.scratch("null"), "it is there and no regular file"),

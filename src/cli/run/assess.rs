@@ -8,7 +8,7 @@ use super::daemon::{BLOCKED_RETRY, Daemon, Extent, Task};
 use super::notify;
 use crate::config::settings::CoordinationMode;
 use crate::coordinate::ClusterView;
-use crate::cycle::{self, Assessment, NotExecuted};
+use crate::cycle::{self, Assessment, ExecutionRefusal};
 use crate::host::{STATE, notify as systemd};
 use crate::inventory::Inventory;
 use crate::plan::{Plan, Request, directories};
@@ -26,7 +26,7 @@ impl Daemon {
                 }
             }
             Err(not_executed) => {
-                if matches!(&not_executed, NotExecuted::Deferred(deferral, _) if deferral.doubtful_clock) {
+                if matches!(&not_executed, ExecutionRefusal::Deferred(deferral, _) if deferral.doubtful_clock) {
                     let wait = self.retry_after(&not_executed);
                     self.schedule.retry_assessment(self.host.now(), wait);
                 }
@@ -36,21 +36,23 @@ impl Daemon {
     }
 
     /// Logs why kubecertd defers `what`, and keeps the line as the first of the problems.
-    pub(super) fn defer(&mut self, what: &str, not_executed: NotExecuted) {
+    pub(super) fn defer(&mut self, what: &str, not_executed: ExecutionRefusal) {
         let line = notify::deferred(what, not_executed);
         self.problems.insert(0, line);
     }
 
     /// Assesses the node, and logs and records the plan, also if it may not be executed now.
-    pub(super) fn record_assessment(&mut self) -> Result<Assessment, NotExecuted> {
+    pub(super) fn record_assessment(&mut self) -> Result<Assessment, ExecutionRefusal> {
         let result = cycle::assess(&self.host, &self.settings, &Request::DUE, self.trigger());
         let now = self.host.now();
-        let was_read = !matches!(result, Err(NotExecuted::Failed(_)));
+        let was_read = !matches!(result, Err(ExecutionRefusal::Failed(_)));
         self.status.step("look", was_read, now);
         let (inventory, plan, doubtful) = match &result {
             Ok(ready) => (&ready.inventory, ready.clearance.plan(), ready.clearance.doubtful_clock),
-            Err(NotExecuted::Deferred(deferral, inventory)) => (&**inventory, &deferral.plan, deferral.doubtful_clock),
-            Err(NotExecuted::Failed(_)) => return result,
+            Err(ExecutionRefusal::Deferred(deferral, inventory)) => {
+                (&**inventory, &deferral.plan, deferral.doubtful_clock)
+            }
+            Err(ExecutionRefusal::Failed(_)) => return result,
         };
         self.status.step("guard", result.is_ok(), now);
         // The next assessment compares its clock with this one.

@@ -8,7 +8,7 @@ use super::hooks::HookQueue;
 use super::metrics::Metrics;
 use crate::config::Settings;
 use crate::config::settings::Timetable;
-use crate::cycle::NotExecuted;
+use crate::cycle::ExecutionRefusal;
 use crate::events;
 use crate::format::text;
 use crate::guard::Trigger;
@@ -97,9 +97,9 @@ impl Daemon {
     }
 
     /// Returns the time until a retry. A doubtful clock gets that long to synchronize.
-    pub(super) fn retry_after(&self, not_executed: &NotExecuted) -> time::Duration {
+    pub(super) fn retry_after(&self, not_executed: &ExecutionRefusal) -> time::Duration {
         match not_executed {
-            NotExecuted::Deferred(deferral, _) if deferral.doubtful_clock => {
+            ExecutionRefusal::Deferred(deferral, _) if deferral.doubtful_clock => {
                 let wait = self.settings.clock_wait.try_into().unwrap_or(DEFERRED_RETRY);
                 wait.max(DEFERRED_RETRY)
             }

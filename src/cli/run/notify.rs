@@ -5,7 +5,7 @@ use std::path::Path;
 use tracing::{error, info, warn};
 
 use crate::coordinate::LockRefusal;
-use crate::cycle::NotExecuted;
+use crate::cycle::ExecutionRefusal;
 use crate::events;
 use crate::format::text;
 use crate::model::{Exit, Timestamp};
@@ -96,10 +96,10 @@ pub(super) fn not_writable(directory: &Path, reason: &str, known: &[String]) -> 
 }
 
 /// Logs why kubecertd did not execute `what` (empty, or a noun with a space), and returns the line.
-pub(super) fn deferred(what: &str, not_executed: NotExecuted) -> String {
+pub(super) fn deferred(what: &str, not_executed: ExecutionRefusal) -> String {
     let (result, reason) = match not_executed {
-        NotExecuted::Deferred(deferral, _) => ("deferred", deferral.reason),
-        NotExecuted::Failed(failure) => ("failed", failure.message),
+        ExecutionRefusal::Deferred(deferral, _) => ("deferred", deferral.reason),
+        ExecutionRefusal::Failed(failure) => ("failed", failure.message),
     };
     let line = format!("{what}{result}: {reason}");
     warn!(message_id = events::DEFERRED, reason, "{line}");

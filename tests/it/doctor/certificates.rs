@@ -74,7 +74,7 @@ fn a_ca_that_ends_soon_or_cannot_sign_is_found() {
     let node = healthy(ECDSA);
     for (days, severity, message) in [
         (200, "warning", "is good for less than 365d"),
-        (20, "fault", "what it conditions ends with it"),
+        (20, "fault", "what it signs ends with it"),
     ] {
         renew_authority(&node, "front-proxy-ca", days);
         let found = of_check(&node, FRESH, "authorities");
@@ -198,7 +198,7 @@ fn what_will_not_be_renewed_the_day_it_is_due_is_found_before() {
     chown(node.path("etc/kubernetes/pki/etcd"), Some(2379), None).expect("an owner");
     let found = of_check(&node, FRESH, "refused");
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found[0].contains("will not be renewed when it is due: /etc/kubernetes/pki/etcd/healthcheck-client.crt could be replaced by others"), "{found:?}");
+    assert!(found[0].contains("will not be renewed when it is due: /etc/kubernetes/pki/etcd/healthcheck-client.crt can be replaced by users other than root"), "{found:?}");
 }
 
 #[test]
