@@ -176,7 +176,7 @@ pub fn clock_doubt(
     conditions: &Conditions,
     wait: Duration,
 ) -> Option<String> {
-    if conditions.synchronised == Some(true) {
+    if conditions.synchronized == Some(true) {
         return None;
     }
     let last = conditions
@@ -201,7 +201,7 @@ pub fn clock_doubt(
             text::date(earliest_plausible)
         ));
     }
-    (conditions.synchronised == Some(false) && wait > Duration::ZERO).then(|| {
+    (conditions.synchronized == Some(false) && wait > Duration::ZERO).then(|| {
         format!(
             "the clock is not synchronized yet; waiting up to {} more",
             text::duration(wait)
@@ -217,7 +217,7 @@ mod tests {
     const NOW: Timestamp = datetime!(2027-01-01 0:00 UTC);
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn conditions(synchronised: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Conditions {
+    fn conditions(synchronized: Option<bool>, looked_ago: i64, uptime_ago: i64) -> Conditions {
         let last_assessment = LastAssessment {
             at: NOW.unix_timestamp() - looked_ago,
             boot_id: "b".into(),
@@ -225,7 +225,7 @@ mod tests {
             trusted: 0,
         };
         Conditions {
-            synchronised,
+            synchronized,
             last_assessment: Some(last_assessment),
             boot_id: "b".into(),
             uptime: 1000 + uptime_ago,

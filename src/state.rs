@@ -1,5 +1,6 @@
-//! What is remembered between runs: the last look (to notice a jump of the clock) and the files that we wrote ourselves (so that
-//! we do not take our own work for somebody else's).
+//! Files in the state directory that outlive a run: the last assessment, to notice a jump of the
+//! clock; the files that kubecertd wrote, so that it does not take its own work for another
+//! program's; the daemon's record; and the members of the cluster.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,41 +15,43 @@ const WRITTEN: &str = "written.json";
 const DAEMON: &str = "daemon.json";
 const MEMBERS: &str = "members.json";
 
-/// When the daemon last looked, by two clocks.
+/// The last assessment of the daemon, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastAssessment {
-    /// The wall clock, seconds since 1970.
+    /// Wall clock, seconds since 1970.
     pub at: i64,
-    /// The boot that [`Self::uptime`] belongs to.
+    /// Boot that [`Self::uptime`] belongs to.
     pub boot_id: String,
     /// Seconds since boot, sleep included (CLOCK_BOOTTIME).
     pub uptime: i64,
-    /// The wall clock of the last look at which it was not doubted.
+    /// Wall clock of the last assessment at which it was trusted.
     pub trusted: i64,
 }
 
-/// A file that one of our transactions put in place. kubeadm writes into the same inode, so the time counts too.
+/// A file that a transaction of kubecertd installed. kubeadm writes into the same inode, so that
+/// the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct WrittenFiles {
     path: PathBuf,
     inode: u64,
-    /// When it was written, seconds since 1970.
+    /// Modification time, seconds since 1970.
     modified: i64,
 }
 
-/// What the daemon knows from its earlier runs.
+/// The daemon's record of earlier runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Daemon {
-    /// When the last cycle of the schedule ended, seconds since 1970.
+    /// End of the last cycle of the schedule, seconds since 1970.
     pub last_cycle: Option<i64>,
-    /// What was warned about last, and when (seconds since 1970), by the credential's name.
+    /// Last warning about each credential, and its time in seconds since 1970.
     pub told: BTreeMap<String, (String, i64)>,
-    /// Which failure hooks were told last, and when, by what failed.
+    /// Last failure that hooks were called for, and its time, by its key.
     pub failed: BTreeMap<String, (String, i64)>,
 }
 
-/// What the daemon recorded; none on a node where it never ran. A record that does not parse says that it did.
+/// Returns the daemon's record. `None` on a node on which it never ran. A record that does not
+/// parse counts as an empty one.
 pub fn daemon(host: &Host) -> Option<Daemon> {
     match host.read_own(&host.state(DAEMON)) {
         Ok(file) => Some(serde_json::from_slice(&file.bytes).unwrap_or_default()),
@@ -57,19 +60,19 @@ pub fn daemon(host: &Host) -> Option<Daemon> {
     }
 }
 
-/// Records what the daemon is to know when it runs again.
+/// Writes the daemon's record.
 pub fn record_daemon(host: &Host, daemon: &Daemon) -> Result<(), Failure> {
     write(host, DAEMON, daemon)
 }
 
-/// The members of etcd's cluster when they were last seen; none where they never were.
+/// Returns the members of etcd's cluster at the last contact; none if there was none.
 pub fn members(host: &Host) -> Vec<Peer> {
     let file = host.read_own(&host.state(MEMBERS)).ok();
     file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
         .unwrap_or_default()
 }
 
-/// Records the members, where they are others than before.
+/// Records the members if they changed.
 pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
     if all.is_empty() || members(host) == all {
         return Ok(());
@@ -77,12 +80,13 @@ pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
     write(host, MEMBERS, &all)
 }
 
-/// The last look, if one was recorded.
+/// Returns the last assessment, if one was recorded.
 pub fn last_assessment(host: &Host) -> Option<LastAssessment> {
     serde_json::from_slice(&host.read(&host.state(LAST_LOOK)).ok()?.bytes).ok()
 }
 
-/// Records a look that is taken now. One whose clock is doubted does not become what later clocks are measured by.
+/// Records an assessment at `now`. One with a doubtful clock does not change the time that later
+/// clocks are compared with.
 pub fn record_assessment(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Failure> {
     let at = now.unix_timestamp();
     let before = last_assessment(host).map_or(i64::MIN, |last| last.trusted);
@@ -95,7 +99,7 @@ pub fn record_assessment(host: &Host, now: Timestamp, doubtful: bool) -> Result<
     write(host, LAST_LOOK, &look)
 }
 
-/// A file as it is now.
+/// Returns a file as it is now.
 fn seen(host: &Host, path: &Path) -> Option<WrittenFiles> {
     let found = host.identity(path)?;
     Some(WrittenFiles {
@@ -110,7 +114,8 @@ fn written(host: &Host) -> Vec<WrittenFiles> {
     read().unwrap_or_default()
 }
 
-/// Records the files that a transaction has put in place, beside those of earlier ones that nobody has changed since.
+/// Records the files that a transaction installed, next to those of earlier ones that did not
+/// change since.
 pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) -> Result<(), Failure> {
     let new: Vec<_> = paths.filter_map(|path| seen(host, path)).collect();
     let mut all = written(host);
@@ -119,7 +124,7 @@ pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) ->
     write(host, WRITTEN, &all)
 }
 
-/// Whether a file is as a transaction of ours put it there.
+/// Returns a test whether a file is still as a transaction installed it.
 pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
     let all = written(host);
     move |file| {

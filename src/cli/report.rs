@@ -65,14 +65,15 @@ fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), F
         Some(found) => {
             let bytes = here.read_at_most(&file, LARGEST).map(|file| file.bytes);
             if found.size > 0 && !bytes.is_ok_and(|bytes| bytes.starts_with(BEGIN)) {
-                return Err(cannot("it is there and no page that this command made")
-                    .hint("remove it first, or name another one"));
+                return Err(
+                    cannot("it exists, and this command did not write it").hint("remove it first, or name another one")
+                );
             }
             here.attributes(&file)?
         }
         None if here.exists(&file) || here.is_symlink(&file) => {
             // A rename would put the page in the place of a device, or cut a link.
-            return Err(cannot("it is there and no regular file").hint("`--html -` writes to standard output"));
+            return Err(cannot("it exists and is not a regular file").hint("`--html -` writes to standard output"));
         }
         None => here.for_everybody(),
     };

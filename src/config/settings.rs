@@ -28,7 +28,7 @@ pub struct Settings {
     pub urgent_before: Duration,
     /// How long a new certificate is good. Default 365 days.
     pub validity: Duration,
-    /// How long after its start the daemon waits for a synchronised clock before it acts. Default 15 minutes.
+    /// How long after its start the daemon waits for a synchronized clock before it acts. Default 15 minutes.
     pub clock_wait: Duration,
     /// Where things are.
     pub paths: Paths,

@@ -99,18 +99,18 @@ pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
     found
 }
 
-/// A clock that is not synchronised, or that cannot be right.
+/// A clock that is not synchronized, or that cannot be right.
 pub(super) fn clock(evidence: &Evidence<'_>) -> Vec<Finding> {
     let now = evidence.plan.at;
     let earliest_plausible = guard::earliest_plausible(evidence.inventory, evidence.conditions);
     if let Some(doubt) = guard::clock_doubt(now, earliest_plausible, evidence.conditions, Duration::ZERO) {
         return vec![Finding::fault("clock", format!("cannot be right: {doubt}")).hint("timedatectl set-ntp true")];
     }
-    let is_free = evidence.conditions.synchronised == Some(false);
+    let is_free = evidence.conditions.synchronized == Some(false);
     let finding = || {
         Finding::warning(
             "clock",
-            "is not synchronised: a certificate of a wrong clock is refused elsewhere",
+            "is not synchronized: a certificate of a wrong clock is refused elsewhere",
         )
         .hint("timedatectl set-ntp true")
     };

@@ -1,4 +1,5 @@
-//! Commands of the operator's, hooks and readers: no shell, root's alone, and never waited for without end.
+//! Runs commands of the operator, hooks and restarts: no shell, files of root only, and a time
+//! limit.
 
 use std::fs::File;
 use std::io::{self, Seek as _, Write as _};
@@ -14,17 +15,21 @@ use crate::model::Failure;
 
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
-/// What has to be there for a command to become a unit of its own: systemd, and the bus over which it says how the unit ended.
+/// Files that must exist before a command can become a transient unit: those of systemd, and of the
+/// bus that reports the unit's end.
 const SYSTEMD: [&str; 3] = ["/run/systemd/system", "/run/dbus/system_bus_socket", SYSTEMD_RUN];
 
-/// How much longer systemd may take to say that a unit has ended than the unit may run.
+/// Time that systemd gets to report the end of a unit, after the unit's own limit.
 const SLACK: Duration = Duration::from_secs(5);
 
 impl Host {
-    /// Runs a command of this machine with `input` on its standard input, until it ends well, within `limit`.
+    /// Runs a command of this machine with `input` on its standard input, until it ends, within
+    /// `limit`.
     ///
-    /// Under systemd it is a transient unit, since what sends mail, looks into a home directory or restarts something cannot do so in the sandbox of the
-    /// daemon's own; what it leaves running ends with it. Elsewhere it is a child with nothing but a plain PATH in its environment. What it prints goes where our log goes.
+    /// Under systemd it becomes a transient unit: a command that sends mail, reads a home directory
+    /// or restarts a service cannot do so in the daemon's sandbox. Processes that it leaves running
+    /// end with it. Elsewhere it is a child with only a plain PATH in its environment. Its output
+    /// goes to our log.
     pub fn call(&self, words: &[String], input: &[u8], limit: Duration) -> Result<(), Failure> {
         let (name, arguments) = words
             .split_first()
@@ -36,7 +41,7 @@ impl Host {
         let (shown, longest) = (program.to_string_lossy(), limit);
         let runtime = format!("RuntimeMaxSec={}s", longest.as_secs());
         let (program, limit) = if is_unit {
-            // Killed at once when its time is over: the default would give it 90 seconds more.
+            // Kill it at once after its limit. The default gives it 90 seconds more.
             let unit = ["--quiet", "--wait", "--pipe", "--collect", "--property", &runtime];
             let more = [
                 "--property",
@@ -59,14 +64,15 @@ impl Host {
             .map_err(|e| fail(reason(&e)))?;
         let begun = Instant::now();
         wait(&mut child, limit, &self.stop).map_err(|why| match is_unit && begun.elapsed() >= longest {
-            // All that systemd-run says of a unit that was ended is that it failed.
+            // systemd-run reports only that a unit failed.
             true => fail(format!("it did not end within {} s", longest.as_secs())),
             false => fail(why),
         })
     }
 }
 
-/// A file without a name: unlike a pipe it takes everything at once, whether it is read or not.
+/// Returns a file without a name. Unlike a pipe it takes all bytes at once, whether they are read
+/// or not.
 fn in_memory(bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("kubecertd-event", MemfdFlags::CLOEXEC)?);
     file.write_all(bytes)?;

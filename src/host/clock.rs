@@ -1,4 +1,4 @@
-//! The clock. Only here the program asks what time it is.
+//! The clock. No other module asks for the time.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::Host;
 use crate::model::Timestamp;
 
 impl Host {
-    /// Now, UTC.
+    /// Returns the time, UTC.
     pub fn now(&self) -> Timestamp {
         Timestamp::now_utc()
     }
 
-    /// Now with milliseconds, as RFC 3339: different at every restart.
+    /// Returns the time with milliseconds, RFC 3339, which differs at every restart.
     pub fn now_exact(&self) -> String {
         let now = self.now();
         format!(
@@ -29,33 +29,34 @@ impl Host {
         )
     }
 
-    /// Seconds since boot, sleep included. No step of the wall clock moves it.
+    /// Returns the seconds since boot, sleep included. A step of the wall clock does not change it.
     pub fn uptime(&self) -> i64 {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
     }
 
-    /// The same, exact.
+    /// Returns the time since boot.
     pub fn since_boot(&self) -> Duration {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
     }
 
-    /// A value that is different after every boot of this machine.
+    /// Returns an id that differs after every boot.
     pub fn boot_id(&self) -> String {
         let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
         text.map(|text| text.trim().to_owned()).unwrap_or_default()
     }
 
-    /// The id of this machine (machine-id(5)); empty where there is none. Clones of one image may share it.
+    /// Returns the id of this machine (machine-id(5)), or an empty string. Clones of an image may
+    /// share it.
     pub fn machine_id(&self) -> String {
         let file = self.read(Path::new("/etc/machine-id")).ok();
         file.and_then(|file| Some(file.bytes.text().ok()?.trim().to_owned()))
             .unwrap_or_default()
     }
 
-    /// Whether systemd says that the clock is synchronised; none where it does not say.
+    /// Returns true if systemd says that the clock is synchronized. `None` if it does not say.
     ///
     /// timedatectl asks over D-Bus; adjtimex(2) would need a hole in the service's sandbox.
-    pub fn synchronised(&self) -> Option<bool> {
+    pub fn synchronized(&self) -> Option<bool> {
         let arguments = ["show", "-p", "NTPSynchronized", "--value"];
         let answer = self.output(Path::new("/usr/bin/timedatectl"), &arguments, Duration::from_secs(5))?;
         match answer.trim() {

@@ -1,4 +1,5 @@
-//! Copying a directory for a backup: owner, mode, time and symlinks kept, holes too, every byte hashed on the way.
+//! Copies directories for a backup: keeps owner, mode, time, symlinks and holes, and hashes every
+//! byte.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -16,10 +17,10 @@ use super::{Host, failed, reason};
 use crate::format::digest::Sha256;
 use crate::model::Failure;
 
-/// What one copied path was.
+/// A copied path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySummary {
-    /// Where it was, seen from the root.
+    /// Path, seen from the root.
     pub path: PathBuf,
     /// Permission bits.
     pub mode: u32,
@@ -29,30 +30,31 @@ pub struct CopySummary {
     pub gid: u32,
     /// Modification time, seconds since 1970.
     pub modified: i64,
-    /// Names and values of its extended attributes (ACLs and SELinux labels are among them).
+    /// Names and values of the extended attributes. ACLs and SELinux labels are among them.
     pub extended: Vec<(OsString, Vec<u8>)>,
-    /// What it was.
+    /// Kind of the path.
     pub what: What,
 }
 
-/// The kinds of things that are copied. Sockets, FIFOs and device nodes hold nothing to keep and are passed over.
+/// Kinds of paths that are copied. Sockets, FIFOs and device nodes are skipped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// A regular file: bytes and digest of the copy.
+    /// A regular file.
     File {
-        /// Its size in bytes.
+        /// Size of the copy in bytes.
         size: u64,
-        /// SHA-256 of what was copied, hex.
+        /// SHA-256 of the copy, in hex.
         sha256: String,
     },
     /// A directory.
     Directory,
-    /// A symlink and its target as written.
+    /// A symlink, with its target.
     Symlink(PathBuf),
 }
 
 impl Host {
-    /// Copies `path` (a file, or a directory with all that is in it) to the same place below `to`, and lists what was copied.
+    /// Copies `path` (a file, or a directory with its contents) to the same place below `to`, and
+    /// adds every copied path to the list.
     ///
     /// The copies are durable only after [`Host::sync_copies`].
     pub fn copy(
@@ -115,7 +117,7 @@ impl Host {
         Ok(())
     }
 
-    /// Copies a directory without what is in it, to where [`Host::copy`] has made its place.
+    /// Copies a directory without its contents, to a place that [`Host::copy`] has made.
     pub fn copy_directory(&self, path: &Path, to: &Path) -> Result<CopySummary, Failure> {
         let found = self.at(path).metadata().map_err(|e| failed("copy", path, &e))?;
         let target = to.join(path.strip_prefix("/").unwrap_or(path));
@@ -133,7 +135,8 @@ impl Host {
         })
     }
 
-    /// SHA-256 of a regular file of any size, hex; or why it cannot be read.
+    /// Returns the SHA-256 of a regular file of any size, in hex, or the reason that it cannot be
+    /// read.
     pub fn digest_of(&self, real: &Path, progress: &mut Progress) -> Result<String, String> {
         let mut read = || -> io::Result<String> {
             let file = UncachedReader::new(open_file(&self.at(real))?, self.stop.clone());
@@ -169,10 +172,11 @@ impl Host {
     }
 }
 
-/// Files of this size and above are cloned where the file system can, and do not stay in the page cache.
+/// Smallest size of a file, in bytes, that is cloned if the file system can, and that does not stay
+/// in the page cache.
 const LARGE: u64 = 1 << 20;
 
-/// Reads a file in pieces of 64 KiB; they are wiped afterwards, since they may be of a key.
+/// Reads a file in pieces of 64 KiB. They are wiped afterwards, since they may hold a key.
 fn pieces(mut file: impl io::Read, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut piece = zeroize::Zeroizing::new(vec![0; 1 << 16]);
     loop {
@@ -183,7 +187,7 @@ fn pieces(mut file: impl io::Read, mut take: impl FnMut(&[u8]) -> io::Result<()>
     }
 }
 
-/// Gives the error with whether it came from reading.
+/// Copies a file. The error says whether it came from reading.
 fn copy_file(host: &Host, from: &Path, to: &Path, progress: &mut Progress) -> Result<What, (bool, io::Error)> {
     let reading = |e| (true, e);
     let writing = |e| (false, e);
@@ -197,7 +201,8 @@ fn copy_file(host: &Host, from: &Path, to: &Path, progress: &mut Progress) -> Re
         .open(to)
         .map_err(writing)?;
     let is_large = found.len() >= LARGE;
-    // A clone shares the blocks until one of both is written to: no space, no time, and one instant of the whole file.
+    // A clone shares its blocks until one file is written to. It needs no space and no time, and
+    // shows the file at one instant.
     let is_cloned = is_large && ioctl_ficlone(&target, &source).is_ok();
     let from = if is_cloned { &target } else { &source };
     let mut copy = Copy {
@@ -212,7 +217,7 @@ fn copy_file(host: &Host, from: &Path, to: &Path, progress: &mut Progress) -> Re
     let (could_write, size, digest) = (copy.could_write, copy.size, copy.digest.finish());
     done.map_err(|e| (could_write, e))?;
     if is_large {
-        // Synced first: what is dirty cannot be dropped.
+        // Synced first, since dirty pages cannot be dropped.
         target.sync_data().map_err(writing)?;
         forget(&target, 0, size);
         forget(&source, 0, size);
@@ -230,7 +235,8 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Reads the parts that hold data, hashes them and the holes between, and writes the parts to the same places of `into`.
+    /// Reads the parts that hold data, hashes them and the holes between, and writes them to the
+    /// same places of `into`.
     fn extents(&mut self, from: &fs::File, into: Option<&fs::File>, found: &fs::Metadata) -> io::Result<()> {
         // st_blocks counts 512 bytes (stat(2)).
         let is_sparse = found.blocks().saturating_mul(512) < found.len();
@@ -241,9 +247,9 @@ impl Copy<'_> {
         while self.size < end {
             let data = match seek(from, SeekFrom::Data(self.size)) {
                 Ok(data) => data.min(end),
-                // Nothing but a hole until the end.
+                // The rest of the file is a hole.
                 Err(rustix::io::Errno::NXIO) => end,
-                // A file system that does not know its holes.
+                // The file system does not know its holes.
                 Err(_) => return self.run(from, into),
             };
             self.hole(data - self.size);
@@ -257,7 +263,7 @@ impl Copy<'_> {
             }
             self.run(from.take(hole - data), into)?;
             if self.size < hole {
-                // It was cut while it was read.
+                // The file was cut during the copy.
                 break;
             }
         }

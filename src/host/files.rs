@@ -1,4 +1,4 @@
-//! Reading: bounded, without hanging on anything that is no regular file, inside the root.
+//! Reads files: bounded, inside the root, and only regular files, so that no read hangs.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -11,29 +11,30 @@ use time::OffsetDateTime;
 use super::{Host, reason};
 use crate::model::{Bytes, Failure, File, Identity, ReadError, ReadResult};
 
-/// The largest file that is read whole. Certificates are a hundred times smaller.
+/// Maximum size of a file that is read whole, in bytes. Certificates are a hundred times smaller.
 pub const LARGEST: u64 = 1 << 20;
 
-/// Maximum size of a journal or of the list of a backup, in bytes. They have some hundred bytes for each
-/// file, and patterns stand for 2,000.
+/// Maximum size of a journal or of the manifest of a backup, in bytes: some hundred bytes for each
+/// of at most 2,000 files of patterns.
 const LARGEST_OWN: u64 = 8 << 20;
 
-/// As many symlinks on one path as the kernel follows (path_resolution(7)).
+/// Maximum number of symlinks on a path, as in the kernel (path_resolution(7)).
 const MOST_LINKS: usize = 40;
 
 /// A path after all symlinks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedPath {
-    /// Without symlinks, seen from the root.
+    /// Path without symlinks, seen from the root.
     pub real: PathBuf,
-    /// The first directory on the way that others than root could change, and how.
+    /// First directory on the path that users other than root can change, with the reason.
     pub unsafe_way: Option<String>,
 }
 
 impl Host {
-    /// Follows all symlinks of `path` inside the root: an absolute link target starts at the root, `..` does not leave it.
+    /// Follows all symlinks of `path` inside the root: an absolute target starts at the root, and
+    /// `..` does not leave it.
     ///
-    /// Works for a path whose last part is missing too.
+    /// The last part of the path may be missing.
     pub fn resolve(&self, path: &Path) -> Result<ResolvedPath, ReadError> {
         let mut real = PathBuf::from("/");
         let mut left: Vec<OsString> = parts(path);
@@ -73,13 +74,14 @@ impl Host {
         Ok(ResolvedPath { real, unsafe_way })
     }
 
-    /// Why others than root could change what is in this directory.
+    /// Returns the reason that users other than root can change this directory.
     pub fn distrust(&self, directory: &Path) -> Option<String> {
         self.distrust_found(directory, &self.at(directory).metadata().ok()?)
     }
 
     fn distrust_found(&self, directory: &Path, found: &std::fs::Metadata) -> Option<String> {
-        // Under an ACL the group bits are its mask: somebody named in it may write, whatever the group.
+        // Under an ACL the group bits are its mask: a user or group named in the ACL may be able to
+        // write.
         let by_acl = found.mode() & 0o020 != 0
             && matches!(xattr::get(self.at(directory), "system.posix_acl_access"), Ok(Some(_)));
         let by_acl = by_acl.then(|| format!("{} is writable by an ACL", directory.display()));
@@ -91,26 +93,26 @@ impl Host {
         self.read_at_most(path, LARGEST)
     }
 
-    /// Reads a file that we wrote, which grows with the number of files on the node.
+    /// Reads a file that kubecertd wrote, which grows with the number of files on the node.
     pub fn read_own(&self, path: &Path) -> ReadResult {
         self.read_at_most(path, LARGEST_OWN)
     }
 
-    /// Reads a regular file of at most so many bytes; a larger one is not read at all.
+    /// Reads a regular file of at most `most` bytes. A larger one is not read at all.
     pub fn read_at_most(&self, path: &Path, most: u64) -> ReadResult {
         self.read_resolved(self.resolve(path)?, most)
     }
 
-    /// Reads a regular file of at most so many bytes at a path that was resolved before.
+    /// Reads a regular file of at most `most` bytes at a path that was resolved before.
     pub fn read_resolved(&self, resolved: ResolvedPath, most: u64) -> ReadResult {
         let file = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits())
             .open(self.at(&resolved.real))
             .map_err(|e| match e.raw_os_error() {
-                // open(2) on a socket
+                // open(2) on a socket.
                 Some(number) if number == nix::errno::Errno::ENXIO as i32 => {
-                    ReadError::Because("is no regular file".into())
+                    ReadError::Because("is not a regular file".into())
                 }
                 _ => unread(&e),
             })?;
@@ -119,7 +121,7 @@ impl Host {
             let what = if found.is_dir() {
                 "is a directory"
             } else {
-                "is no regular file"
+                "is not a regular file"
             };
             return Err(ReadError::Because(what.into()));
         }
@@ -142,23 +144,23 @@ impl Host {
         })
     }
 
-    /// The identity of what `real` names now, if it is a regular file. `real` is without symlinks.
+    /// Returns the identity of `real` now, if it is a regular file. `real` must not have symlinks.
     pub fn identity(&self, real: &Path) -> Option<Identity> {
         let found = self.at(real).symlink_metadata().ok()?;
         found.is_file().then(|| identity(&found))
     }
 
-    /// Whether `path` itself is a directory.
+    /// Returns true if `path` itself is a directory.
     pub fn is_directory(&self, path: &Path) -> bool {
         self.at(path).symlink_metadata().is_ok_and(|found| found.is_dir())
     }
 
-    /// Whether `path` itself is a symlink.
+    /// Returns true if `path` itself is a symlink.
     pub fn is_symlink(&self, path: &Path) -> bool {
         self.at(path).is_symlink()
     }
 
-    /// The names in a directory, sorted; none where it does not exist.
+    /// Returns the names in a directory, sorted; none if it does not exist.
     pub fn names(&self, directory: &Path) -> Result<Vec<OsString>, ReadError> {
         let real = self.resolve(directory)?.real;
         let entries = match self.at(&real).read_dir() {
@@ -173,7 +175,7 @@ impl Host {
         Ok(names)
     }
 
-    /// Why others than root could look into this directory.
+    /// Returns the reason that users other than root can read this directory.
     pub fn wider_than_root(&self, directory: &Path) -> Option<String> {
         let found = self.at(directory).symlink_metadata().ok()?;
         let mode = found.mode() & 0o777;
@@ -186,7 +188,8 @@ impl Host {
         })
     }
 
-    /// Whether `path` (or anything in it, one level deep) changed after `since` and not in the future.
+    /// Returns true if `path`, or an entry directly in it, changed after `since` and not in the
+    /// future.
     pub fn changed_since(&self, path: &Path, since: OffsetDateTime) -> bool {
         let newer = |path: &Path| {
             let changed = self.at(path).symlink_metadata().map(|found| found.mtime());
@@ -197,13 +200,14 @@ impl Host {
         newer(path) || inside.iter().any(|name| newer(&path.join(name)))
     }
 
-    /// Whether something is at `path` (a dangling symlink counts).
+    /// Returns true if `path` exists. A dangling symlink counts.
     pub fn exists(&self, path: &Path) -> bool {
         self.at(path).symlink_metadata().is_ok()
     }
 }
 
-/// Why a file or directory with this owner and mode is not root's alone.
+/// Returns the reason that a file or directory with this owner and mode does not belong to root
+/// alone.
 pub fn distrust(path: &Path, uid: u32, gid: u32, mode: u32) -> Option<String> {
     let path = path.display();
     if uid != 0 {
@@ -224,7 +228,7 @@ fn parts(path: &Path) -> Vec<OsString> {
         .collect()
 }
 
-/// Fails where [`Host::read_own`] would not read these bytes back.
+/// Fails if [`Host::read_own`] would not read these bytes back.
 pub fn can_be_read_back(bytes: &[u8], what: &str) -> Result<(), Failure> {
     match bytes.len() as u64 {
         0..=LARGEST_OWN => Ok(()),
@@ -236,7 +240,7 @@ pub fn can_be_read_back(bytes: &[u8], what: &str) -> Result<(), Failure> {
     }
 }
 
-/// A bound in bytes for people.
+/// Returns a limit in bytes for people.
 fn words(most: u64) -> String {
     match most >> 20 {
         0 => format!("{} KiB", most >> 10),

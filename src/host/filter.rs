@@ -1,4 +1,5 @@
-//! Installed programs that a backup is piped through: no shell, a clean environment, root's alone, and never waited for without end.
+//! Pipes a backup through an installed program: no shell, a clean environment, a program of root
+//! only, and a limit on every wait.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,7 +18,7 @@ use super::{Host, failed, reason};
 use crate::format::text::printable;
 use crate::model::Failure;
 
-/// Where a program without a path is looked for, in this order.
+/// Directories in which a program without a path is searched, in this order.
 const DIRECTORIES: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -27,11 +28,12 @@ const DIRECTORIES: [&str; 6] = [
     "/bin",
 ];
 
-/// A program that moves no byte for so long is ended.
+/// Longest time that a program may move no byte before it is ended.
 const STUCK: Duration = Duration::from_secs(60);
 
 impl Host {
-    /// Pipes what `fill` writes through a program of this machine into a new file, mode 0600.
+    /// Pipes the bytes that `fill` writes through a program of this machine into a new file with
+    /// mode 0600.
     pub fn pipe_into<T>(
         &self,
         words: &[String],
@@ -51,7 +53,7 @@ impl Host {
             Some(pipe) => fill(&mut running.counted(pipe)),
             None => Err(Failure::new(format!("cannot write to {}", words[0]))),
         };
-        // How it ended says more than that its pipe broke.
+        // The program's exit status says more than a broken pipe.
         running.end()?;
         let filled = filled?;
         synced.sync_all().map_err(|e| failed("sync", to, &e))?;
@@ -59,7 +61,7 @@ impl Host {
         Ok(filled)
     }
 
-    /// Pipes a file through a program of this machine and lets `read` read what comes out.
+    /// Pipes a file through a program of this machine, and lets `read` read its output.
     pub fn pipe_from<T>(
         &self,
         words: &[String],
@@ -71,7 +73,7 @@ impl Host {
         let got = match running.child.stdout.take() {
             Some(pipe) => {
                 let mut pipe = running.counted(pipe);
-                // The rest is read too, so that the program can say at its end whether all of it was right.
+                // The rest is read too, so that the program can check all of it before it ends.
                 read(&mut pipe).and_then(|got| match io::copy(&mut pipe, &mut io::sink()) {
                     Ok(_) => Ok(got),
                     Err(e) => Err(failed("read", from, &e)),
@@ -86,7 +88,8 @@ impl Host {
     }
 }
 
-/// The real path of a program of this machine, by its path or its name; only root can change it.
+/// Returns the real path of a program of this machine, by its path or its name. Fails if users
+/// other than root can change it.
 pub fn program(word: &str) -> Result<PathBuf, Failure> {
     let machine = Host::new("/".into(), super::stop::Stop::default());
     let fail = |why: String| Failure::new(format!("cannot run {word}: {why}"));
@@ -110,7 +113,7 @@ pub fn program(word: &str) -> Result<PathBuf, Failure> {
         .unsafe_way
         .or_else(|| distrust(&resolved.real, identity.uid, identity.gid, identity.mode))
     {
-        Some(why) => Err(fail(why).hint("give it to root, writable by nobody else")),
+        Some(why) => Err(fail(why).hint("give it to root, writable only by root")),
         None => Ok(resolved.real),
     }
 }
@@ -163,10 +166,10 @@ impl FilterProcess {
         }
     }
 
-    /// Waits for it to end; it is ended where it does not.
+    /// Waits until the program ends, and ends it if it is stuck.
     fn end(mut self) -> Result<(), Failure> {
         let fail = |why: String| Failure::new(format!("cannot use {}: {why}", self.name));
-        // Not reaped before the watch is over, so that its number cannot be another's by then.
+        // It is reaped after the watch is over, so that its process id is not reused before.
         let _ = waitid(
             WaitId::Pid(pid(&self.child)),
             WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
@@ -185,7 +188,7 @@ impl FilterProcess {
         }
         let mut words = String::new();
         if let Some(pipe) = self.child.stderr.take() {
-            // What it says is a help; without it the status remains.
+            // Its output is only a help; the exit status decides.
             let _ = pipe.take(4096).read_to_string(&mut words);
         }
         let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -197,7 +200,7 @@ fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-/// Ends a program that is stuck. Gives whether it did.
+/// Ends a program that is stuck. Returns true if it did.
 fn watch(pid: Pid, moved: &AtomicU64, ended: &mpsc::Receiver<()>) -> bool {
     let mut last = u64::MAX;
     loop {

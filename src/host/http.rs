@@ -1,4 +1,4 @@
-//! Asking a server: which certificate it shows, and what it answers to one GET. TLS by rustls, HTTP by hyper.
+//! Asks a server for its certificate and for the answer to one GET. TLS by rustls, HTTP by hyper.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -23,27 +23,32 @@ use super::Host;
 /// A client certificate with its chain, and its key, as PEM.
 pub type Identity<'a> = (&'a str, &'a str);
 
-/// How to talk TLS to it.
+/// TLS options.
 #[derive(Debug, Clone, Copy)]
 pub struct Tls<'a> {
-    /// Who we are; nobody, where none is given.
+    /// Client certificate. `None` means an anonymous client.
     pub identity: Option<Identity<'a>>,
-    /// The server's chain must lead to one of these certificates (DER); none: whatever it shows is taken. Its name is never checked,
-    /// since it is asked by an address of this node, which its SANs need not have.
+    /// CAs (DER), to one of which the server's chain must lead. Empty accepts any certificate. The
+    /// server's name is never checked, since it is asked by an address of this node, which its SANs
+    /// need not have.
     pub authorities: &'a [Vec<u8>],
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The leaf that the server showed, and whose key it holds, DER.
+    /// The server's leaf (DER), whose key it has proven to hold.
     pub served: Option<Vec<u8>>,
-    /// The HTTP status; or why there is none.
+    /// HTTP status, or the reason that there was none.
     pub status: Result<u16, String>,
 }
 
 impl Host {
-    /// Asks for `path` within `limit`. An error means that nobody could be reached, or talked TLS where it was meant.
+    /// Requests `path` within `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the server cannot be reached, or does not speak TLS although it should.
     pub fn ask(
         &self,
         address: SocketAddr,
@@ -54,7 +59,7 @@ impl Host {
         within(limit, address, exchange(address, tls, path))
     }
 
-    /// The leaf that a server shows in the handshake, DER; nothing else is asked of it.
+    /// Returns the leaf (DER) that a server shows in the handshake, without any request.
     pub fn served(&self, address: SocketAddr, limit: Duration) -> Result<Vec<u8>, String> {
         let tls = Tls {
             identity: None,
@@ -89,7 +94,8 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     connected.map_err(|e| format!("{address}: {}", super::reason(&e)))
 }
 
-/// The leaf that was shown, whatever became of the handshake; and the stream, or why there is none.
+/// Returns the leaf that was shown, whether the handshake succeeded or not, and the stream or the
+/// reason that there is none.
 async fn handshake(
     address: SocketAddr,
     stream: TcpStream,
@@ -143,7 +149,8 @@ async fn get(
     };
     tokio::select! {
         answer = answer => answer.map_err(text),
-        // It ends with the connection; the answer, or the reason why there is none, comes from the other branch.
+        // It ends with the connection. The other branch has the answer, or the reason that there is
+        // none.
         Err(e) = connection => Err(text(e)),
     }
 }
@@ -166,7 +173,7 @@ fn config(witness: &Arc<Witness>, identity: Option<Identity<'_>>) -> Result<Clie
         .map_err(|e| format!("the client certificate cannot be used: {e}"))
 }
 
-/// Notes the certificate that a server shows, and checks its chain where authorities are given.
+/// Records the server's certificate, and checks its chain if authorities are given.
 #[derive(Debug)]
 struct Witness {
     provider: Arc<CryptoProvider>,

@@ -1,4 +1,4 @@
-//! One kubecertd at a time on a node: flock(2) on a file in the state directory.
+//! The lock of the node: one kubecertd at a time, by flock(2) on a file in the state directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -11,17 +11,18 @@ use tracing::info;
 use super::{Host, STATE, failed};
 use crate::model::Failure;
 
-/// How often a waiting process tries again.
+/// Time between two tries of a waiting process.
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Held while this process may change the node. The kernel releases it when the process ends, however it ends.
+/// The lock. It is held while this process may change the node. The kernel releases it when the
+/// process ends, in any way.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Host {
-    /// Takes the lock, waiting up to `wait`. The error says who holds it.
+    /// Takes the lock, and waits up to `wait`. The error says which process holds it.
     pub fn lock(&self, purpose: &str, wait: Duration) -> Result<Lock, Failure> {
         let deadline = Instant::now() + wait;
         let mut said = false;
@@ -39,7 +40,7 @@ impl Host {
             if Instant::now() >= deadline || self.stop.requested() {
                 let holder = self.lock_holder().unwrap_or_else(|| "another process".into());
                 return Err(
-                    Failure::new(format!("cannot start: kubecertd is at work already ({holder})"))
+                    Failure::new(format!("cannot start: kubecertd is already running ({holder})"))
                         .hint("wait for it to end; it says in the journal what it does"),
                 );
             }
@@ -68,13 +69,13 @@ impl Host {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(e)) => return Err(failed("lock", &path, &e)),
         }
-        // Only for people: the lock holds without it, also when the disk is full.
+        // For people only: the lock holds without the record, even on a full disk.
         let _ = file.set_len(0);
         let _ = write!(file, "pid {}, {purpose}", std::process::id());
         Ok(Some(Lock { file }))
     }
 
-    /// Who holds the lock, as they wrote it.
+    /// Returns the record of the process that holds the lock.
     pub fn lock_holder(&self) -> Option<String> {
         let mut text = String::new();
         File::open(self.at(&self.state("lock")))

@@ -1,4 +1,4 @@
-//! The log: journald when systemd started us, stderr otherwise.
+//! The log: to journald if systemd started the process, otherwise to stderr.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer as _;
@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 ///
 /// systemd sets JOURNAL_STREAM for services whose output goes to the journal (systemd.exec(5)).
 pub fn start(level: LevelFilter) {
-    // The libraries' own words are of no use to an operator.
+    // Messages of libraries are of no use to an operator.
     let ours = Targets::new().with_target("kubecertd", level);
     let journal = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => tracing_journald::layer().ok(),
@@ -36,15 +36,15 @@ pub fn start(level: LevelFilter) {
             .without_time()
             .fmt_fields(debug_fn(|out, field, value| match field.name() {
                 "message" => write!(out, "{value:?}"),
-                // The message says what the reason is.
+                // The message contains the reason.
                 "message_id" | "reason" => Ok(()),
                 name => write!(out, " {name}={value:?}"),
             }))
-            // A log that cannot be written must not stop the work.
+            // A log that cannot be written must not stop the program.
             .log_internal_errors(false)
-            // A cycle's span is there for its field in the journal.
+            // The span of a cycle exists for its field in the journal.
             .with_filter(ours.and(filter_fn(|metadata| metadata.is_event())))
     });
-    // Fails only when logging was started before, which is fine.
+    // Fails only if logging was started before, which is fine.
     let _ = tracing_subscriber::registry().with(journal).with(stderr).try_init();
 }

@@ -1,6 +1,6 @@
 //! The only door outside: files, locks, processes, clock, systemd and log.
 //!
-//! Every path that the rest of the program names is absolute and seen from the root that was given with `--root`.
+//! Every path in the rest of the program is absolute, and seen from the root of `--root`.
 
 pub mod call;
 pub mod clock;
@@ -26,7 +26,7 @@ use nix::sys::resource::{Resource, setrlimit};
 
 use crate::model::Failure;
 
-/// State, lock and last result: created with mode 0700.
+/// State directory, created with mode 0700.
 pub const STATE: &str = "/var/lib/kubecertd";
 
 /// This machine, or the tree that `--root` names.
@@ -38,23 +38,24 @@ pub struct Host {
 }
 
 impl Host {
-    /// The machine whose root directory is `root`.
+    /// Returns the machine whose root directory is `root`.
     pub fn new(root: PathBuf, stop: stop::Stop) -> Self {
         Self { root, stop }
     }
 
-    /// Where `path`, seen from the root, is for this process.
+    /// Returns the path for this process of `path`, seen from the root.
     fn at(&self, path: &Path) -> PathBuf {
         self.stop.beat();
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// Whether it is the machine that this process runs on. Nothing is started or ended for another root: it would hit this machine.
+    /// Returns true for the machine that this process runs on. Nothing is started or ended for
+    /// another root, since it would hit this machine.
     pub fn is_this_machine(&self) -> bool {
         self.root == Path::new("/")
     }
 
-    /// Where `path`, seen from the root, is for other programs of this machine.
+    /// Returns the path for other programs of this machine of `path`, seen from the root.
     pub fn outside(&self, path: &Path) -> PathBuf {
         self.at(path)
     }
@@ -67,19 +68,19 @@ impl Host {
         Ok(())
     }
 
-    /// The path of a file of our own state.
+    /// Returns the path of a file in the state directory.
     pub fn state(&self, name: &str) -> PathBuf {
         Path::new(STATE).join(name)
     }
 }
 
-/// Keys are in memory: nothing of it must land in a file when the process dies.
+/// Disables core dumps: memory holds keys, which must not be written to a file.
 pub fn no_core_dumps() {
-    // It can only be lowered, which is always allowed.
+    // The limit can only be lowered, which is always allowed.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
-/// `cannot ACT PATH: REASON`, with a hint where the reason is one that the operator can mend.
+/// Returns `cannot ACTION PATH: REASON`, with a hint if the operator can fix the reason.
 pub fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::new(format!("cannot {act} {}: {}", path.display(), reason(error)));
     match error.raw_os_error().map(nix::errno::Errno::from_raw) {
@@ -87,7 +88,8 @@ pub fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
             failure.hint("free space on this file system, then run it again")
         }
         Some(nix::errno::Errno::EROFS) => failure.hint(
-            "the file system is read-only here; if only the service sees it so, add the directory to ReadWritePaths= in a drop-in of kubecertd.service",
+            "the file system is read-only here; if only the service sees it so, add the directory to \
+             ReadWritePaths= in a drop-in of kubecertd.service",
         ),
         Some(nix::errno::Errno::EPERM | nix::errno::Errno::EBUSY) if nix::unistd::geteuid().is_root() => failure
             .hint("the file is immutable (lsattr shows it) or a mount of its own")
@@ -97,7 +99,7 @@ pub fn failed(act: &str, path: &Path, error: &io::Error) -> Failure {
     }
 }
 
-/// The reason of an I/O error as people say it: lower case, without the number.
+/// Returns the reason of an I/O error for people: lower case, without the number.
 pub fn reason(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => {

@@ -1,4 +1,4 @@
-//! What runs on the node.
+//! Processes of the node.
 
 use std::ffi::OsStr;
 use std::io::Read as _;
@@ -16,11 +16,12 @@ use crate::model::{Failure, Process, Timestamp};
 const STATE: usize = 3;
 const STARTTIME: usize = 22;
 
-/// How often a running program is asked whether it has ended.
+/// Time between two checks whether a child has ended.
 const EVERY: Duration = Duration::from_millis(10);
 
 impl Host {
-    /// The process id of a running program with this name, if there is one (`/proc/PID/comm`, which holds 15 characters).
+    /// Returns the process id of a running program with this name (`/proc/PID/comm`, which holds 15
+    /// characters).
     pub fn running(&self, program: &str) -> Option<u32> {
         let proc = Path::new("/proc");
         self.names(proc).ok()?.iter().find_map(|name| {
@@ -30,7 +31,7 @@ impl Host {
         })
     }
 
-    /// All processes of these programs, by the name that they were called by.
+    /// Returns all processes of these programs, by the name that they were started with.
     pub fn processes(&self, programs: &[&str]) -> Vec<Process> {
         let names = self.names(Path::new("/proc")).unwrap_or_default();
         let pids = names.iter().filter_map(|name| name.to_str()?.parse().ok());
@@ -39,14 +40,14 @@ impl Host {
             .collect()
     }
 
-    /// Those of them that run in a pod's container.
+    /// Returns the processes of a program in containers of pods.
     pub fn processes_in_pods(&self, program: &str) -> Vec<Process> {
         let mut all = self.processes(&[program]);
         all.retain(|process| process.in_pod);
         all
     }
 
-    /// The process with this id; none for one that has ended, or a thread of the kernel.
+    /// Returns the process with this id. `None` if it has ended, or is a thread of the kernel.
     pub fn process(&self, pid: i32) -> Option<Process> {
         let directory = self.at(Path::new("/proc")).join(pid.to_string());
         let read = |name: &str| std::fs::read(directory.join(name)).ok();
@@ -56,7 +57,7 @@ impl Host {
             .next()
             .filter(|called| !called.is_empty())?;
         let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
-        // The second field is the name in brackets, and may hold anything; a zombie has ended.
+        // The second field is the name in brackets, with any characters. A zombie has ended.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;
         let program = Path::new(OsStr::from_bytes(called)).file_name()?.to_str()?.to_owned();
@@ -69,7 +70,7 @@ impl Host {
         .filter(|_| !matches!(state, "Z" | "X"))
     }
 
-    /// When it started, by the wall clock; none where the clock does not reach that far.
+    /// Returns its start by the wall clock. `None` if the clock does not reach that far.
     pub fn started(&self, process: &Process) -> Option<Timestamp> {
         let uptime = time::Duration::seconds(self.uptime());
         let ran_from = i64::try_from(process.ticks / rustix::param::clock_ticks_per_second()).ok()?;
@@ -78,9 +79,11 @@ impl Host {
             .checked_add(time::Duration::seconds(ran_from))
     }
 
-    /// Ends a process at once (SIGKILL). False when it had ended already, or its id belongs to another one by now.
+    /// Ends a process at once (SIGKILL). Returns false if it has ended, or another process has its
+    /// id.
     ///
-    /// The descriptor is opened first and the identity read after it, so that no other process can be hit (pidfd_open(2)).
+    /// The descriptor is opened before the identity is read, so that no other process can be hit
+    /// (pidfd_open(2)).
     pub fn kill(&self, process: &Process) -> Result<bool, Failure> {
         let fail = |e: rustix::io::Errno| {
             Failure::new(format!(
@@ -106,7 +109,7 @@ impl Host {
         }
     }
 
-    /// The node's name: `/etc/hostname` of the root, or what the kernel says.
+    /// Returns the node's name: `/etc/hostname` of the root, or the kernel's host name.
     pub fn node_name(&self) -> String {
         let file = self.read(Path::new("/etc/hostname")).ok();
         file.and_then(|f| Some(f.bytes.text().ok()?.trim().to_owned()))
@@ -115,7 +118,8 @@ impl Host {
             .unwrap_or_else(|| "unknown".into())
     }
 
-    /// What a program of this machine prints, if it ends well within `limit`: no shell, no environment, no input.
+    /// Returns the output of a program of this machine, if it succeeds within `limit`: no shell, no
+    /// environment, no input.
     pub fn output(&self, program: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
         let mut child = command(program, arguments).stdout(Stdio::piped()).spawn().ok()?;
         wait(&mut child, limit, &self.stop).ok()?;
@@ -124,18 +128,18 @@ impl Host {
         Some(text)
     }
 
-    /// Runs a program of this machine until it ends well, within `limit`: no shell, no environment but a plain PATH, no input.
-    /// What it prints goes where our own log goes.
+    /// Runs a program of this machine within `limit`: no shell, only a plain PATH in the
+    /// environment, no input. Its output goes to our log.
     pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
         let mut child = command(program, arguments).spawn().map_err(|e| super::reason(&e))?;
         wait(&mut child, limit, &self.stop)
     }
 }
 
-/// Where programs that a command calls by their name alone are looked for.
+/// Directories in which a command finds programs by their names.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A program in a group of its own, without environment, input and output.
+/// Returns a program in its own process group, without environment, input and output.
 pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -150,7 +154,7 @@ pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Waits for a child of ours; one that takes longer is killed with all that it started.
+/// Waits for a child. One that takes longer than `limit` is killed with everything that it started.
 pub(super) fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<(), String> {
     let deadline = Instant::now() + limit;
     loop {
@@ -160,7 +164,7 @@ pub(super) fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<()
             Ok(Some(status)) => return Err(format!("it ended with {status}")),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(EVERY),
             Ok(None) => {
-                // They are ours and hang; there is nothing to learn from a failure to end them.
+                // They hang, and a failure to end them tells nothing.
                 let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
                 let _ = group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
                 let _ = child.wait();

@@ -1,4 +1,5 @@
-//! How far something long has come: a bar on a terminal, a line now and then in a log, and at its end size and rate.
+//! Progress of long operations: a bar on a terminal, lines in a log, and the size and rate at the
+//! end.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -8,12 +9,12 @@ use tracing::info;
 
 use crate::format::text::bytes;
 
-/// What takes no longer shows nothing.
+/// Duration below which nothing is shown.
 const SHORT: Duration = Duration::from_secs(1);
-/// How often a log is told.
+/// Time between two lines in a log.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Bytes that were moved, of how many.
+/// Bytes that were moved, and their total.
 #[derive(Debug)]
 pub struct Progress {
     what: &'static str,
@@ -38,7 +39,7 @@ impl Progress {
         }
     }
 
-    /// So many bytes more.
+    /// Adds moved bytes.
     pub fn add(&mut self, more: usize) {
         self.done += more as u64;
         if let Some(bar) = &self.bar {
@@ -56,7 +57,7 @@ impl Progress {
         }
     }
 
-    /// It is done: says size, time and rate.
+    /// Ends, and reports size, time and rate.
     pub fn end(self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

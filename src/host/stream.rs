@@ -1,4 +1,5 @@
-//! Large files: written from begin to end, hashed on the way, and kept out of the page cache, which they share with etcd.
+//! Large files: written from begin to end, hashed on the way, and kept out of the page cache, which
+//! they share with etcd.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,8 +14,8 @@ use super::{Host, failed};
 use crate::format::digest::Sha256;
 use crate::model::Failure;
 
-/// After so many bytes the kernel is told to write them out and to forget them. Smaller ones mean more calls, larger ones longer
-/// bursts between etcd's own writes.
+/// Number of bytes after which the kernel is told to write them out and to drop them. A smaller
+/// number means more calls, a larger one longer bursts between etcd's own writes.
 const WINDOW: u64 = 8 << 20;
 
 /// A new file, mode 0600.
@@ -26,7 +27,7 @@ pub struct NewFile {
 }
 
 impl Host {
-    /// Begins a file; nothing may be there yet.
+    /// Creates a file. Fails if it exists.
     pub fn new_file(&self, path: &Path) -> Result<NewFile, Failure> {
         let file = fs::OpenOptions::new()
             .write(true)
@@ -49,13 +50,14 @@ impl Host {
             .map_err(|e| failed("read", real, &e))
     }
 
-    /// Bytes of a regular file; none where there is none.
+    /// Returns the size of a regular file in bytes. `None` if there is none.
     pub fn size(&self, real: &Path) -> Option<u64> {
         let found = self.at(real).symlink_metadata().ok()?;
         found.is_file().then_some(found.len())
     }
 
-    /// Bytes that may still be written, root's reserve left aside, at `directory`, or at the nearest directory above it that exists.
+    /// Returns the bytes that may still be written, without root's reserve, to `directory` or the
+    /// nearest directory above it that exists.
     pub fn free_space(&self, directory: &Path) -> Option<u64> {
         let existing = directory.ancestors().find(|directory| self.exists(directory))?;
         let found = rustix::fs::statvfs(self.at(existing)).ok()?;
@@ -64,14 +66,14 @@ impl Host {
 }
 
 impl NewFile {
-    /// Makes it durable. Gives its size and its SHA-256, hex.
+    /// Makes the file durable. Returns its size in bytes and its SHA-256 in hex.
     pub fn finish(self) -> Result<(u64, String), Failure> {
         self.file.sync_all().map_err(|e| failed("sync", &self.path, &e))?;
         forget(&self.file, 0, self.size);
         Ok((self.size, self.digest.finish()))
     }
 
-    /// The failure that an error of writing it is.
+    /// Returns the failure for an error while writing the file.
     pub fn failed(path: &Path, error: &io::Error) -> Failure {
         failed("write", path, error)
     }
@@ -84,7 +86,8 @@ impl Write for NewFile {
         let before = self.size;
         self.size += piece.len() as u64;
         if before / WINDOW != self.size / WINDOW {
-            // What is dirty in the last window begins to be written, what is clean in the one before it is dropped.
+            // Dirty pages of the last window begin to be written, and clean ones of the window
+            // before it are dropped.
             let from = (before / WINDOW * WINDOW).saturating_sub(WINDOW);
             forget(&self.file, from, self.size - from);
         }
@@ -96,7 +99,7 @@ impl Write for NewFile {
     }
 }
 
-/// A file that is read once, from its begin to its end.
+/// A file that is read once, from begin to end.
 pub(super) struct UncachedReader {
     file: fs::File,
     read: u64,
@@ -122,7 +125,8 @@ impl Read for UncachedReader {
     }
 }
 
-/// posix_fadvise(2), DONTNEED: starts writing what is dirty, drops what is clean. It is advice: where it cannot be taken nothing is lost.
+/// posix_fadvise(2), DONTNEED: starts to write dirty pages and drops clean ones. A failure loses
+/// nothing, since it is only advice.
 pub(super) fn forget(file: &fs::File, from: u64, length: u64) {
     let _ = fadvise(file, from, std::num::NonZeroU64::new(length), Advice::DontNeed);
 }

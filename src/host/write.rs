@@ -1,6 +1,7 @@
-//! Writing: every file is made beside its place, synced, and renamed; every directory that changed is synced.
+//! Writes files: every file is written next to its place, synced, and renamed, and every changed
+//! directory is synced.
 //!
-//! Paths given here are real (without symlinks) and seen from the root.
+//! Paths are real (without symlinks) and seen from the root.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,11 +16,12 @@ use crate::model::Failure;
 
 pub use crate::model::Attributes;
 
-/// Bound to the bytes of one file by the kernel (EVM, IMA), so they must not move to another.
+/// Attributes that the kernel binds to the bytes of one file (EVM, IMA), so that they must not move
+/// to another.
 const BOUND_TO_CONTENT: [&str; 2] = ["security.ima", "security.evm"];
 
 impl Host {
-    /// The attributes of an existing file.
+    /// Returns the attributes of an existing file.
     pub fn attributes(&self, real: &Path) -> Result<Attributes, Failure> {
         let path = self.at(real);
         let read = || -> io::Result<Attributes> {
@@ -34,9 +36,10 @@ impl Host {
         read().map_err(|e| failed("read the attributes of", real, &e))
     }
 
-    /// Makes a new file with these bytes and attributes, synced. Nothing may be there yet.
+    /// Creates a file with these bytes and attributes, synced. Fails if it exists.
     ///
-    /// It is born 0600 and gets its owner before its mode, so a key is never readable by more than it was.
+    /// The file is created with mode 0600 and gets its owner before its mode, so that a key is
+    /// never readable by more users than before.
     pub fn create(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
         let path = self.at(real);
         let make = || -> io::Result<()> {
@@ -53,7 +56,7 @@ impl Host {
         make().map_err(|e| failed("write", real, &e))
     }
 
-    /// Renames within one file system, replacing what is there.
+    /// Renames within one file system, and replaces an existing file.
     pub fn rename(&self, from: &Path, to: &Path) -> Result<(), Failure> {
         fs::rename(self.at(from), self.at(to)).map_err(|e| failed("replace", to, &e))
     }
@@ -63,7 +66,8 @@ impl Host {
         fs::hard_link(self.at(from), self.at(to)).map_err(|e| failed("link", to, &e))
     }
 
-    /// Removes a name; one that is not there is fine (also on a read-only file system, where unlink(2) says EROFS before ENOENT).
+    /// Removes a name. A missing name is not an error, not even on a read-only file system, where
+    /// unlink(2) says EROFS before ENOENT.
     pub fn unlink(&self, real: &Path) -> Result<(), Failure> {
         if !self.exists(real) {
             return Ok(());
@@ -78,20 +82,21 @@ impl Host {
             .map_err(|e| failed("sync the directory", real, &e))
     }
 
-    /// Replaces (or makes) a file in one step: new file beside it, rename, sync of the directory.
+    /// Replaces or creates a file in one step: new file next to it, rename, sync of the directory.
     pub fn replace(&self, real: &Path, bytes: &[u8], like: &Attributes) -> Result<(), Failure> {
         let new = beside(real, "new");
         self.unlink(&new)?;
         let made = self.create(&new, bytes, like).and_then(|()| self.rename(&new, real));
         if made.is_err() {
-            // The failure that counts is the one before.
+            // The first failure is the one to report.
             let _ = self.unlink(&new);
         }
         made?;
         self.sync_directory(parent(real))
     }
 
-    /// Makes a directory and those above it, mode 0700, and syncs the parents of the new ones.
+    /// Creates a directory and its missing parents with mode 0700, and syncs the parents of the new
+    /// ones.
     pub fn make_directory(&self, directory: &Path) -> Result<(), Failure> {
         if self.at(directory).is_dir() {
             return Ok(());
@@ -103,7 +108,8 @@ impl Host {
         }
     }
 
-    /// Makes one directory with these attributes, and syncs the one above. One that is there already is left as it is.
+    /// Creates a directory with these attributes, and syncs its parent. An existing directory is
+    /// left as it is.
     pub fn make_directory_like(&self, directory: &Path, like: &Attributes) -> Result<(), Failure> {
         let path = self.at(directory);
         if path.is_dir() {
@@ -125,7 +131,7 @@ impl Host {
         done.map_err(|e| failed("set the attributes of", real, &e))
     }
 
-    /// Gives a directory, and all that is in it, this owner: what another program made belongs to root.
+    /// Gives a directory and its contents this owner.
     pub fn own(&self, real: &Path, uid: u32, gid: u32) -> Result<(), Failure> {
         let path = self.at(real);
         std::os::unix::fs::lchown(&path, Some(uid), Some(gid)).map_err(|e| failed("set the owner of", real, &e))?;
@@ -149,27 +155,28 @@ impl Host {
         self.sync_directory(real)
     }
 
-    /// Removes a directory if nothing is in it; whether it did.
+    /// Removes a directory if it is empty. Returns true if it did.
     pub fn remove_empty_directory(&self, directory: &Path) -> bool {
         fs::remove_dir(self.at(directory)).is_ok()
     }
 
-    /// Makes a symlink; nothing may be there yet.
+    /// Creates a symlink. Fails if the path exists.
     pub fn make_symlink(&self, target: &Path, real: &Path) -> Result<(), Failure> {
         std::os::unix::fs::symlink(target, self.at(real)).map_err(|e| failed("make the symlink", real, &e))
     }
 
-    /// Where a symlink points; none where there is no symlink.
+    /// Returns the target of a symlink. `None` if it is not a symlink.
     pub fn link_target(&self, real: &Path) -> Option<std::path::PathBuf> {
         fs::read_link(self.at(real)).ok()
     }
 
-    /// Removes a directory with all that is in it.
+    /// Removes a directory with its contents.
     pub fn remove_tree(&self, directory: &Path) -> Result<(), Failure> {
         self.remove_trees(&[directory])
     }
 
-    /// Removes directories that stand in one directory, each with all that is in it; that one is synced once for all of them.
+    /// Removes several entries of one directory, each with its contents, and syncs that directory
+    /// once.
     pub fn remove_trees(&self, directories: &[impl AsRef<Path>]) -> Result<(), Failure> {
         for directory in directories {
             let directory = directory.as_ref();
@@ -183,13 +190,13 @@ impl Host {
             .map_or(Ok(()), |first| self.sync_directory(parent(first.as_ref())))
     }
 
-    /// Writes one of our own state files, durably.
+    /// Writes a file in the state directory, durably.
     pub fn write_state(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
         self.make_directory(Path::new(STATE))?;
         self.replace(&self.state(name), bytes, &Attributes::plain(0o600))
     }
 
-    /// Removes one of our own state files, durably.
+    /// Removes a file in the state directory, durably.
     pub fn remove_state(&self, name: &str) -> Result<(), Failure> {
         if !self.exists(&self.state(name)) {
             return Ok(());
@@ -199,7 +206,7 @@ impl Host {
     }
 }
 
-/// The dot-file beside `real` that holds what is being written (`new`) or what was there before (`old`).
+/// Returns the dot-file next to `real` for the new content (`new`) or the old content (`old`).
 ///
 /// The kubelet ignores dot-files in its manifests directory.
 pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
@@ -209,14 +216,14 @@ pub fn beside(real: &Path, what: &str) -> std::path::PathBuf {
     real.with_file_name(name)
 }
 
-/// The directory a file is in.
+/// Returns the directory of a file.
 pub fn parent(real: &Path) -> &Path {
     real.parent().unwrap_or(Path::new("/"))
 }
 
-/// Gives a file or directory that was born closed its owner, mode and attributes.
+/// Gives a new file or directory its owner, mode and attributes.
 fn dress(file: &fs::File, path: &Path, like: &Attributes) -> io::Result<()> {
-    // A default ACL of the directory must not widen what the old file did not have.
+    // A default ACL of the directory must not add permissions that the old file did not have.
     for name in listed(path)? {
         if name == "system.posix_acl_access" && !like.extended.iter().any(|(kept, _)| *kept == name) {
             xattr::remove(path, &name)?;
@@ -238,7 +245,7 @@ fn dress(file: &fs::File, path: &Path, like: &Attributes) -> io::Result<()> {
     Ok(())
 }
 
-/// The extended attributes that may move to another file's bytes.
+/// Returns the extended attributes that may move to another file.
 pub(super) fn extended(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
     let mut extended = Vec::new();
     for name in listed(path)? {
@@ -255,7 +262,7 @@ pub(super) fn extended(path: &Path) -> io::Result<Vec<(OsString, Vec<u8>)>> {
 fn listed(path: &Path) -> io::Result<Vec<OsString>> {
     match xattr::list(path) {
         Ok(names) => Ok(names.collect()),
-        // A file system without extended attributes has none to keep.
+        // The file system has no extended attributes.
         Err(e) if e.raw_os_error() == Some(nix::errno::Errno::ENOTSUP as i32) => Ok(Vec::new()),
         Err(e) => Err(e),
     }

@@ -23,7 +23,7 @@ pub struct Conditions {
     /// Files of credentials and CAs that another program changed less than a minute ago.
     pub fresh: Vec<PathBuf>,
     /// True if systemd says that the clock is synchronized; `None` if it does not say.
-    pub synchronised: Option<bool>,
+    pub synchronized: Option<bool>,
     /// The last assessment that the daemon recorded.
     pub last_assessment: Option<LastAssessment>,
     /// The id of this boot.
@@ -66,7 +66,7 @@ pub fn observe(host: &Host, settings: &Settings, scan: &Scan, components: &[&str
             .filter(|file| is_fresh(file))
             .map(|file| file.real.clone())
             .collect(),
-        synchronised: host.synchronised(),
+        synchronized: host.synchronized(),
         last_assessment: state::last_assessment(host),
         boot_id: host.boot_id(),
         uptime: host.uptime(),

@@ -86,7 +86,7 @@ fn a_special_file_in_place_of_the_journal_stops_writers() {
         .status()
         .expect("coreutils");
     assert!(made.success());
-    stops_what_writes_and_no_look(&node, "is no regular file");
+    stops_what_writes_and_no_look(&node, "is not a regular file");
     node.remove(JOURNAL);
     fs::create_dir(node.path(JOURNAL)).expect("a directory");
     stops_what_writes_and_no_look(&node, "is a directory");

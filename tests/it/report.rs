@@ -275,11 +275,11 @@ fn a_mistyped_output_path_overwrites_nothing_important() {
     for (file, reason) in [
         (
             node.path("etc/kubernetes/pki/ca.crt"),
-            "it is there and no page that this command made",
+            "it exists, and this command did not write it",
         ),
-        (link, "it is there and no regular file"),
-        (node.scratch("null"), "it is there and no regular file"),
-        (node.path("etc"), "it is there and no regular file"),
+        (link, "it exists and is not a regular file"),
+        (node.scratch("null"), "it exists and is not a regular file"),
+        (node.path("etc"), "it exists and is not a regular file"),
         (
             node.path("etc/kubernetes/manifests/page.html"),
             "the kubelet takes every file in this directory for a pod",

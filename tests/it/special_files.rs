@@ -139,8 +139,8 @@ fn special_files_affect_only_what_depends_on_them() {
     let before = node.snapshot();
     let ran = node.run_under(&LITTLE_MEMORY, FRESH, &["renew", "all"]).exits(4);
     for (what, reason) in [
-        ("apiserver: /etc/kubernetes/pki/apiserver.key", "is no regular file"),
-        ("admin.conf: /etc/kubernetes/admin.conf", "is no regular file"),
+        ("apiserver: /etc/kubernetes/pki/apiserver.key", "is not a regular file"),
+        ("admin.conf: /etc/kubernetes/admin.conf", "is not a regular file"),
     ] {
         let said = |ran: &support::Ran| {
             ran.stderr
@@ -152,7 +152,7 @@ fn special_files_affect_only_what_depends_on_them() {
             "nothing says that {what} {reason}: {table}{ran}"
         );
     }
-    let ran = ran.complains("/etc/kubernetes/pki/front-proxy-ca.key is no regular file");
+    let ran = ran.complains("/etc/kubernetes/pki/front-proxy-ca.key is not a regular file");
     let ran = ran.complains("/etc/kubernetes/pki/etcd/ca.crt is a directory");
     ran.complains("/etc/kubernetes/manifests/etcd.yaml is a loop of symlinks");
     let renewed = [

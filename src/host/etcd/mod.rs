@@ -1,7 +1,8 @@
-//! etcd's API (etcd.proto: Maintenance and Cluster; KV and Lease in [`store`]). The only place that knows etcd-client.
+//! etcd's API (etcd.proto: Maintenance and Cluster; KV and Lease in [`store`]). Only this module
+//! uses etcd-client.
 //!
-//! Blocking, on the calling thread: each client has a runtime of its own, so what a caller writes while it reads a snapshot is
-//! written by the caller's thread. Every call has a deadline.
+//! Calls block the calling thread: each client has its own runtime, so that a caller writes the
+//! pieces of a snapshot on its own thread. Every call has a deadline.
 
 pub mod store;
 
@@ -18,21 +19,23 @@ use tokio::time::timeout;
 use crate::format::text::printable;
 use crate::model::{Bytes, Failure};
 
-/// For one connection, and for each question that is answered from memory or by an agreement of the members.
+/// Time limit for a connection, and for each request that is answered from memory or by an
+/// agreement of the members.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// For the next piece of a snapshot. A member under load, or on a slow disk, reads ahead for a while before it sends.
+/// Time limit for the next piece of a snapshot. A busy member, or one on a slow disk, reads ahead
+/// before it sends.
 const NEXT_PIECE: Duration = Duration::from_secs(60);
 
-/// How to reach one member.
+/// Endpoint and credentials of a member.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// `https://HOST:PORT`, or `http://` without the rest.
+    /// `https://HOST:PORT`, or `http://` without TLS.
     pub endpoint: String,
-    /// The CA of its certificate, the client's certificate and its key: PEM.
+    /// CA of the server's certificate, client certificate and key, as PEM.
     pub tls: Option<Tls>,
 }
 
-/// What proves both sides to each other, PEM.
+/// CA and client credential, as PEM.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub struct Tls {
@@ -41,31 +44,31 @@ pub struct Tls {
     pub key: Bytes,
 }
 
-/// What a member says of itself.
+/// Status of a member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// `3.5.21`.
+    /// Version, for example `3.5.21`.
     pub version: String,
-    /// Bytes of its database as it is on disk; a snapshot has as many, and 32 more.
+    /// Size of its database on disk, in bytes. A snapshot has 32 bytes more.
     pub db_size: u64,
-    /// The store's revision.
+    /// Revision of the store.
     pub revision: i64,
-    /// Its id.
+    /// Id of the member.
     pub member: u64,
-    /// The cluster's id.
+    /// Id of the cluster.
     pub cluster: u64,
-    /// It knows a leader: the members that it sees have a majority.
+    /// True if it knows a leader, which needs a majority.
     pub has_leader: bool,
-    /// The members' names and peer URLs; empty where it does not say.
+    /// Names and peer URLs of the members. Empty if it does not know them.
     pub members: Vec<(String, Vec<String>)>,
 }
 
-/// Why an endpoint gave no connection.
+/// The reason that an endpoint gave no connection.
 #[derive(Debug)]
 pub enum ConnectError {
     /// Nothing answers at its address: another certificate would not help.
     Unreachable(String),
-    /// It answers, but does not accept this client or this question.
+    /// The member answers, but does not accept this client or this request.
     Refused(String),
 }
 
@@ -81,7 +84,7 @@ pub struct Member {
     runtime: Runtime,
     client: Client,
     patience: Duration,
-    /// Where it is.
+    /// Endpoint of the member.
     pub endpoint: String,
 }
 
@@ -93,7 +96,8 @@ impl Member {
         Ok((member, status))
     }
 
-    /// Connects, and gives each question so much time. Whether the other side lets us in is known after the first one.
+    /// Connects, and gives each request this time limit. The first request shows whether the member
+    /// accepts the client.
     pub fn open(access: &Access, patience: Duration) -> Result<Self, ConnectError> {
         let name = match address(&access.endpoint) {
             Ok(address) => reachable(address, patience)
@@ -127,12 +131,13 @@ impl Member {
         })
     }
 
-    /// Its status.
+    /// Returns the status of the member.
     pub fn status(&mut self) -> Result<Status, ConnectError> {
         let (client, patience) = (&mut self.client, self.patience);
         self.runtime.block_on(async {
             let status = in_time(patience, client.status()).await?;
-            // A member that has lost its quorum says nothing about the others, and its snapshot is worth the more.
+            // A member without a majority does not list the others, and its snapshot is the more
+            // valuable.
             let members = in_time(patience, client.member_list()).await.map(|list| {
                 let urls = |urls: &[String]| urls.iter().map(|url| printable(url)).collect();
                 let of = |member: &etcd_client::Member| (printable(member.name()), urls(member.peer_urls()));
@@ -151,8 +156,8 @@ impl Member {
         })
     }
 
-    /// Reads a snapshot to its end, piece by piece as the member sends it (32 KiB each, etcd `mvcc/backend`), and never more than
-    /// one of them at a time. What it is worth is for [`crate::backup`] to say.
+    /// Reads a snapshot to its end, piece by piece as the member sends it (32 KiB each, etcd
+    /// `mvcc/backend`), with one piece in memory. [`crate::backup`] checks it.
     pub fn snapshot(&mut self, mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
         let fail =
             |error: ConnectError| Failure::new(format!("cannot read the snapshot from {}: {error}", self.endpoint));
@@ -168,19 +173,19 @@ impl Member {
 }
 
 impl super::Host {
-    /// Whether anybody listens at an endpoint of this machine.
+    /// Returns true if a process listens at an endpoint of this machine.
     pub fn listens(&self, endpoint: &str) -> bool {
         address(endpoint).is_ok_and(|address| reachable(address, Duration::from_secs(1)).is_ok())
     }
 }
 
-/// The address of an endpoint; the error is its name, where it has one.
+/// Returns the address of an endpoint, or its host name as the error.
 fn address(endpoint: &str) -> Result<SocketAddr, &str> {
     let address = endpoint.split_once("://").map_or(endpoint, |(_, address)| address);
     address.parse().map_err(|_| address)
 }
 
-/// Whether anybody listens there: the client itself would try again until its deadline, and not say why.
+/// Connects once: the client itself would try until its deadline, and not give the reason.
 fn reachable(address: SocketAddr, patience: Duration) -> Result<(), String> {
     match std::net::TcpStream::connect_timeout(&address, patience) {
         Ok(_) => Ok(()),
@@ -189,7 +194,7 @@ fn reachable(address: SocketAddr, patience: Duration) -> Result<(), String> {
     }
 }
 
-/// The same for a name, which has to be looked up.
+/// Connects once to a host name, which has to be looked up.
 async fn found(name: &str, patience: Duration) -> Result<(), String> {
     match timeout(patience, TcpStream::connect(name)).await {
         Ok(Ok(_)) => Ok(()),
@@ -212,7 +217,7 @@ fn late(limit: Duration) -> String {
     format!("no answer within {:.0} s", limit.as_secs_f64())
 }
 
-/// The innermost cause: what is around it says only that there was an error.
+/// Returns the innermost cause. The outer ones say only that there was an error.
 fn words(error: &etcd_client::Error) -> String {
     let innermost = |outer: &dyn Error| {
         let mut words = outer.to_string();

@@ -10,16 +10,16 @@ use super::{Member, late, words};
 use crate::format::text::printable;
 use crate::model::Peer;
 
-/// Why etcd did not do what it was asked.
+/// The reason that a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What kind of reason.
+    /// Kind of the reason.
     pub kind: Kind,
-    /// As etcd says it.
+    /// Message of etcd.
     pub words: String,
 }
 
-/// Kinds of reasons that are told apart.
+/// Kinds of reasons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The client's user may not do that (RBAC).
@@ -28,27 +28,27 @@ pub enum Kind {
     NoSpace,
     /// The lease has ended.
     Gone,
-    /// No answer, no majority, or anything else.
+    /// No answer, no majority, or another reason.
     Unanswered,
 }
 
-/// When a change is made.
+/// Condition of a change.
 #[derive(Debug, Clone, Copy)]
 pub enum If<'a> {
-    /// In any case.
+    /// None.
     Always,
-    /// The key is not there.
+    /// The key must not exist.
     Absent(&'a str),
-    /// The key is there and hangs on this lease.
+    /// The key must exist and belong to this lease.
     Leased(&'a str, i64),
 }
 
 /// A change of one key.
 #[derive(Debug, Clone, Copy)]
 pub enum Then<'a> {
-    /// Key, value, and the lease that it hangs on; 0 for none.
+    /// Sets a key to a value, with a lease; 0 for none.
     Put(&'a str, &'a str, i64),
-    /// Key.
+    /// Deletes a key.
     Delete(&'a str),
 }
 
@@ -66,7 +66,7 @@ impl Member {
         })
     }
 
-    /// The members of the cluster, by name.
+    /// Returns the members of the cluster, sorted by name.
     pub fn peers(&mut self) -> Result<Vec<Peer>, Trouble> {
         let list = self.call(async |client| client.member_list().await)?;
         let of = |member: &etcd_client::Member| Peer {
@@ -80,7 +80,7 @@ impl Member {
         Ok(all)
     }
 
-    /// The alarms that are raised: the member's id, and which.
+    /// Returns the raised alarms: id of the member, and name of the alarm.
     pub fn alarms(&mut self) -> Result<Vec<(u64, &'static str)>, Trouble> {
         let list = self.call(async |client| client.alarm(AlarmAction::Get, AlarmType::None, None).await)?;
         let alarms = list.alarms().iter().filter_map(|alarm| match alarm.alarm() {
@@ -91,7 +91,8 @@ impl Member {
         Ok(alarms.collect())
     }
 
-    /// A new lease that ends after `ttl` (whole seconds) unless it is kept alive: its id and its real length, which may be longer.
+    /// Grants a lease that ends after `ttl` (whole seconds) unless it is kept alive. Returns its id
+    /// and its real length, which may be longer.
     pub fn grant(&mut self, ttl: Duration) -> Result<(i64, Duration), Trouble> {
         let seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let lease = self.call(async |client| client.lease_grant(seconds, None).await)?;
@@ -103,12 +104,12 @@ impl Member {
         self.call(async |client| client.lease_keep_alive(lease).await).map(drop)
     }
 
-    /// Ends a lease, and removes the keys that hang on it.
+    /// Ends a lease, and removes its keys.
     pub fn revoke(&mut self, lease: i64) -> Result<(), Trouble> {
         self.call(async |client| client.lease_revoke(lease).await).map(drop)
     }
 
-    /// All keys that begin so, with their values, as a majority of the members has them.
+    /// Returns all keys with this prefix and their values, as a majority of the members has them.
     pub fn get(&mut self, prefix: &str) -> Result<Vec<(String, String)>, Trouble> {
         let options = GetOptions::new().with_prefix();
         let found = self.call(async |client| client.get(prefix, Some(options)).await)?;
@@ -120,7 +121,7 @@ impl Member {
             .collect())
     }
 
-    /// Makes these changes at once, or none of them: false where the condition does not hold.
+    /// Makes all of these changes at once, or none. Returns false if the condition is not met.
     pub fn change(&mut self, condition: If<'_>, changes: &[Then<'_>]) -> Result<bool, Trouble> {
         let compare = match condition {
             If::Always => None,
@@ -147,7 +148,7 @@ fn length(seconds: i64) -> Duration {
 }
 
 impl Trouble {
-    /// etcd `api/v3rpc/rpctypes/error.go` has the words.
+    /// Messages are those of etcd `api/v3rpc/rpctypes/error.go`.
     fn of(error: &Error) -> Self {
         let words = words(error);
         let has = |part: &str| words.contains(part);
