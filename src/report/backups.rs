@@ -1,4 +1,4 @@
-//! `backup list`: the backups and what is in them.
+//! `backup list`: the backups and their contents.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::backup::stored::{Manifest, StoredBackup};
 use crate::format::text;
 use crate::model::Failure;
 
-/// One backup. A stable interface.
+/// A backup. A stable interface.
 #[derive(Debug, Serialize)]
 struct Row<'a> {
     id: &'a str,
@@ -16,15 +16,15 @@ struct Row<'a> {
     node: Option<&'a str>,
     files: usize,
     bytes: u64,
-    /// What it has of etcd's data; none where there is no etcd, or none of it was asked for.
+    /// Origin of etcd's data. `None` if there is no etcd, or its data was not asked for.
     etcd: Option<&'a str>,
-    /// The store's revision in its snapshot.
+    /// Revision of the store in the snapshot.
     revision: Option<i64>,
-    /// Whether its files are in an archive.
+    /// True if its files are in an archive.
     sealed: bool,
-    /// It counts for rotation: nothing in it is known to be damaged or missing.
+    /// True if it counts for retention: no part is known to be damaged or missing.
     good: bool,
-    /// Why it is not good.
+    /// The reason that it is not good.
     error: Option<&'a str>,
 }
 

@@ -1,4 +1,4 @@
-//! What a cycle did.
+//! The report of a cycle.
 
 use std::path::PathBuf;
 
@@ -14,24 +14,24 @@ use crate::restart::pending::PendingRestart;
 use crate::restart::{RestartResult, Rollout};
 use crate::verify::ProofResult;
 
-/// Everything that one cycle saw and did.
+/// Everything that a cycle found and did.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// What was asked for.
+    /// The request.
     pub request: Request,
     /// The plan that it carried out.
     pub plan: Plan,
-    /// The backup that was taken before it.
+    /// The backup that it made.
     pub backup: Option<PathBuf>,
     /// The new pairs that are in place.
     pub renewed: Vec<RenewedCredential>,
     /// The results for the readers, and all warnings.
     pub rollout: Rollout,
-    /// The last step that was begun: the one that failed, where it failed.
+    /// The last step that was begun. After a failure, the one that failed.
     pub step: Option<Step>,
-    /// Why it is not this node's turn: nothing was done, but for a backup.
+    /// The reason that this node did not get the cluster lock. At most a backup was made.
     pub blocked: Option<LockRefusal>,
-    /// Why it failed.
+    /// The reason that it failed.
     pub failure: Option<Failure>,
 }
 
@@ -39,35 +39,35 @@ pub struct Report {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Step {
-    /// The turn among the nodes of a cluster is taken.
+    /// The cluster lock is taken.
     Coordinate,
-    /// A backup is taken.
+    /// A backup is made.
     Backup,
-    /// New pairs are issued and put in place.
+    /// New pairs are issued and installed.
     Renew,
-    /// The readers are brought to them, and prove it.
+    /// The readers are restarted, and prove that they use the new credentials.
     Restart,
 }
 
-/// One renewed credential.
+/// A renewed credential.
 #[derive(Debug, Clone, Serialize)]
 pub struct RenewedCredential {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// Its file.
+    /// Path of its file.
     pub path: PathBuf,
-    /// The old serial number, hex.
+    /// Old serial number, in hex.
     pub old_serial: String,
-    /// The new serial number, hex.
+    /// New serial number, in hex.
     pub new_serial: String,
-    /// When the old one ends.
+    /// End of the old certificate.
     pub old_end: String,
-    /// When the new one ends.
+    /// End of the new certificate.
     pub new_end: String,
 }
 
 impl RenewedCredential {
-    /// From the two certificates' serials and ends.
+    /// Returns an entry from the serial numbers and ends of both certificates.
     pub fn new(name: &str, path: PathBuf, old: (&Serial, Timestamp), new: (&Serial, Timestamp)) -> Self {
         Self {
             name: name.to_owned(),
@@ -96,7 +96,7 @@ struct Document<'a> {
 }
 
 impl Report {
-    /// What is carried out next.
+    /// Returns the report of a cycle that was not begun.
     pub fn new(request: Request, plan: Plan, warnings: Vec<String>) -> Self {
         Self {
             request,
@@ -113,14 +113,14 @@ impl Report {
         }
     }
 
-    /// It is not this node's turn, or not any more.
+    /// Records that the cluster lock was refused or lost.
     pub fn block(&mut self, blocked: LockRefusal) {
         self.step = Some(Step::Coordinate);
         self.failure = Some(blocked.failure());
         self.blocked = Some(blocked);
     }
 
-    /// Done, failed, or done in part.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         if let Some(failure) = &self.failure {
             return failure.exit;
@@ -132,13 +132,14 @@ impl Report {
         match (faults, self.renewed.is_empty()) {
             (0, _) => Exit::Done,
             (_, false) => Exit::Partly,
-            // Nothing was done although something should have been.
+            // A renewal was wanted, and none was done.
             (_, true) if wanted => Exit::Failed,
             (_, true) => Exit::Partly,
         }
     }
 
-    /// What was asked for by its name and is not renewed, though nothing is wrong with it (its CA's key is kept elsewhere, say).
+    /// Returns the credentials that were requested by name and are not renewed, although the node
+    /// has no fault (the key of the CA may be kept elsewhere).
     fn refused(&self) -> impl Iterator<Item = &Item> {
         let names: &[String] = match &self.request.which {
             Which::Named(names) => names,
@@ -150,7 +151,7 @@ impl Report {
         items.filter(move |item| names.contains(&item.name) && !is_done(item) && !is_fault(item))
     }
 
-    /// One word for the result.
+    /// Returns the result in a few words.
     pub fn outcome(&self) -> &'static str {
         match self.exit() {
             _ if self.blocked.is_some() => "blocked",
@@ -164,7 +165,7 @@ impl Report {
         }
     }
 
-    /// One line for the journal.
+    /// Returns a line for the journal.
     pub fn summary(&self) -> String {
         let names: Vec<_> = self.renewed.iter().map(|r| r.name.as_str()).collect();
         let faults: Vec<_> = self.plan.faults().map(|item| item.name.as_str()).collect();
@@ -191,7 +192,7 @@ impl Report {
         out
     }
 
-    /// Renders it.
+    /// Renders the report.
     pub fn render(&self, format: Format) -> Result<String, Failure> {
         let document = Document {
             outcome: self.outcome(),

@@ -1,10 +1,11 @@
-//! `doctor`: what was found, the worst first.
+//! `doctor`: the findings, the worst first.
 
 use super::{Format, json, yaml};
 use crate::doctor::{Diagnosis, Severity};
 use crate::model::Failure;
 
-/// Renders a diagnosis. As a document it is a stable interface: keys and names of checks are added, and never change their meaning.
+/// Renders a diagnosis. The document is a stable interface: keys and names of checks may be added,
+/// but never change their meaning.
 pub fn render(diagnosis: &Diagnosis, format: Format) -> Result<String, Failure> {
     match format {
         Format::Json => json(diagnosis),

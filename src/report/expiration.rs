@@ -1,4 +1,4 @@
-//! `check-expiration`: kubeadm's tables and kubeadm's document, so that people and scripts find what they know.
+//! `check-expiration`: kubeadm's tables and kubeadm's document.
 
 use serde::Serialize;
 
@@ -28,7 +28,8 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     ca_name: Option<String>,
     missing: bool,
-    /// Not kubeadm's: why a file that is there could not be read. Only there where kubeadm would print no document at all.
+    /// The reasons that files cannot be read. Not part of kubeadm's document, and present only if
+    /// kubeadm would print none.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip)]
@@ -61,7 +62,7 @@ pub fn render(inventory: &Inventory, format: Format) -> Result<String, Failure> 
     }
 }
 
-/// Everything that is there and could not be read, one sentence each.
+/// Returns a sentence for each file that exists and cannot be read.
 pub fn unreadable(inventory: &Inventory) -> Vec<String> {
     let credentials = inventory.credentials.iter().filter_map(|c| match &c.state {
         State::Unreadable(reason) => Some(format!("{}: {reason}", c.spec.name)),
@@ -192,7 +193,8 @@ fn cells(row: &Row, columns: usize, with_ca: bool, wide: bool) -> Vec<String> {
     cells
 }
 
-/// What kubeadm does not list: the kubelet's credential and the service account keys.
+/// Returns the rows that kubeadm does not list: the kubelet's credential and the service account
+/// keys.
 fn beside(inventory: &Inventory) -> String {
     let mut out = String::from("\n");
     if let Some(kubelet) = inventory.kubelet() {

@@ -1,5 +1,5 @@
-//! The document that a hook gets on its standard input. A stable interface; keys are added, and never change their meaning within one
-//! `version`. Pure.
+//! The document for a hook's standard input. A stable interface: keys may be added, but never
+//! change their meaning within one `version`. Pure.
 
 use serde::Serialize;
 
@@ -8,10 +8,10 @@ use super::notices::{Kind, Notice};
 use crate::format::text;
 use crate::model::{Exit, Failure, Timestamp};
 
-/// The version of the document.
+/// Version of the document.
 const VERSION: u32 = 1;
 
-/// Which hook it is for.
+/// The occasion of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Occasion {
@@ -24,7 +24,7 @@ pub enum Occasion {
 }
 
 impl Occasion {
-    /// The key of the configuration.
+    /// Returns the key of the configuration.
     pub fn key(self) -> &'static str {
         match self {
             Self::Expiring => "on_expiring",
@@ -34,19 +34,19 @@ impl Occasion {
     }
 }
 
-/// The document. Instants are RFC 3339, UTC. Nothing in it is secret.
+/// The document. Times are RFC 3339, UTC. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     version: u32,
-    /// Which hook it is for.
+    /// The occasion.
     pub event: Occasion,
-    /// All of it in one line: chats that take `{"text": ...}` show it.
+    /// The whole event in one line, as chats show it that take `{"text": ...}`.
     pub text: String,
     node: String,
     at: String,
-    /// What it is about: what ends, what was renewed, or what could not be.
+    /// The credentials that end, were renewed, or could not be renewed.
     credentials: Vec<Row>,
-    /// As the exit code of `kubecertd renew`; none where there was no cycle.
+    /// Exit code of the cycle, as of `kubecertd renew`. `None` without a cycle.
     exit: Option<u8>,
     backup: Option<String>,
     restarted: Vec<String>,
@@ -106,7 +106,7 @@ impl Event {
         .join("; ")
     }
 
-    /// What a look has to say; none where it is nothing.
+    /// Returns the event for an assessment. `None` if there are no notices.
     pub fn of_notices(notices: &[Notice], node: &str, now: Timestamp) -> Option<Self> {
         let names: Vec<_> = notices.iter().map(|notice| notice.name.as_str()).collect();
         let rows = notices.iter().map(|notice| Row {
@@ -130,7 +130,7 @@ impl Event {
         })
     }
 
-    /// What a cycle did: what was renewed, and what failed.
+    /// Returns the events for a cycle: renewed credentials, and a failure.
     pub fn of_cycle(report: &Report, node: &str, now: Timestamp) -> Vec<Self> {
         let whole = |occasion, rows| Self {
             credentials: rows,
@@ -173,7 +173,7 @@ impl Event {
         renewed.into_iter().chain(failed).collect()
     }
 
-    /// What failed outside of a cycle.
+    /// Returns the event for a failure outside of a cycle.
     pub fn of_failure(failure: &Failure, node: &str, now: Timestamp) -> Self {
         Self {
             error: Some(failure.to_string()),

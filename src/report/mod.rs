@@ -1,4 +1,4 @@
-//! One report of what was seen and done, in several renderings: text for people, kubeadm's document and JSON for scripts. Pure.
+//! Reports in several forms: text for people, kubeadm's document and JSON for scripts. Pure.
 
 pub mod backups;
 pub mod cycle;
@@ -17,20 +17,20 @@ use serde::Serialize;
 use crate::format::text;
 use crate::model::Failure;
 
-/// How a report is rendered.
+/// Form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For people with a wide screen: path, serial, key, readers and purpose too.
+    /// Text with path, serial number, key, readers and purpose.
     Wide,
-    /// For scripts.
+    /// JSON for scripts.
     Json,
-    /// For scripts.
+    /// YAML for scripts.
     Yaml,
 }
 
-/// JSON indented by four blanks, as kubeadm prints it.
+/// Returns JSON indented by four blanks, as kubeadm prints it.
 pub fn json(value: &impl Serialize) -> Result<String, Failure> {
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -42,11 +42,11 @@ pub fn json(value: &impl Serialize) -> Result<String, Failure> {
         .map_err(|e| Failure::new(format!("cannot print the report: {e}")))
 }
 
-/// YAML with sorted keys, as kubeadm prints it.
+/// Returns YAML with sorted keys, as kubeadm prints it.
 pub fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let sorted = serde_json::to_value(value).map_err(|e| Failure::new(format!("cannot print the report: {e}")))?;
     let text = yaml_serde::to_string(&sorted).map_err(|e| Failure::new(format!("cannot print the report: {e}")))?;
-    // YAML 1.1 readers take a plain timestamp for a date, so instants are quoted.
+    // YAML 1.1 readers take a plain timestamp for a date, so times are quoted.
     let quoted = text.lines().map(|line| match line.split_once(": ") {
         Some((key, instant)) if text::parse_rfc3339(instant).is_some() => format!("{key}: \"{instant}\"\n"),
         _ => format!("{line}\n"),

@@ -1,4 +1,4 @@
-//! What a person should be told of the certificates that a look has found, and not at every look again. Pure.
+//! Notices about certificates, each at most once a day. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,35 +8,35 @@ use crate::inventory::Inventory;
 use crate::model::Timestamp;
 use crate::plan::{Decision, Item, Plan};
 
-/// The same is said again after this: a little less than the day between two looks.
+/// Seconds until a notice is repeated: a little less than the day between two assessments.
 const AGAIN: i64 = 23 * 3600;
 
-/// How bad it is, the worst first.
+/// Severity of a notice, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// It has expired.
+    /// The certificate has expired.
     Expired,
-    /// It cannot be read, or should be renewed and cannot be.
+    /// The credential cannot be read, or its renewal is due and cannot be done.
     Fault,
-    /// It ends soon, and is not about to be renewed.
+    /// The certificate ends soon, and is not about to be renewed.
     Expiring,
 }
 
-/// One thing to say.
+/// A notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// How bad it is.
+    /// Severity.
     pub kind: Kind,
-    /// The credential or CA.
+    /// Name of the credential or CA.
     pub name: String,
-    /// When it ends.
+    /// End of the certificate.
     pub ends: Option<Timestamp>,
-    /// What the plan says of it.
+    /// Reason in the plan.
     pub reason: String,
 }
 
 impl std::fmt::Display for Notice {
-    /// One line, beginning with the name of what it is about.
+    /// Writes one line that begins with the name.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { name, reason, .. } = self;
         let ends = self.ends.map(text::date).unwrap_or_default();
@@ -48,7 +48,7 @@ impl std::fmt::Display for Notice {
     }
 }
 
-/// Everything that is to be said of a look.
+/// Returns all notices of an assessment.
 pub fn of(inventory: &Inventory, plan: &Plan, settings: &Settings) -> Vec<Notice> {
     let credentials = plan.items.iter().filter_map(|item| {
         Some(Notice {
@@ -85,7 +85,8 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
     }
     match item.decision {
         Decision::Renew { .. } | Decision::With(_) | Decision::Missing => None,
-        // What the kubelet renews itself is never due here; that it did not is seen by its end.
+        // A credential that the kubelet renews is never due here. Its end shows that the kubelet
+        // did not renew it.
         Decision::Leave(_) | Decision::Blocked { .. } | Decision::Unreadable(_) => {
             let soon = item.due.is_some_and(|due| due < plan.at)
                 || item.expires.is_some_and(|end| settings.is_urgent(end, plan.at));
@@ -94,7 +95,8 @@ fn kind(item: &Item, plan: &Plan, settings: &Settings) -> Option<Kind> {
     }
 }
 
-/// Those that were not said within the last day, which are remembered as said now. What is no longer so is forgotten.
+/// Returns the notices that were not given within the last day, and records them as given now.
+/// Records of other notices are dropped.
 pub fn unsaid(notices: Vec<Notice>, told: &mut BTreeMap<String, (String, i64)>, now: Timestamp) -> Vec<Notice> {
     let now = now.unix_timestamp();
     told.retain(|name, _| notices.iter().any(|notice| notice.name == *name));
@@ -105,9 +107,10 @@ pub fn unsaid(notices: Vec<Notice>, told: &mut BTreeMap<String, (String, i64)>, 
     notices.into_iter().filter(is_new).collect()
 }
 
-/// Whether these words on something were not said within the last day; they are remembered as said now (seconds since 1970).
+/// Returns true if this text was not given within the last day, and records it as given now
+/// (seconds since 1970).
 pub fn is_news(told: &mut BTreeMap<String, (String, i64)>, what: &str, words: &str, now: i64) -> bool {
-    // A clock that went back makes it be said again.
+    // After a clock went back, it is given again.
     let said = told
         .get(what)
         .is_some_and(|(before, at)| before == words && (0..AGAIN).contains(&(now - at)));

@@ -1,4 +1,5 @@
-//! `plan`: what would be done, why, and when the rest is due.
+//! `plan`: the actions that would be taken, their reasons, and the times at which other credentials
+//! are due.
 
 use std::path::PathBuf;
 
@@ -20,7 +21,7 @@ pub(super) struct Document {
     warnings: Vec<String>,
 }
 
-/// One credential.
+/// A credential.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     name: String,
@@ -31,7 +32,7 @@ pub(super) struct Row {
     due: Option<String>,
 }
 
-/// One copy of a kubeconfig.
+/// A copy of a kubeconfig.
 #[derive(Debug, Serialize)]
 pub(super) struct CopyRow {
     path: PathBuf,
@@ -40,7 +41,7 @@ pub(super) struct CopyRow {
     reason: String,
 }
 
-/// The rows of all copies.
+/// Returns the rows of all copies.
 pub(super) fn copies(plan: &Plan) -> Vec<CopyRow> {
     let rows = plan.copies.iter().map(|copy| {
         let (decision, reason) = plan.words_of_copy(copy);
@@ -54,14 +55,14 @@ pub(super) fn copies(plan: &Plan) -> Vec<CopyRow> {
     rows.collect()
 }
 
-/// One reader that is restarted.
+/// A reader that is restarted.
 #[derive(Debug, Serialize)]
 pub(super) struct RestartRow {
     reader: String,
     #[serde(flatten)]
     means: RestartMethod,
     reason: String,
-    /// It may wait for a maintenance window until then.
+    /// Time until which it may wait for a maintenance window.
     until: Option<String>,
 }
 
@@ -96,7 +97,7 @@ impl From<&ReaderStep> for RestartRow {
     }
 }
 
-/// Renders a plan with what speaks against it.
+/// Renders a plan with its warnings.
 pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String, Failure> {
     let document = Document {
         credentials: plan.items.iter().map(Row::from).collect(),
@@ -111,7 +112,7 @@ pub fn render(plan: &Plan, warnings: &[String], format: Format) -> Result<String
     }
 }
 
-/// The table of a plan, and the restarts after it.
+/// Returns the table of a plan, and the restarts after it.
 pub(super) fn table(plan: &Plan) -> String {
     let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"]
         .map(str::to_owned)

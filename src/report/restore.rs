@@ -1,4 +1,4 @@
-//! What a restore changed, or would change.
+//! The report of a restore that was done, or would be done.
 
 use std::path::{Path, PathBuf};
 
@@ -17,24 +17,24 @@ use crate::restore::etcd::{EtcdPlan, Source};
 /// A restore. A stable interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// The backup.
+    /// Name of the backup.
     pub id: String,
-    /// It was carried out, and not only looked at.
+    /// True if it was carried out.
     pub done: bool,
-    /// What changes.
+    /// The paths that change.
     pub changes: Vec<Row>,
-    /// Files beside the restored ones that the backup does not have.
+    /// Files next to the restored ones that the backup does not have.
     pub left_alone: Vec<PathBuf>,
-    /// The readers that hold what is restored in memory, and are restarted.
+    /// The readers that cache restored files, and are restarted.
     pub restarts: Vec<Restart>,
     /// The results for the readers, and all warnings.
     #[serde(flatten)]
     pub rollout: Rollout,
-    /// The backup that was taken before.
+    /// The backup that was made before.
     pub backup: Option<PathBuf>,
 }
 
-/// One reader.
+/// A reader.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
 pub struct Restart {
@@ -42,18 +42,18 @@ pub struct Restart {
     pub because: Vec<String>,
 }
 
-/// One path.
+/// A path.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs)]
 pub struct Row {
     pub path: PathBuf,
     pub kind: Kind,
-    /// `missing`, or what differs: `content`, `owner`, `mode`, `attributes`, `target`.
+    /// `missing`, or the differences: `content`, `owner`, `mode`, `attributes`, `target`.
     pub differs: Vec<&'static str>,
 }
 
 impl Report {
-    /// Before anything is done.
+    /// Returns the report of a restore that was not begun.
     pub fn of(restoration: &Restoration, steps: &[ReaderStep]) -> Self {
         let changes = restoration.changes.iter().map(|change| Row {
             path: change.path.clone(),
@@ -124,32 +124,32 @@ impl Report {
 /// A restore of etcd's data. A stable interface.
 #[derive(Debug, Clone, Serialize)]
 pub struct EtcdReport {
-    /// The backup.
+    /// Name of the backup.
     pub id: String,
-    /// It was carried out, and not only looked at.
+    /// True if it was carried out.
     pub done: bool,
     /// `snapshot` or `copy`.
     pub from: &'static str,
-    /// The data directory.
+    /// Data directory.
     pub data: PathBuf,
-    /// Where the old one is, or will be; none where none is there.
+    /// Present or future place of the old directory. `None` if there is none.
     pub aside: Option<PathBuf>,
-    /// The manifests that are taken out meanwhile.
+    /// Manifests that are parked meanwhile.
     pub stopped: Vec<PathBuf>,
-    /// Whether clients learn by the revision that the history is another one.
+    /// True if the revision is raised, by which clients learn that the history is another one.
     pub bumps_revision: bool,
-    /// Who was restarted.
+    /// The readers that were restarted.
     pub restarted: Vec<RestartResult>,
-    /// Who still has to be.
+    /// The readers that still have to be restarted.
     pub pending: Vec<PendingRestart>,
-    /// What a person should know or do.
+    /// Warnings for the operator.
     pub warnings: Vec<String>,
-    /// Why a component did not come up with it.
+    /// The reason that a component did not become ready.
     pub error: Option<String>,
 }
 
 impl EtcdReport {
-    /// Before anything is done.
+    /// Returns the report of a restore that was not begun.
     pub fn of(plan: &EtcdPlan, has_old: bool, aside: &Path) -> Self {
         let (from, bumps_revision) = match &plan.source {
             Source::Snapshot { tool, .. } => ("snapshot", !tool.bump.is_empty()),
@@ -175,7 +175,7 @@ impl EtcdReport {
         }
     }
 
-    /// Done; or in part, where a component does not come up with it.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         if self.error.is_none() { Exit::Done } else { Exit::Partly }
     }

@@ -1,5 +1,6 @@
-//! What the daemon knows: a document that it leaves in the state directory and, for every user of the node, in /run. A stable interface; keys are
-//! added, and never change their meaning within one `version`. Pure.
+//! The daemon's status: a document in the state directory and, for every user of the node, in /run.
+//! A stable interface: keys may be added, but never change their meaning within one `version`.
+//! Pure.
 
 use serde::{Deserialize, Serialize};
 use strum::VariantArray as _;
@@ -13,58 +14,60 @@ use crate::model::{Exit, Failure, Timestamp};
 use crate::plan::Plan;
 use crate::restart::pending::PendingRestart;
 
-/// The version of the document.
+/// Version of the document.
 pub const VERSION: u32 = 1;
 
-/// So many cycles are remembered.
+/// Number of cycles in the document.
 pub const CYCLES: usize = 20;
 
-/// The document. Instants are RFC 3339, UTC. Nothing in it is private: no key, no serial number, no content of a file.
+/// The document. Times are RFC 3339, UTC. It holds no key, no serial number and no content of a
+/// file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
     /// [`VERSION`].
     pub version: u32,
-    /// When it was written.
+    /// Time of the document.
     pub written: String,
-    /// The node's name.
+    /// Name of the node.
     pub node: String,
-    /// Who wrote it.
+    /// The process that wrote it.
     pub daemon: Daemon,
-    /// When the node was looked at last.
+    /// Time of the last assessment.
     pub last_look: Option<String>,
     /// The last cycle that was carried out.
     pub last_cycle: Option<Cycle>,
-    /// The last [`CYCLES`] of them, the last one first.
+    /// The last [`CYCLES`] cycles, the last one first.
     pub cycles: Vec<Cycle>,
-    /// When it is looked at next, at the latest.
+    /// Latest time of the next assessment.
     pub next_look: Option<String>,
-    /// When the next cycle acts.
+    /// Time of the next cycle.
     pub next_cycle: Option<String>,
-    /// Every credential, as the last look found it.
+    /// Every credential at the last assessment.
     pub credentials: Vec<Credential>,
     /// Readers that still have to be restarted.
     pub pending_restarts: Vec<Restart>,
-    /// When each step went well last, and when it failed last: `look`, `guard` (whether it was a good time), `coordinate` (whether it was this node's turn), `backup`, `renew`, `restart` (proof
-    /// included), `cycle` (all of it), `hook`. One that never came has no entry.
+    /// Times of the last success and the last failure of each step: `look` (the assessment),
+    /// `guard`, `coordinate` (the cluster lock), `backup`, `renew`, `restart` (with its proofs),
+    /// `cycle` (all of it), `hook`. A step that never ran has no entry.
     pub steps: Vec<Step>,
-    /// What a person should know or do, one sentence each.
+    /// Sentences that a person should read.
     pub problems: Vec<String>,
-    /// What is known of the other nodes.
+    /// State of the cluster.
     pub coordination: Coordination,
-    /// Who is at work now; none when nobody is, or where that cannot be seen.
+    /// The process that is changing the node now. `None` if there is none, or it cannot be seen.
     pub at_work: Option<String>,
 }
 
-/// The process that wrote it.
+/// The process that wrote the document.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Daemon {
-    /// It runs.
+    /// True if it runs.
     pub running: bool,
-    /// Its process id.
+    /// Process id.
     pub pid: u32,
-    /// When it started, in clock ticks since boot: with the id it names one process.
+    /// Start in clock ticks since boot. Together with the id it identifies a process.
     pub started_ticks: u64,
 }
 
@@ -72,45 +75,46 @@ pub struct Daemon {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cycle {
-    /// When it ended.
+    /// Time of its end.
     pub at: String,
     /// `CYCLE_ID` of its events in the journal.
     pub id: String,
-    /// What became of it, in words.
+    /// Result in a few words.
     pub outcome: String,
-    /// As the exit code of `kubecertd renew`.
+    /// Exit code, as of `kubecertd renew`.
     pub exit: u8,
-    /// The same in one line, with names.
+    /// Result in one line, with names.
     pub summary: String,
 }
 
-/// What a step came to.
+/// Results of a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Step {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// When it went well last.
+    /// Time of the last success.
     pub last_success: Option<String>,
-    /// When it failed last.
+    /// Time of the last failure.
     pub last_failure: Option<String>,
 }
 
-/// The turn among the nodes of a cluster, as it was seen last.
+/// The cluster lock at the last contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Coordination {
-    /// When it was looked at last; none where there is no cluster of several, or it never answered.
+    /// Time of the last contact. `None` if the cluster has one member, or never answered.
     pub seen: Option<String>,
-    /// The names of etcd's members.
+    /// Names of etcd's members.
     pub members: Vec<String>,
-    /// Who had the lock then.
+    /// Node that held the lock then.
     pub holder: Option<Entry>,
-    /// Who had begun and not ended; the holder may be among them.
+    /// Nodes that had begun and not finished. The holder may be among them.
     pub unfinished: Vec<Entry>,
-    /// Why it was not this node's turn when it wanted to act; none once it was.
+    /// The reason that this node did not get the lock. `None` once it did.
     pub blocked: Option<String>,
-    /// The same in one word: `held`, `unfinished`, `members`, `two_members`, `etcd`, `own_time`, `denied` or `node`.
+    /// The kind of that reason: `held`, `unfinished`, `members`, `two_members`, `etcd`, `own_time`,
+    /// `denied` or `node`.
     pub blocked_by: Option<String>,
 }
 
@@ -118,15 +122,15 @@ pub struct Coordination {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Credential {
-    /// Its name.
+    /// Name.
     pub name: String,
     /// `renew`, `leave`, `blocked`, `missing` or `unreadable`.
     pub decision: String,
-    /// Why.
+    /// Reason of the decision.
     pub reason: String,
-    /// When it ends.
+    /// End of the certificate.
     pub expires: Option<String>,
-    /// From when on it is due.
+    /// Time from which it is due.
     pub due: Option<String>,
 }
 
@@ -136,14 +140,14 @@ pub struct Credential {
 pub struct Restart {
     /// The program.
     pub reader: String,
-    /// What it holds in memory.
+    /// The credentials that it caches.
     pub because: Vec<String>,
-    /// It may wait for a maintenance window until then.
+    /// Time until which it may wait for a maintenance window.
     pub until: Option<String>,
 }
 
 impl Coordination {
-    /// What and how it is, where there are several nodes.
+    /// Returns the lines about the cluster.
     fn lines(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         if let Some(seen) = self.seen.as_deref().and_then(text::parse_rfc3339) {
@@ -162,7 +166,7 @@ impl Coordination {
 }
 
 impl Status {
-    /// What a look has found.
+    /// Records an assessment.
     pub fn looked(&mut self, plan: &Plan) {
         self.last_look = Some(text::rfc3339(plan.at));
         let credentials = plan.items.iter().map(|item| {
@@ -178,7 +182,7 @@ impl Status {
         self.credentials = credentials.collect();
     }
 
-    /// What a step has just come to.
+    /// Records the result of a step.
     pub fn step(&mut self, name: &str, went_well: bool, now: Timestamp) {
         let at = self.steps.iter().position(|step| step.name == name).unwrap_or_else(|| {
             self.steps.push(Step {
@@ -196,7 +200,7 @@ impl Status {
         *last = Some(text::rfc3339(now));
     }
 
-    /// What the steps of a cycle came to.
+    /// Records the results of a cycle's steps.
     pub fn stepped(&mut self, report: &Report, now: Timestamp) {
         let begun = |step: &cycle::Step| {
             let was_taken = *step == cycle::Step::Backup && report.backup.is_some();
@@ -214,14 +218,14 @@ impl Status {
         }
     }
 
-    /// What a cycle did.
+    /// Records a cycle.
     pub fn did(&mut self, cycle: Cycle) {
         self.cycles.insert(0, cycle.clone());
         self.cycles.truncate(CYCLES);
         self.last_cycle = Some(cycle);
     }
 
-    /// What a look has seen of the cluster.
+    /// Records the state of the cluster.
     pub fn coordinates(&mut self, seen: Option<ClusterView>, now: Timestamp) {
         let Some(seen) = seen else { return };
         self.coordination = Coordination {
@@ -234,7 +238,7 @@ impl Status {
         };
     }
 
-    /// What is still to be restarted.
+    /// Records the pending restarts.
     pub fn waits_for(&mut self, pending: &[PendingRestart]) {
         let rows = pending.iter().map(|pending| Restart {
             reader: pending.step.reader.clone(),

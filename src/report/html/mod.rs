@@ -1,5 +1,5 @@
-//! `report --html`: one page for people who look at it and for those whom they send it to. It needs no script and nothing from outside,
-//! everything that comes from a file is escaped, and nothing in it is private: no key, no serial number, no content of a file. Pure.
+//! `report --html`: a self-contained page. It needs no script and loads nothing, escapes everything
+//! that comes from a file, and shows no key, no serial number and no content of a file. Pure.
 
 mod row;
 mod sections;
@@ -20,29 +20,29 @@ use words::{Text, away, count, instant};
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the page is made from: a look that is taken now, and what the daemon left.
+/// The data of the page: an assessment taken now, and the daemon's status.
 #[derive(Debug)]
 pub struct Page<'a> {
-    /// The node's name.
+    /// Name of the node.
     pub node: &'a str,
-    /// What is on the node.
+    /// Credentials, CAs and readers of the node.
     pub inventory: &'a Inventory,
-    /// What is to be done, and when it was looked at.
+    /// The plan, with the time of the assessment.
     pub plan: &'a Plan,
-    /// What speaks against doing it now.
+    /// Doubts about carrying the plan out now.
     pub warnings: &'a [String],
     /// Thresholds and windows.
     pub settings: &'a Settings,
-    /// What the daemon left; none where it never ran.
+    /// Status of the daemon. `None` if it never ran.
     pub status: Option<&'a Status>,
     /// Readers that still have to be restarted.
     pub pending: &'a [PendingRestart],
-    /// The backups, oldest first.
+    /// Backups, oldest first.
     pub backups: &'a [StoredBackup],
 }
 
 impl Page<'_> {
-    /// The whole page, UTF-8.
+    /// Returns the page, UTF-8.
     pub fn render(&self) -> String {
         let (credentials, authorities) = (row::credentials(self), row::authorities(self));
         let node = Text(self.node);
@@ -63,26 +63,28 @@ impl Page<'_> {
         )
     }
 
-    /// The daemon runs.
+    /// Returns true if the daemon runs.
     fn runs(&self) -> bool {
         self.status.is_some_and(|status| status.daemon.running)
     }
 
-    /// When the next cycle comes, now at the earliest; none while no daemon runs.
+    /// Returns the time of the next cycle, at the earliest now. `None` if no daemon runs.
     fn cycle(&self) -> Option<Timestamp> {
         let status = self.status.filter(|status| status.daemon.running)?;
         let at = text::parse_rfc3339(status.next_cycle.as_deref()?)?;
         Some(at.max(self.plan.at))
     }
 
-    /// When the next maintenance window opens; none where there are none, or one is open.
+    /// Returns the time when the next maintenance window opens. `None` if none is configured, or
+    /// one is open.
     fn window(&self) -> Option<Timestamp> {
         let windows = &self.settings.windows;
         let is_open = window::is_open(windows, self.plan.at);
         window::next(windows, self.plan.at).filter(|_| !is_open)
     }
 
-    /// When what is due and not urgent is renewed: at the next cycle, or when the first window after it opens.
+    /// Returns the time at which due credentials that are not urgent are renewed: the next cycle,
+    /// or the first window after it.
     fn acts(&self) -> Option<Timestamp> {
         let windows = &self.settings.windows;
         let cycle = self.cycle()?;
@@ -111,7 +113,7 @@ impl Page<'_> {
         )
     }
 
-    /// The worst that there is to say, and its class.
+    /// Returns the worst statement about the node, and its class.
     fn verdict(&self, credentials: &[Row], authorities: &[Row]) -> (&'static str, String) {
         let rows = || credentials.iter().chain(authorities);
         let number = |is: &dyn Fn(&Row) -> bool| rows().filter(|row| is(row)).count();

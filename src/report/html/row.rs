@@ -1,4 +1,4 @@
-//! What the page says of a credential or a CA: its state, and whether its end is taken care of.
+//! The rows of the page: the state of a credential or CA, and whether its renewal is assured.
 
 use strum::{IntoStaticStr, VariantArray};
 
@@ -8,15 +8,15 @@ use crate::inventory::{Authority, Signer};
 use crate::model::{ReadError, Timestamp};
 use crate::plan::{Decision, Item};
 
-/// How it is, the worst first.
+/// State of a credential or CA, the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum State {
-    /// It has ended.
+    /// The certificate has expired.
     Expired,
-    /// It is there and cannot be read.
+    /// The file cannot be read.
     Unreadable,
-    /// It should be renewed and cannot be.
+    /// The renewal is due and cannot be done.
     Blocked,
     /// Less than `urgent_before` is left.
     Urgent,
@@ -24,33 +24,34 @@ pub enum State {
     Due,
     /// None of these.
     Fine,
-    /// It is not there, and need not be.
+    /// The file does not exist, and need not exist.
     Missing,
 }
 
 /// A row of the timeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The credential or CA.
+    /// Name of the credential or CA.
     pub name: String,
-    /// How it is.
+    /// State.
     pub state: State,
-    /// When it ends.
+    /// End of the certificate.
     pub expires: Option<Timestamp>,
-    /// From when on it is due.
+    /// Time from which it is due.
     pub due: Option<Timestamp>,
-    /// What becomes of it, for people.
+    /// The next action, for people.
     pub words: String,
-    /// Its end is taken care of without a person.
+    /// True if it will be renewed without a person.
     pub is_handled: bool,
 }
 
-/// The credentials, what ends first at the top; what has no end that is known comes before them when it is wrong, after them when it is missing.
+/// Returns the credentials, the first end at the top. Without a known end, faulty ones come first
+/// and missing ones last.
 pub fn credentials(page: &Page<'_>) -> Vec<Row> {
     sorted(page.plan.items.iter().map(|item| credential(page, item)).collect())
 }
 
-/// The CAs, likewise.
+/// Returns the CAs in the same order.
 pub fn authorities(page: &Page<'_>) -> Vec<Row> {
     let all = page.inventory.authorities.iter();
     sorted(all.map(|ca| authority(page, ca)).collect())
@@ -89,7 +90,7 @@ fn credential(page: &Page<'_>, item: &Item) -> Row {
     }
 }
 
-/// What becomes of a credential, and whether that takes care of its end.
+/// Returns the next action about a credential, and true if it will be renewed without a person.
 fn handling(page: &Page<'_>, item: &Item, is_urgent: bool) -> (String, bool) {
     let (_, reason) = item.decision.words();
     let because = match &item.decision {
@@ -103,7 +104,7 @@ fn handling(page: &Page<'_>, item: &Item, is_urgent: bool) -> (String, bool) {
             None => (format!("to be renewed by hand: {because}"), false),
         },
         (Decision::Leave(_), Some(due)) => (format!("due {}", text::date(due)), page.runs()),
-        // What the kubelet renews itself it renews long before.
+        // The kubelet renews its own credential long before its end.
         (Decision::Leave(_), None) => (reason, !is_urgent),
         (Decision::Missing, _) => ("nothing is made that was not there".into(), true),
         (Decision::Blocked { .. }, _) => (format!("not renewed: {reason}"), false),

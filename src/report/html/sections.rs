@@ -1,4 +1,4 @@
-//! The parts of the page under its verdict.
+//! The parts of the page below its verdict.
 
 use std::fmt::Write as _;
 
@@ -13,11 +13,11 @@ use crate::format::text;
 use crate::model::Timestamp;
 use crate::report::notices;
 
-/// So many of the newest backups are shown.
+/// Number of the newest backups that are shown.
 const SETS: usize = 10;
 
 impl Page<'_> {
-    /// What one wants to know first.
+    /// Returns the tiles with the most important facts.
     pub(super) fn tiles(&self, credentials: &[Row]) -> String {
         let now = self.plan.at;
         let mut out = String::from("<section class=\"tiles\" aria-label=\"At a glance\">\n");
@@ -77,7 +77,7 @@ impl Page<'_> {
         out
     }
 
-    /// The next window, after the next cycle.
+    /// Returns the next window, after the next cycle.
     fn opens(&self) -> String {
         match self.window() {
             Some(at) => format!("<br>window opens {}", instant(at)),
@@ -86,7 +86,7 @@ impl Page<'_> {
         }
     }
 
-    /// Everything that a person should know or do, each once.
+    /// Returns everything that a person should know or do, each once.
     pub(super) fn problems(&self) -> String {
         let mut lines: Vec<String> = Vec::new();
         let mut notices = notices::of(self.inventory, self.plan, self.settings);
@@ -115,7 +115,7 @@ impl Page<'_> {
         section("problems", "Problems", &format!("<ul>\n{items}</ul>\n"))
     }
 
-    /// All credentials and CAs on one axis.
+    /// Returns all credentials and CAs on one axis.
     pub(super) fn timeline(&self, credentials: &[Row], authorities: &[Row]) -> String {
         let ends = credentials.iter().filter_map(|row| row.expires);
         let mut axis = Axis::new(self.plan.at, ends);
@@ -155,7 +155,7 @@ impl Page<'_> {
         )
     }
 
-    /// How many there are of each state, and what the lines mean.
+    /// Returns the number of rows in each state, and the meaning of the lines.
     fn legend(&self, credentials: &[Row], authorities: &[Row]) -> String {
         let all = || credentials.iter().chain(authorities);
         let states = State::VARIANTS.iter().filter_map(|state| {
@@ -182,7 +182,7 @@ impl Page<'_> {
         format!("<ul class=\"legend\">{all}</ul>\n")
     }
 
-    /// What the daemon did, the last first.
+    /// Returns the cycles of the daemon, the last one first.
     pub(super) fn cycles(&self) -> String {
         let Some(status) = self.status else {
             return String::new();
@@ -209,7 +209,7 @@ impl Page<'_> {
         section("cycles", "Last cycles", &table)
     }
 
-    /// What can be put back, the newest first.
+    /// Returns the backups, the newest first.
     pub(super) fn backups(&self) -> String {
         if self.backups.is_empty() {
             return String::new();
@@ -230,7 +230,7 @@ impl Page<'_> {
     }
 }
 
-/// Whether the end of what ends first is taken care of.
+/// Returns whether the first credential to end will be renewed without a person.
 fn handled(row: &Row) -> String {
     let word = if row.is_handled { "handled" } else { "not handled" };
     format!("<b>{word}</b>: {}", Text(&row.words))

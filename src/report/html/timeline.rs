@@ -1,4 +1,4 @@
-//! The one axis of the page and the bar of a row on it, as SVG whose places are shares of its width.
+//! The axis of the page and the bars on it, as SVG with positions in per cent of its width.
 
 use time::{Duration, Month};
 
@@ -7,33 +7,33 @@ use super::words::Text;
 use crate::format::text;
 use crate::model::Timestamp;
 
-/// Left of now there is this much room (per cent) for what has expired.
+/// Room to the left of now for expired certificates, in per cent.
 const PAST: f64 = 4.0;
-/// Right of the last day there is this much for the arrow of what goes on.
+/// Room to the right of the last day for arrows, in per cent.
 const BEYOND: f64 = 3.0;
-/// No bar is thinner, so that an end in an hour is seen.
+/// Smallest width of a bar, in per cent, so that an end within an hour is visible.
 const THINNEST: f64 = 0.7;
 
-/// The shortest axis: what ends in days lies apart from what ends in weeks.
+/// Length of the shortest axis: days must be distinguishable from weeks.
 const SHORTEST: Duration = Duration::days(45);
-/// The longest: a kubeadm leaf of a year and the month after it. What is beyond gets an arrow.
+/// Length of the longest axis: a kubeadm leaf of a year, and a month. Later ends get an arrow.
 const LONGEST: Duration = Duration::days(396);
 
-/// The height of a bar in CSS pixels; it is centred by the style.
+/// Height of a bar in CSS pixels, which the style centers.
 const BAR: u32 = 14;
 
-/// From now to the last day that is drawn.
+/// Time from now to the last day of the axis.
 pub struct Axis {
     now: Timestamp,
     length: Duration,
-    /// When the next cycle acts.
+    /// Time of the next cycle.
     pub cycle: Option<Timestamp>,
-    /// When the next maintenance window opens.
+    /// Time when the next maintenance window opens.
     pub window: Option<Timestamp>,
 }
 
 impl Axis {
-    /// As long as it must be for the last of `ends` that is no more than a year away.
+    /// Returns an axis that reaches the last of `ends` within a year.
     pub fn new(now: Timestamp, ends: impl Iterator<Item = Timestamp>) -> Self {
         let near = ends.map(|end| -> Duration { end - now }).filter(|left| *left < LONGEST);
         let longest: Duration = near.max().unwrap_or(LONGEST);
@@ -50,13 +50,14 @@ impl Axis {
         at - self.now > self.length
     }
 
-    /// Where an instant is, per cent of the width; what is out of the axis is at its edge.
+    /// Returns the position of a time, in per cent of the width. Times outside of the axis are at
+    /// its edge.
     fn place(&self, at: Timestamp) -> f64 {
         let share = (at - self.now).as_seconds_f64() / self.length.as_seconds_f64();
         PAST + share.clamp(0.0, 1.0) * (100.0 - PAST - BEYOND)
     }
 
-    /// The first days of months; of weeks (Mondays) where the axis is short.
+    /// Returns the first days of months, or of weeks (Mondays) on a short axis.
     fn ticks(&self) -> Vec<(Timestamp, String)> {
         let is_short = self.length < Duration::days(120);
         let midnight = self.now.replace_time(time::Time::MIDNIGHT);
@@ -80,7 +81,7 @@ impl Axis {
         days.filter(is_tick).map(label).collect()
     }
 
-    /// What every row refers to: the lines of the ticks and the instants that count.
+    /// Returns the lines that all rows refer to: the ticks and the important times.
     pub fn grid(&self) -> String {
         let line = |class: &str, at: Timestamp| {
             let x = self.place(at);
@@ -99,7 +100,7 @@ impl Axis {
         )
     }
 
-    /// The months over the bars. Labels that would run into one another are left out.
+    /// Returns the names of the months above the bars. Labels that would overlap are left out.
     pub fn head(&self) -> String {
         let mut free = PAST + 5.0;
         let mut labels = format!("<text class=\"today\" x=\"{PAST:.2}%\" y=\"14\">now</text>");
@@ -119,7 +120,8 @@ impl Axis {
         format!("<svg class=\"axis\" width=\"100%\" height=\"20\" aria-hidden=\"true\">{labels}</svg>")
     }
 
-    /// The bar of a row: solid until it is due, light from there to its end; solid to its end once it is due.
+    /// Returns the bar of a row: solid until it is due, and light from there to its end. A due one
+    /// is solid to its end.
     pub fn bar(&self, row: &Row) -> String {
         let rect = |class: &str, (from, to): (f64, f64)| {
             let width = (to - from).max(THINNEST);
@@ -141,7 +143,8 @@ impl Axis {
                 drawn.push_str(&rect("hatch", whole));
             }
             if self.is_beyond(end) {
-                // A nested picture puts the arrow, which has a size of its own, at the end of what has a share of the width.
+                // A nested picture puts the arrow, which has a fixed size, at the end of a bar with
+                // a relative width.
                 let x = whole.1;
                 drawn.push_str(&format!(
                     "<svg x=\"{x:.2}%\" y=\"50%\"><path class=\"bar\" d=\"M0 0 L10 7 L0 14 Z\"/></svg>"

@@ -1,11 +1,12 @@
-//! Text as it stands in the page: escaped, and instants in words.
+//! Text in the page: escaped, with times in words.
 
 use std::fmt::{self, Write as _};
 
 use crate::format::text;
 use crate::model::Timestamp;
 
-/// Text from anywhere (names and reasons come from files): no character of it is markup, none steers the direction of what follows.
+/// Text from files, for example a name or a reason. No character of it becomes markup, or changes
+/// the direction of the text after it.
 pub struct Text<'a>(pub &'a str);
 
 impl fmt::Display for Text<'_> {
@@ -17,7 +18,7 @@ impl fmt::Display for Text<'_> {
                 '>' => f.write_str("&gt;")?,
                 '"' => f.write_str("&quot;")?,
                 '\'' => f.write_str("&#39;")?,
-                // Marks that turn the direction of writing (Unicode TR 36, 2.10.1).
+                // Marks that change the direction of writing (Unicode TR 36, 2.10.1).
                 '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
                 c => f.write_char(c)?,
             }
@@ -26,12 +27,12 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// An instant, for people and for programs.
+/// Returns a time for people and for programs.
 pub fn instant(at: Timestamp) -> String {
     format!("<time datetime=\"{}\">{}</time>", text::rfc3339(at), text::date(at))
 }
 
-/// How far away an instant is: `in 3 days`, `2 hours ago`. Whole units, cut towards now: nothing is said to last longer than it does.
+/// Returns the distance of a time: `in 3 days`, `2 hours ago`. Whole units, rounded towards now.
 pub fn away(at: Timestamp, now: Timestamp) -> String {
     let seconds = (at - now).whole_seconds();
     let (count, unit) = match seconds.unsigned_abs() {
@@ -49,7 +50,7 @@ pub fn away(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// `1 credential`, `3 credentials`.
+/// Returns a number with its noun: `1 credential`, `3 credentials`.
 pub fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")

@@ -1,4 +1,4 @@
-//! One row for each certificate: a credential's or a CA's.
+//! A row for each certificate of a credential or a CA.
 
 use std::path::Path;
 
@@ -10,26 +10,26 @@ use crate::plan::{Decision, Item, Plan};
 
 use super::text::{Document, Labels};
 
-/// What a look has found of one credential or CA.
+/// State of a credential or CA in an assessment.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     name: String,
     /// `credential` or `authority`.
     kind: &'static str,
-    /// None where it cannot be read.
+    /// Certificate. `None` if it cannot be read.
     certificate: Option<Shown>,
-    /// From when on it is due, and whether it is.
+    /// Time from which it is due, and true if it is due.
     due: Option<(Timestamp, bool)>,
-    /// What stands in the way of its renewal.
+    /// Obstacle to its renewal.
     blocked: Option<&'static str>,
 }
 
-/// The labels and ends of a certificate.
+/// Labels and ends of a certificate.
 #[derive(Debug, Clone)]
 struct Shown {
     path: String,
     file: String,
-    /// The user of the kubeconfig that it is in; empty for a file of its own.
+    /// User of the kubeconfig that holds it. Empty for a file of its own.
     user: String,
     subject: String,
     issuer: String,
@@ -53,7 +53,7 @@ impl Shown {
     }
 }
 
-/// Every credential whose file is there, then every CA.
+/// Returns every credential whose file exists, then every CA.
 pub(super) fn rows(inventory: &Inventory, plan: &Plan) -> Vec<Row> {
     let items = plan.with_credentials(inventory);
     let credentials = items.filter_map(|(item, found)| credential(found, plan, item));
@@ -160,7 +160,8 @@ impl Row {
     }
 }
 
-/// A serial number as x509-certificate-exporter writes it. What is longer than RFC 5280, 4.1.2.2 allows is cut.
+/// Returns a serial number as x509-certificate-exporter writes it, cut to the length of RFC 5280,
+/// 4.1.2.2.
 fn decimal(serial: &Serial) -> String {
     let mut digits = vec![0_u8];
     for byte in serial.0.iter().take(21) {

@@ -1,8 +1,9 @@
-//! What the daemon writes for node_exporter's textfile collector: numbers, names and times, and no secret. Pure.
+//! Metrics for node_exporter's textfile collector: numbers, names and times, but no secrets. Pure.
 //!
-//! Names and labels of `x509_cert_not_before`, `x509_cert_not_after` and `x509_read_errors` are those of x509-certificate-exporter
-//! (its docs/metrics.md), so that its dashboards and alerts work on these too; `credential` and `kind` are added to its labels. All else is
-//! `kubecertd_*`. docs/operations.md has the list.
+//! Names and labels of `x509_cert_not_before`, `x509_cert_not_after` and `x509_read_errors` are
+//! those of x509-certificate-exporter (its docs/metrics.md), so that its dashboards and alerts work
+//! on these too. `credential` and `kind` are added to its labels. All others are `kubecertd_*`.
+//! docs/operations.md has the list.
 
 mod certificates;
 mod cluster;
@@ -20,23 +21,23 @@ use crate::verify::served::ServedCertificates;
 use certificates::Row;
 use text::Document;
 
-/// The name of the file: node_exporter reads those that end in `.prom`.
+/// Name of the file: node_exporter reads files that end in `.prom`.
 pub const FILE: &str = "kubecertd.prom";
 
-/// What the metrics show and the status does not.
+/// Data of the metrics that the status does not have.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
     rows: Vec<Row>,
-    /// The names of the readers that are known on this node.
+    /// Names of the readers on this node.
     readers: Vec<String>,
-    /// Where credentials are served.
+    /// Ports that serve credentials.
     pub ports: Vec<Port>,
-    /// What was served there when it was asked last.
+    /// Certificates that they served at the last check.
     pub served: Vec<ServedCertificates>,
 }
 
 impl Facts {
-    /// What a look has found.
+    /// Returns the data from an assessment.
     pub fn of(inventory: &Inventory, plan: &Plan) -> Self {
         Self {
             rows: certificates::rows(inventory, plan),
@@ -46,7 +47,7 @@ impl Facts {
         }
     }
 
-    /// The document.
+    /// Returns the document.
     pub fn render(&self, status: &Status, settings: &Settings, backups: &[StoredBackup]) -> String {
         let mut out = Document::default();
         certificates::render(&self.rows, &mut out);
@@ -128,7 +129,7 @@ fn backup_metrics(backups: &[StoredBackup], out: &mut Document) {
     );
 }
 
-/// An instant of the status as Prometheus has them.
+/// Returns a time of the status in seconds since 1970.
 fn seconds(at: &Option<String>) -> Option<i64> {
     Some(parse_rfc3339(at.as_deref()?)?.unix_timestamp())
 }

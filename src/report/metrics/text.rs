@@ -1,4 +1,5 @@
-//! Prometheus' text format, version 0.0.4: gauges and nothing else, since node_exporter gives other kinds of OpenMetrics no type.
+//! Prometheus' text format, version 0.0.4: only gauges, since node_exporter gives other kinds of
+//! OpenMetrics no type.
 
 use std::fmt::Write as _;
 
@@ -12,7 +13,7 @@ pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 pub(super) struct Document(pub(super) String);
 
 impl Document {
-    /// A family with one series for each row; none where there are no rows.
+    /// Adds a family with one series for each row. Without rows it adds nothing.
     pub(super) fn family<'a>(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels<'a>, i64)>) {
         let out = &mut self.0;
         for (at, (labels, value)) in rows.into_iter().enumerate() {
@@ -31,13 +32,14 @@ impl Document {
         }
     }
 
-    /// A family of one series without labels; none where there is no value.
+    /// Adds a family with one series without labels. Without a value it adds nothing.
     pub(super) fn one(&mut self, name: &str, help: &str, value: Option<i64>) {
         self.family(name, help, value.map(|value| (Vec::new(), value)));
     }
 }
 
-/// Backslash, quote and line feed are what the format knows; other control characters have no place in a label.
+/// Escapes backslash, quote and line feed as the format demands, and replaces other control
+/// characters.
 fn escaped(value: &str) -> String {
     printable(value).replace('\\', r"\\").replace('"', "\\\"")
 }

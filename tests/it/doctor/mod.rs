@@ -52,11 +52,11 @@ fn diagnosis(node: &Node, moment: &str) -> (i32, Vec<Value>) {
     let ran = node.run(moment, &["doctor", "-o", "json"]);
     let document = ran.json();
     let findings = document["findings"].as_array().expect("a list").clone();
-    // Whether this machine's clock is synchronised is none of the node's business.
+    // Whether this machine's clock is synchronized is none of the node's business.
     let of_the_node = |finding: &Value| {
         !finding["message"]
             .as_str()
-            .is_some_and(|m| m.starts_with("is not synchronised"))
+            .is_some_and(|m| m.starts_with("is not synchronized"))
     };
     (ran.code, findings.into_iter().filter(of_the_node).collect())
 }

@@ -37,7 +37,7 @@ fn a_clock_that_cannot_be_right_is_found() {
 }
 
 #[test]
-fn a_clock_that_is_not_synchronised_is_found() {
+fn a_clock_that_is_not_synchronized_is_found() {
     mount::in_own_namespace(|| {
         let node = healthy(ECDSA);
         let said = |node: &Node, answer: &str| {
@@ -48,7 +48,7 @@ fn a_clock_that_is_not_synchronised_is_found() {
             assert!(Command::new("mount").args(asked).status().expect("mount(8)").success());
             node.run(FRESH, &["doctor"])
         };
-        said(&node, "no").exits(4).says("warning  clock: is not synchronised");
+        said(&node, "no").exits(4).says("warning  clock: is not synchronized");
         let ran = said(&node, "yes").exits(0);
         assert_eq!(ran.stdout, "nothing is wrong (20 checks)\n");
     });
