@@ -50,7 +50,8 @@ impl Node {
         if !cgroups.contains(&format!("/{}/", self.name)) {
             return None;
         }
-        // proc_pid_stat(5): the command's name may hold anything, starttime is the 20th field after it.
+        // proc_pid_stat(5): the command's name may hold anything, starttime is the 20th field after
+        // it.
         let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
         let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
         Some((component, started))

@@ -1,4 +1,5 @@
-//! A node that was off too long: everything has ended, the kubelet's own credential too, and the API server is down.
+//! A node that was off too long: everything has ended, the kubelet's own credential too, and the
+//! API server is down.
 
 use super::components::{API_SERVER, ETCD};
 use super::node::{API, Node};

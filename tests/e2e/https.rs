@@ -15,7 +15,8 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
-    /// Whether `GET path` over TLS gives 200; the certificate is not looked at, for two of the ports have self-signed ones.
+    /// Whether `GET path` over TLS gives 200; the certificate is not looked at, for two of the
+    /// ports have self-signed ones.
     pub fn answers(&self, address: &str, path: &str) -> bool {
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
         let command = ["timeout", "5", "openssl", "s_client", "-quiet", "-connect", address];
@@ -30,7 +31,8 @@ impl Node {
         self.run(&["timeout", "5", "bash", "-c", &script]).stdout
     }
 
-    /// The serial number, hex, of the certificate that a port serves. etcd asks for a client certificate: it gets the health check's.
+    /// The serial number, hex, of the certificate that a port serves. etcd asks for a client
+    /// certificate: it gets the health check's.
     #[track_caller]
     pub fn served_serial(&self, address: &str) -> String {
         let client = "/etc/kubernetes/pki/etcd/healthcheck-client";
@@ -89,7 +91,8 @@ impl Client {
     }
 }
 
-/// Moves the calling thread into the node's network. For a thread of its own: it does not come back.
+/// Moves the calling thread into the node's network. For a thread of its own: it does not come
+/// back.
 pub fn enter_network(node_init: &std::fs::File) {
     let network = Some(rustix::thread::LinkNameSpaceType::Network);
     rustix::thread::move_into_link_name_space(node_init.as_fd(), network).expect("root may enter a network namespace");

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 pub const API: &str = "10.0.0.11:6443";
 /// Namespaces, images and kubeadm's phases take ten seconds on an idle machine.
 const START: Duration = Duration::from_secs(180);
-/// From the start of the kubelet until all four components are healthy: twenty seconds on an idle machine.
+/// From the start of the kubelet until all four components are healthy: twenty seconds on an idle
+/// machine.
 pub const SETTLE: Duration = Duration::from_secs(180);
 /// No command on the node takes longer.
 const COMMAND_SECONDS: &str = "300";
@@ -48,7 +49,8 @@ impl Node {
         let binary = Path::new(env!("CARGO_BIN_EXE_kubecertd"));
         let target = binary.parent().expect("the binary is in a directory");
         let mut log = tempfile::tempfile().expect("a temporary file");
-        // In a session of its own: whoever ends the test's process group leaves it the time to remove its cgroups.
+        // In a session of its own: whoever ends the test's process group leaves it the time to
+        // remove its cgroups.
         let mut shell = Command::new("setsid")
             .arg(format!("{repository}/packaging/e2e/node.sh"))
             .args([&parts, Path::new(repository), target])
@@ -87,7 +89,8 @@ impl Node {
         });
     }
 
-    /// Waits for a condition, and panics with what the node's parts say of it when it does not come true.
+    /// Waits for a condition, and panics with what the node's parts say of it when it does not come
+    /// true.
     #[track_caller]
     pub fn wait(&self, what: &str, limit: Duration, holds: impl Fn() -> bool) -> Duration {
         let begin = Instant::now();
@@ -219,7 +222,8 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         drop(self.life.take());
-        // It ends within seconds, or is left to the machine: nothing here can do more than end its process 1.
+        // It ends within seconds, or is left to the machine: nothing here can do more than end its
+        // process 1.
         let _ = self.shell.wait();
     }
 }

@@ -21,7 +21,8 @@ pub struct Poller {
 pub struct Polls {
     pub tried: usize,
     pub failed: usize,
-    /// From the start of the first failed poll to the end of the next good one, summed over all gaps.
+    /// From the start of the first failed poll to the end of the next good one, summed over all
+    /// gaps.
     pub outage: Duration,
 }
 
@@ -79,7 +80,8 @@ impl std::fmt::Display for Polls {
     }
 }
 
-/// kubeadm's documented way to restart a control plane: all four manifests out of their directory, 20 s, and back.
+/// kubeadm's documented way to restart a control plane: all four manifests out of their directory,
+/// 20 s, and back.
 pub fn baseline(node: &Node) -> Polls {
     let (directory, aside) = ("/etc/kubernetes/manifests", "/etc/kubernetes/aside");
     let before = node.processes();

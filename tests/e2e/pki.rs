@@ -57,7 +57,8 @@ impl Node {
             .collect()
     }
 
-    /// Every port serves what its file has, admin.conf opens the API server, and it still has what was written before.
+    /// Every port serves what its file has, admin.conf opens the API server, and it still has what
+    /// was written before.
     #[track_caller]
     pub fn uses_its_files(&self) {
         let files = self.serials();

@@ -1,4 +1,5 @@
-//! Renewals that the node does not take: everything goes back to the old state, or the run says that it could not.
+//! Renewals that the node does not take: everything goes back to the old state, or the run says
+//! that it could not.
 
 use super::components::SCHEDULER;
 use super::node::Node;
@@ -21,8 +22,8 @@ fn what_the_node_refuses_is_put_back() {
     ]);
 }
 
-/// Puts another CA in front of the old one, as somebody would who is half-way through changing CAs: what is signed from now on is
-/// signed by the new one. `kept` gets the old CA alone.
+/// Puts another CA in front of the old one, as somebody would who is half-way through changing CAs:
+/// what is signed from now on is signed by the new one. `kept` gets the old CA alone.
 fn another_ca(node: &Node, ca: &str, kept: &str) {
     let script = format!(
         "cd {PKI} && cp {ca}.crt {kept} &&
@@ -66,7 +67,8 @@ fn is_put_back(node: &Node, renewal: &Renewal) {
 }
 
 fn does_not_come_up(node: &Node) {
-    // It trusts only the old CA of etcd's: with etcd's new certificate, signed by the new one, it finds no etcd.
+    // It trusts only the old CA of etcd's: with etcd's new certificate, signed by the new one, it
+    // finds no etcd.
     another_ca(node, "etcd/ca", "etcd-old-ca.crt");
     change_flag(node, "etcd-cafile", &format!("{PKI}/etcd-old-ca.crt"));
     let renewal = Renewal::of(
@@ -107,7 +109,8 @@ fn never_comes_back(node: &Node) {
 fn never_ends(node: &Node) {
     node.run(&["cp", "-a", "/etc/kubernetes/admin.conf", "/etc/kubernetes/tool.conf"])
         .exits(0);
-    // A unit that never comes back is a `systemctl` that never ends. No systemd runs on this node, so a file of its own stands for it.
+    // A unit that never comes back is a `systemctl` that never ends. No systemd runs on this node,
+    // so a file of its own stands for it.
     node.write("/usr/bin/systemctl", "#!/bin/sh\nexec sleep 1000\n");
     node.run(&["chmod", "0755", "/usr/bin/systemctl"]).exits(0);
     let before = node.serial("/etc/kubernetes/tool.conf");

@@ -40,7 +40,8 @@ impl Renewal {
         Self::of_these(node, toml, &["all"])
     }
 
-    /// Of these credentials only: a kube-apiserver of 1.20 takes up to a minute to read its files again.
+    /// Of these credentials only: a kube-apiserver of 1.20 takes up to a minute to read its files
+    /// again.
     pub fn of_these(node: &Node, toml: &str, names: &[&str]) -> Self {
         node.configure(toml);
         let (before, processes) = (node.serials(), node.processes());
@@ -124,7 +125,8 @@ fn nobody_notices(node: &Node) {
     node.settle();
 }
 
-/// Prints the outages as ratios; `make bench` has the bound. One sample on a shared machine is noise.
+/// Prints the outages as ratios; `make bench` has the bound. One sample on a shared machine is
+/// noise.
 fn outage_is_compared(node: &Node) {
     let documented = baseline(node);
     let [touch, park] = ["touch", "park"].map(|method| {

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 pub type Scenario = (&'static str, fn(&Node));
 
-/// Runs them in this order. One that fails gives the next one a fresh node, and fails the test at its end.
+/// Runs them in this order. One that fails gives the next one a fresh node, and fails the test at
+/// its end.
 pub fn run(scenarios: &[Scenario]) {
     let mut failed = Vec::new();
     let mut node = None;

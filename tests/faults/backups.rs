@@ -29,7 +29,8 @@ pub fn add(image: &mut Image, set: &str) {
     );
 }
 
-/// What is wrong with the backups in `after`. `before` is the node at the start of the run that made the newest of them.
+/// What is wrong with the backups in `after`. `before` is the node at the start of the run that
+/// made the newest of them.
 pub fn violations(before: &Image, after: &Image) -> Vec<String> {
     let mut wrong = Vec::new();
     for name in after.names(BACKUPS) {

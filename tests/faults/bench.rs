@@ -15,19 +15,23 @@ pub const FIRST: &str = "2026-11-24 00:00:00";
 /// Still none is due, but a renewal gains a day.
 pub const SECOND: &str = "2026-11-26 00:00:00";
 
-/// A run takes 0.1 s, or some seconds on a machine that is busy with other tests; after this it hangs.
+/// A run takes 0.1 s, or some seconds on a machine that is busy with other tests; after this it
+/// hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a run is done again that libfaketime has made another one. It makes a semaphore named by the process id, and does without
-/// where a process that was killed has left one of that name; then its calls, and so the counts of all, are others.
+/// How often a run is done again that libfaketime has made another one. It makes a semaphore named
+/// by the process id, and does without where a process that was killed has left one of that name;
+/// then its calls, and so the counts of all, are others.
 const TRIES: usize = 5;
 
-/// strace stops only at the calls that are traced. A signal is lost then, since the kernel takes none at that kind of stop.
+/// strace stops only at the calls that are traced. A signal is lost then, since the kernel takes
+/// none at that kind of stop.
 const FAST: &str = "--seccomp-bpf";
 
 const MEMORY: &str = "/dev/shm";
 
-/// A directory of trees, in memory where it keeps extended attributes; removed at the end of the test.
+/// A directory of trees, in memory where it keeps extended attributes; removed at the end of the
+/// test.
 pub struct Bench {
     directory: TempDir,
     next: AtomicUsize,
@@ -71,7 +75,8 @@ impl Bench {
         Tree { root }
     }
 
-    /// Runs kubecertd under strace with these further options. The trace holds the calls that they ask for.
+    /// Runs kubecertd under strace with these further options. The trace holds the calls that they
+    /// ask for.
     fn traced(&self, tree: &Tree, moment: &str, args: &[&str], strace: &[&str]) -> Ran {
         let log = self.fresh_path("log");
         let mut command = with_deadline("strace");
@@ -100,7 +105,8 @@ impl Bench {
         Ran { output, calls }
     }
 
-    /// Runs kubecertd undisturbed on a fresh tree and lists all its calls, each with so much of the data that it writes.
+    /// Runs kubecertd undisturbed on a fresh tree and lists all its calls, each with so much of the
+    /// data that it writes.
     pub fn listed(&self, image: &Image, args: &[&str], data: &str) -> (Tree, Vec<Call>) {
         for _ in 0..TRIES {
             let tree = self.tree(image);
@@ -121,9 +127,9 @@ impl Bench {
         panic!("{MEMORY} is full of semaphores that killed processes have left");
     }
 
-    /// Runs kubecertd on a fresh tree with a fault (`signal=SIGKILL`, `error=EIO`) at one point; `plus` is `+` for all later calls of
-    /// the same name too.
-    /// A run that took another way than the listed one shows that in its own trace, and is done again.
+    /// Runs kubecertd on a fresh tree with a fault (`signal=SIGKILL`, `error=EIO`) at one point;
+    /// `plus` is `+` for all later calls of the same name too. A run that took another way than the
+    /// listed one shows that in its own trace, and is done again.
     pub fn at_point(
         &self,
         image: &Image,
@@ -191,7 +197,8 @@ pub fn said(output: &Output) -> String {
         .join(" / ")
 }
 
-/// Does the work on every item, on as many threads as there are processors (two at least). The results come in the order of the items.
+/// Does the work on every item, on as many threads as there are processors (two at least). The
+/// results come in the order of the items.
 pub fn each<T: Sync, R: Send>(items: &[T], work: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let next = AtomicUsize::new(0);
@@ -220,12 +227,14 @@ impl Drop for Tree {
     }
 }
 
-/// The program that `KUBECERTD` names: `make faults` tries the release, which is what nodes run and takes a fraction of the time.
+/// The program that `KUBECERTD` names: `make faults` tries the release, which is what nodes run and
+/// takes a fraction of the time.
 fn program() -> String {
     std::env::var("KUBECERTD").unwrap_or_else(|_| env!("CARGO_BIN_EXE_kubecertd").to_owned())
 }
 
-/// timeout(1) is the leader of a process group and kills all of it, so that no tracee outlives its strace.
+/// timeout(1) is the leader of a process group and kills all of it, so that no tracee outlives its
+/// strace.
 fn with_deadline(program: &str) -> Command {
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", &DEADLINE.as_secs().to_string(), program]);

@@ -1,7 +1,8 @@
 //! A disk that loses its power: only what was synced is sure to be there afterwards.
 //!
-//! fsync(2) of a file makes its content and attributes durable, fsync of a directory the names in it. Of everything else any part may have
-//! reached the disk, since file systems order these writes as they like; the names of one rename change together.
+//! fsync(2) of a file makes its content and attributes durable, fsync of a directory the names in
+//! it. Of everything else any part may have reached the disk, since file systems order these writes
+//! as they like; the names of one rename change together.
 
 use super::image::{Attributes, Entry, Image, Kind};
 use super::trace::Call;

@@ -1,4 +1,5 @@
-//! A failing system call at every point of a renewal: a full disk, a broken one, a read-only one, one that refuses.
+//! A failing system call at every point of a renewal: a full disk, a broken one, a read-only one,
+//! one that refuses.
 
 use super::bench::{Bench, each, exit_code, said};
 use super::image::Image;
@@ -28,7 +29,8 @@ enum Aside {
     LockText,
     /// An old backup that could not be removed is removed by a later renewal.
     Rotation,
-    /// Everything is in place and restarted; what is left beside the files is removed by the next `recover`.
+    /// Everything is in place and restarted; what is left beside the files is removed by the next
+    /// `recover`.
     TidyingUp,
     /// A copy of a kubeconfig that cannot be replaced keeps nothing from being renewed.
     Copy,
@@ -78,7 +80,8 @@ fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
     cases.collect()
 }
 
-/// Whether `path` is `file` or a dot-file that kubecertd makes beside it, and not the copy of it in a backup.
+/// Whether `path` is `file` or a dot-file that kubecertd makes beside it, and not the copy of it in
+/// a backup.
 fn is_beside(path: &str, file: &str) -> bool {
     let (directory, name) = file.rsplit_once('/').expect("a file in a directory");
     let inside = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));

@@ -57,7 +57,8 @@ impl Image {
         image
     }
 
-    /// Writes all of it below a new directory. Hard links become hard links again; the inode numbers are new ones.
+    /// Writes all of it below a new directory. Hard links become hard links again; the inode
+    /// numbers are new ones.
     pub fn write(&self, root: &Path) {
         fs::create_dir(root).unwrap_or_else(|error| panic!("{}: {error}", root.display()));
         let mut first_names: BTreeMap<u64, &String> = BTreeMap::new();

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 const ANNOTATION: &str = "    kubecertd.io/restarted-at: ";
 
-/// Files of kubecertd's own that may be there when nothing is under way: the first is text, the others JSON.
+/// Files of kubecertd's own that may be there when nothing is under way: the first is text, the
+/// others JSON.
 const OWN: [&str; 4] = ["lock", "pending-restarts.json", "written.json", "last-look.json"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,8 @@ pub fn judge(before: &Image, after: &Image, disk: Disk) -> Verdict {
     verdict
 }
 
-/// Nothing is left beside the files, in kubecertd's own directory or of a backup: for nodes on which somebody else was at work.
+/// Nothing is left beside the files, in kubecertd's own directory or of a backup: for nodes on
+/// which somebody else was at work.
 pub fn untidiness(image: &Image) -> Vec<String> {
     let beside = image.0.keys().filter(|path| path.contains(".kubecertd-"));
     let mut wrong: Vec<_> = beside.map(|path| format!("{path} should not be there")).collect();
@@ -125,7 +127,8 @@ fn outcome(before: &Image, after: &Image, wrong: &mut Vec<String>) -> Option<Out
     }
 }
 
-/// A replaced file is there, with the owner, mode and extended attributes of the old one, and with all its names.
+/// A replaced file is there, with the owner, mode and extended attributes of the old one, and with
+/// all its names.
 fn fidelity(before: &Image, after: &Image, wrong: &mut Vec<String>) {
     for path in replaced() {
         match (before.0.get(path), after.0.get(path)) {
@@ -216,7 +219,8 @@ fn without_annotation(text: &str) -> Vec<&str> {
     lines
 }
 
-/// The restarts that are recorded, by manifest, but for those whose manifest was changed already: no kubelet runs here that could do more.
+/// The restarts that are recorded, by manifest, but for those whose manifest was changed already:
+/// no kubelet runs here that could do more.
 fn recorded(image: &Image, wrong: &mut Vec<String>) -> BTreeSet<String> {
     let Some(bytes) = image.bytes(&format!("{STATE}/pending-restarts.json")) else {
         return BTreeSet::new();

@@ -25,7 +25,8 @@ pub fn points_of(bench: &Bench, image: &Image, args: &[&str]) -> Vec<Point> {
     trace::points(&calls)
 }
 
-/// After whatever happened to a run on `tree`: recovers, judges, catches up on restarts, and renews once more (when `again`).
+/// After whatever happened to a run on `tree`: recovers, judges, catches up on restarts, and renews
+/// once more (when `again`).
 ///
 /// `before` is the node from before the run.
 pub fn recovers(tree: &Tree, before: &Image, disk: Disk, place: &str, again: bool) -> Record {
@@ -85,7 +86,8 @@ fn then(
     after
 }
 
-/// Kills `args` on a copy of `state` at one point. `original` is the node before anything happened; none when that is `state`.
+/// Kills `args` on a copy of `state` at one point. `original` is the node before anything happened;
+/// none when that is `state`.
 fn killed(
     bench: &Bench,
     state: &Image,

@@ -1,4 +1,5 @@
-//! The node that all faults are tried on: a kubeadm tree with everything that a renewal has to keep, and something to rotate away.
+//! The node that all faults are tried on: a kubeadm tree with everything that a renewal has to
+//! keep, and something to rotate away.
 
 use super::backups;
 use super::image::{Attributes, Image, Kind};
@@ -106,7 +107,8 @@ path = "/root/.kube/config"
 of = "admin.conf"
 "#;
 
-/// Sets of earlier renewals: as many as are kept by default, so that the next one rotates the oldest away.
+/// Sets of earlier renewals: as many as are kept by default, so that the next one rotates the
+/// oldest away.
 const EARLIER: [&str; 5] = [
     "20261101T031700Z",
     "20261102T031700Z",
@@ -118,8 +120,9 @@ const EARLIER: [&str; 5] = [
 /// Sizes of an etcd member's files: one is copied in two pieces, one is empty.
 const ETCD_SIZES: [u32; 12] = [3000, 70_000, 100, 0, 10, 20, 30, 40, 50, 60, 70, 80];
 
-/// The fixture, an etcd member, a symlinked pair, a file with two names, odd modes, owners and attributes, a pair without its key,
-/// a copy of admin.conf, five backups of earlier renewals and what is left of a sixth.
+/// The fixture, an etcd member, a symlinked pair, a file with two names, odd modes, owners and
+/// attributes, a pair without its key, a copy of admin.conf, five backups of earlier renewals and
+/// what is left of a sixth.
 pub fn image() -> Image {
     let mut image = Image::read(&fixture(ECDSA));
     for (path, entry) in &mut image.0 {

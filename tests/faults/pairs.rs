@@ -1,5 +1,5 @@
-//! Whether a private key belongs to a certificate, and the certificate to its CA: asked of the crypto library itself, and now and then
-//! of openssl, never of the program's own code.
+//! Whether a private key belongs to a certificate, and the certificate to its CA: asked of the
+//! crypto library itself, and now and then of openssl, never of the program's own code.
 
 use super::image::Image;
 use super::node::{KUBECONFIG_CA, KUBECONFIGS, PAIRS};
@@ -19,7 +19,8 @@ struct Texts {
     ca: String,
 }
 
-/// The pairs that do not match, named by the certificate's file. `except` lists files that are known to be without their key.
+/// The pairs that do not match, named by the certificate's file. `except` lists files that are
+/// known to be without their key.
 pub fn mismatches(image: &Image, except: &[&str]) -> Vec<String> {
     check(image, except, Texts::check)
 }
@@ -102,7 +103,8 @@ impl Texts {
     }
 }
 
-/// The first PEM block of a kind. The file must hold nothing else: half a file after a whole one is no file.
+/// The first PEM block of a kind. The file must hold nothing else: half a file after a whole one is
+/// no file.
 fn der(text: &str, label: &str) -> Result<Vec<u8>, String> {
     let begin = format!("-----BEGIN {label}-----\n");
     let end = format!("\n-----END {label}-----\n");

@@ -30,7 +30,8 @@ fn recorded(bench: &Bench, image: &Image, args: &[&str]) -> (Vec<Call>, Image) {
     (calls, Image::read(&tree.root))
 }
 
-/// The different trees that a power loss at every prefix of the calls can leave, and how many prefixes and ways of losing were tried.
+/// The different trees that a power loss at every prefix of the calls can leave, and how many
+/// prefixes and ways of losing were tried.
 fn losses(image: &Image, calls: &[Call]) -> (Vec<Found>, usize) {
     let mut disk = Disk::of(image);
     let (mut seen, mut found, mut tried) = (HashSet::new(), Vec::new(), 0);
@@ -59,7 +60,8 @@ fn losses(image: &Image, calls: &[Call]) -> (Vec<Found>, usize) {
     (found, tried)
 }
 
-/// Lets the power fail after every call of `args` on `state`; `original` is the node before anything happened.
+/// Lets the power fail after every call of `args` on `state`; `original` is the node before
+/// anything happened.
 fn power_fails(bench: &Bench, state: &Image, original: &Image, args: &[&str]) -> Record {
     let (calls, _) = recorded(bench, state, args);
     let (found, tried) = losses(state, &calls);

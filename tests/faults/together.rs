@@ -1,4 +1,5 @@
-//! Two at once: kubecertd beside itself, and beside a kubeadm that rewrites the same files in place.
+//! Two at once: kubecertd beside itself, and beside a kubeadm that rewrites the same files in
+//! place.
 
 use super::bench::{Bench, FIRST, Tree, command, each, exit_code, kubecertd, said};
 use super::disk::Chance;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 100;
 const LANES: [u64; 2] = [1, 2];
 
-/// A clock that goes on by a minute a round, as no two renewals start in one second a hundred times.
+/// A clock that goes on by a minute a round, as no two renewals start in one second a hundred
+/// times.
 fn moment(round: usize) -> String {
     later(FIRST, round as i64 * MINUTE)
 }
@@ -74,7 +76,8 @@ fn two_renewals(tree: &Tree, moment: &str) -> Vec<String> {
     wrong
 }
 
-/// Somebody who renews pairs as kubeadm does: the key first, then the certificate, each truncated and written in place.
+/// Somebody who renews pairs as kubeadm does: the key first, then the certificate, each truncated
+/// and written in place.
 struct Kubeadm {
     /// A pair, and valid contents for its key and its certificate.
     stock: Vec<(&'static Pair, Vec<(String, String)>)>,
@@ -100,7 +103,8 @@ impl Kubeadm {
         Kubeadm { stock: stock.collect() }
     }
 
-    /// Rewrites random pairs at random moments until it is told to stop. Gives the paths of the files that it wrote.
+    /// Rewrites random pairs at random moments until it is told to stop. Gives the paths of the
+    /// files that it wrote.
     fn work(&self, root: &Path, chance: &mut Chance, stop: &AtomicBool) -> BTreeSet<&'static str> {
         let mut wrote = BTreeSet::new();
         // A part of the rounds is left to kubecertd alone for most of its time.

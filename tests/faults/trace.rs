@@ -1,11 +1,13 @@
-//! What strace says: which calls a run made inside its tree, and the points at which it can be killed or failed.
+//! What strace says: which calls a run made inside its tree, and the points at which it can be
+//! killed or failed.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// Every system call that changes files or makes them durable, and what its arguments are: `d` a directory that the next path is relative
-/// to, `p` a path, `f` an open file, `_` something else. The question mark lets strace pass over what a machine does not have.
+/// Every system call that changes files or makes them durable, and what its arguments are: `d` a
+/// directory that the next path is relative to, `p` a path, `f` an open file, `_` something else.
+/// The question mark lets strace pass over what a machine does not have.
 const CALLS: [(&str, &str); 46] = [
     ("openat", "dp"),
     ("openat2", "dp"),
@@ -77,7 +79,8 @@ pub struct Call {
     pub returned: Option<i64>,
 }
 
-/// A call at which a fault can be put: the `nth` call of this name by the main thread, as strace counts for `when=`.
+/// A call at which a fault can be put: the `nth` call of this name by the main thread, as strace
+/// counts for `when=`.
 #[derive(Clone, Debug)]
 pub struct Point {
     pub call: String,
@@ -116,8 +119,8 @@ pub fn parse(log: &str, root: &Path) -> Vec<Call> {
     calls
 }
 
-/// The calls by which another thread or process changes something inside the tree. strace counts calls per thread, so a fault can
-/// only be put at those of the main thread.
+/// The calls by which another thread or process changes something inside the tree. strace counts
+/// calls per thread, so a fault can only be put at those of the main thread.
 pub fn by_others(log: &str, root: &Path) -> Vec<String> {
     let main = log.split(' ').next().unwrap_or_default();
     let others = log.lines().filter(|line| line.split(' ').next() != Some(main));
@@ -211,7 +214,8 @@ fn call(line: &str, root: &Path) -> Option<Call> {
     })
 }
 
-/// At the commas that stand in no string, structure or list. With `-xx` no string holds a quote, a bracket or a comma.
+/// At the commas that stand in no string, structure or list. With `-xx` no string holds a quote, a
+/// bracket or a comma.
 fn split(text: &str) -> Vec<&str> {
     let (mut parts, mut start, mut depth) = (Vec::new(), 0, 0);
     for (at, letter) in text.char_indices() {

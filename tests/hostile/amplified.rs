@@ -1,4 +1,5 @@
-//! As much as can be of whatever costs a parser most: depth, width, aliases, blank lines, problems. Each function ends in time.
+//! As much as can be of whatever costs a parser most: depth, width, aliases, blank lines, problems.
+//! Each function ends in time.
 
 use kubecertd::config::Settings;
 use kubecertd::config::file::Source;
@@ -203,8 +204,8 @@ fn yaml_that_grows_by_aliases_is_read_or_refused_in_time() {
     }
 }
 
-/// Texts that stand for many times their size: as many aliases as items; lists of lists, in many levels and in few; and few aliases of
-/// one large list.
+/// Texts that stand for many times their size: as many aliases as items; lists of lists, in many
+/// levels and in few; and few aliases of one large list.
 pub fn bombs() -> [String; 4] {
     let wide = format!("a: &a [{}]\nb: [{}]\n", "~,".repeat(3000), "*a,".repeat(3000));
     let large = format!("a: &a [{}]\nb: [{}]\n", "~,".repeat(120_000), "*a,".repeat(90));

@@ -1,5 +1,5 @@
-//! The program on nodes with hostile files: it ends in time and within 64 MiB with a code that was designed (see [`bounded`]), the
-//! other rows are there, and the others are renewed.
+//! The program on nodes with hostile files: it ends in time and within 64 MiB with a code that was
+//! designed (see [`bounded`]), the other rows are there, and the others are renewed.
 
 use crate::amplified::{self, Growth, LARGEST};
 use crate::bounded::{self, Run};
@@ -47,7 +47,8 @@ fn renewed(before: &crate::support::tree::Snapshot, node: &Node) -> Vec<&'static
     changed.map(|c| c.name).collect()
 }
 
-/// Requires of all verbs what [`all_verbs`] does, and that these were renewed, whatever became of the others.
+/// Requires of all verbs what [`all_verbs`] does, and that these were renewed, whatever became of
+/// the others.
 #[track_caller]
 fn renews(node: &Node, wanted: &[&str]) {
     renews_by(all_verbs, node, wanted);
@@ -62,7 +63,8 @@ fn renews_by(run: fn(&Node) -> Run, node: &Node, wanted: &[&str]) {
     assert!(missed.is_empty(), "not renewed are {missed:?}: {run}");
 }
 
-/// Hostile YAML in place of all kubeconfigs and manifests and of the kubelet's configuration at once; the pairs do not care.
+/// Hostile YAML in place of all kubeconfigs and manifests and of the kubelet's configuration at
+/// once; the pairs do not care.
 #[track_caller]
 fn the_pairs_are_renewed_beside(texts: &[String]) {
     let node = Node::of(ECDSA);
@@ -104,7 +106,8 @@ fn the_pairs_are_renewed_beside_yaml_that_grows_by_aliases() {
     }
 }
 
-/// With nothing else to do: the kubelet's configuration says where the manifests are, and a hostile one says nothing.
+/// With nothing else to do: the kubelet's configuration says where the manifests are, and a hostile
+/// one says nothing.
 #[test]
 fn a_hostile_kubelet_configuration_means_default_manifests() {
     for text in [amplified::bombs()[0].clone(), "[".repeat(100_000)] {
@@ -245,7 +248,8 @@ fn odd_certificates(like: &str) -> Vec<String> {
     let early = [element(0x18, b"99991231235959Z"), element(0x17, b"271123184308Z")].concat();
     all.push(with(der::VALIDITY, element(0x30, &early)));
     all.extend([vec![], vec![1; 100_000], vec![0x80]].map(|serial| with(der::SERIAL, element(2, &serial))));
-    // Object identifiers: none, a third root, more than 40 below the second, arcs of more than 64 bits.
+    // Object identifiers: none, a third root, more than 40 below the second, arcs of more than 64
+    // bits.
     let long = [&[0x2a][..], &[0xff; 40], &[1]].concat();
     for oid in [
         &[][..],

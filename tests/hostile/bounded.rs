@@ -13,7 +13,8 @@ use crate::support::{Node, faketime_library};
 
 /// Time of the processor for one function on at most 1 MiB, in a debug build.
 const FUNCTION: Duration = Duration::from_secs(2);
-/// After this by the wall clock a function hangs: a busy machine may make it twenty times slower, and not more.
+/// After this by the wall clock a function hangs: a busy machine may make it twenty times slower,
+/// and not more.
 const HANG: Duration = Duration::from_secs(60);
 /// Time of the processor for one verb, in a debug build.
 const VERB: Duration = Duration::from_secs(10);
@@ -21,11 +22,12 @@ const VERB: Duration = Duration::from_secs(10);
 const TICKS: u64 = 100;
 /// Peak resident memory of the program, KiB.
 const RESIDENT: u64 = 64 << 10;
-/// As many bytes are all that a run can get for its heap: no peak of that size can hide between two looks at [`RESIDENT`].
+/// As many bytes are all that a run can get for its heap: no peak of that size can hide between two
+/// looks at [`RESIDENT`].
 const WRITABLE: &str = "--data=67108864";
 
-/// Runs `body` in a thread of its own and requires that it ends in time. Measured is the thread's own processor time, so that other
-/// tests on the machine do not count.
+/// Runs `body` in a thread of its own and requires that it ends in time. Measured is the thread's
+/// own processor time, so that other tests on the machine do not count.
 #[track_caller]
 pub fn in_time(what: &str, body: impl FnOnce() + Send + 'static) {
     let (ended, end) = mpsc::channel();
@@ -63,7 +65,8 @@ pub struct Run {
 pub fn run(node: &Node, moment: &str, args: &[&str]) -> Run {
     let begin = Instant::now();
     let mut child = Command::new("prlimit")
-        // env(1) sets the clock of kubecertd alone: of a prlimit(1) that had it too, libfaketime would leave its shared memory.
+        // env(1) sets the clock of kubecertd alone: of a prlimit(1) that had it too, libfaketime
+        // would leave its shared memory.
         .args([WRITABLE, "--core=0", "env"])
         .arg(format!("LD_PRELOAD={}", faketime_library()))
         .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])
@@ -103,7 +106,8 @@ fn drain(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Strin
 
 /// The highest `VmHWM` seen until it ends; kills it after [`VERB`] of work or [`HANG`] of waiting.
 ///
-/// wait4(2) would tell the peak at the end, but it counts the memory of the test that forked it too.
+/// wait4(2) would tell the peak at the end, but it counts the memory of the test that forked it
+/// too.
 fn watch(child: &mut Child, begin: Instant) -> u64 {
     let mut peak = 0;
     while child.try_wait().expect("a child of ours").is_none() {

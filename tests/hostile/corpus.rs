@@ -1,4 +1,5 @@
-//! Every file of tests/corpus through the function that the fuzz target of its directory asks: what was found once stays found.
+//! Every file of tests/corpus through the function that the fuzz target of its directory asks: what
+//! was found once stays found.
 
 use std::fs;
 use std::path::{Path, PathBuf};

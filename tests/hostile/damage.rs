@@ -1,4 +1,5 @@
-//! Random damage to real files, and the settings under which proptest finds the same again every time.
+//! Random damage to real files, and the settings under which proptest finds the same again every
+//! time.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +16,8 @@ use crate::support::{ECDSA, OLD_RELEASE, RSA, fixture};
 const CASES: u32 = 1000;
 const SEED: u64 = 3_141_592;
 
-/// The same inputs every time: a failure here is a failure for everybody, and the files of failures that proptest writes are not
-/// needed. New inputs are the fuzzer's work.
+/// The same inputs every time: a failure here is a failure for everybody, and the files of failures
+/// that proptest writes are not needed. New inputs are the fuzzer's work.
 pub fn config() -> Config {
     Config {
         cases: CASES,

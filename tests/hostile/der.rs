@@ -1,4 +1,5 @@
-//! Certificates written by hand, for what no tool makes: a fixture's certificate with one field of its TBS exchanged.
+//! Certificates written by hand, for what no tool makes: a fixture's certificate with one field of
+//! its TBS exchanged.
 
 use crate::support::der::{decode_base64, encode_base64};
 
@@ -34,7 +35,8 @@ pub fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
     element(0x30, &[element(6, oid), element(4, value)].concat())
 }
 
-/// The PEM certificate `text` with one field exchanged. Its signature does not hold any more, and nobody asks for it.
+/// The PEM certificate `text` with one field exchanged. Its signature does not hold any more, and
+/// nobody asks for it.
 pub fn with_field(text: &str, field: usize, new: &[u8]) -> String {
     let der = decode_base64(&text.lines().filter(|line| !line.starts_with('-')).collect::<String>());
     let parts = elements(content(&der));

@@ -1,7 +1,8 @@
-//! Hostile input: whatever bytes are in place of a file, the program ends, in time and within memory, says why, and does the rest.
+//! Hostile input: whatever bytes are in place of a file, the program ends, in time and within
+//! memory, says why, and does the rest.
 //!
-//! [`oracle`] says what must hold; the other modules make inputs for it, at random from a fixed seed, by damaging real files, and by
-//! filling 1 MiB with whatever costs a parser most.
+//! [`oracle`] says what must hold; the other modules make inputs for it, at random from a fixed
+//! seed, by damaging real files, and by filling 1 MiB with whatever costs a parser most.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,5 @@
-//! Many files, each of them small enough: what is read of all together is bounded too, and what is left out says so.
+//! Many files, each of them small enough: what is read of all together is bounded too, and what is
+//! left out says so.
 
 use std::fs;
 
@@ -20,7 +21,8 @@ const PAIRS: &str =
     "[[certificate]]\nname = \"further-*\"\npath = \"/etc/further/*.crt\"\nkey = \"/etc/further/*.key\"\nca = \"ca\"\n";
 const CONFIGS: &str = "[[kubeconfig]]\nname = \"further-*\"\npath = \"/etc/further/*.conf\"\nca = \"ca\"\n";
 
-/// A look and a cycle stay within the bounds of [`bounded`], and the eleven credentials of kubeadm are renewed whatever lies beside them.
+/// A look and a cycle stay within the bounds of [`bounded`], and the eleven credentials of kubeadm
+/// are renewed whatever lies beside them.
 #[track_caller]
 fn the_eleven_are_renewed(node: &Node) -> Run {
     bounded::run(node, FRESH, &["check-expiration"]);
@@ -104,7 +106,8 @@ fn too_many_large_kubeconfigs_and_manifests_are_left_out() {
     );
 }
 
-/// 2,000 files of 1 MiB: certificates with a long chain behind them, and keys with as much text behind them.
+/// 2,000 files of 1 MiB: certificates with a long chain behind them, and keys with as much text
+/// behind them.
 #[test]
 fn a_pattern_for_1000_pairs_of_1_mib_leaves_most_of_them_out() {
     let node = Node::of(ECDSA);

@@ -1,7 +1,8 @@
-//! What must hold whatever the bytes are: no panic, a reason that can be shown where they are refused, and where they are accepted
-//! an edit that changes what it names and nothing else.
+//! What must hold whatever the bytes are: no panic, a reason that can be shown where they are
+//! refused, and where they are accepted an edit that changes what it names and nothing else.
 //!
-//! The property tests, the corpus and the fuzz targets (fuzz/fuzz_targets includes this file) all ask these four functions.
+//! The property tests, the corpus and the fuzz targets (fuzz/fuzz_targets includes this file) all
+//! ask these four functions.
 
 use std::path::Path;
 
@@ -14,7 +15,8 @@ use kubecertd::format::{key, text, x509};
 use kubecertd::model::KeyAlgorithm;
 use yaml_serde::Value;
 
-/// Reasons go into tables, logs and terminals: one line, no escape sequence that a file brings along, short enough to be read.
+/// Reasons go into tables, logs and terminals: one line, no escape sequence that a file brings
+/// along, short enough to be read.
 const LONGEST_REASON: usize = 1000;
 /// More problems of one configuration than anybody reads.
 const MOST_PROBLEMS: usize = 1000;
@@ -272,7 +274,8 @@ fn lost(kept: &str, after: &str) -> usize {
     kept.len() - head - tail
 }
 
-/// `before` without the `~` or `{}` that stood for no annotations, where the two texts begin to differ.
+/// `before` without the `~` or `{}` that stood for no annotations, where the two texts begin to
+/// differ.
 fn without_nothing(before: &str, after: &str) -> String {
     let same = before.chars().zip(after.chars()).take_while(|(a, b)| a == b);
     let (head, rest) = before.split_at(same.map(|(c, _)| c.len_utf8()).sum());
@@ -326,7 +329,8 @@ fn differ<'a>(path: &str, before: &'a Value, after: &'a Value, found: &mut Vec<D
     }
 }
 
-/// A configuration: every problem has its place, and what has none is shown as a configuration of the same meaning.
+/// A configuration: every problem has its place, and what has none is shown as a configuration of
+/// the same meaning.
 pub fn toml(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut problems = Vec::new();

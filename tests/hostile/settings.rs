@@ -1,4 +1,5 @@
-//! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose places lie outside of the text.
+//! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose
+//! places lie outside of the text.
 
 use kubecertd::config::file::{
     Backup, Ca, Certificate, Coordination, Etcd, File, Hooks, Kubeconfig, KubeconfigCopy, Metrics, Paths, Reader,

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every module and the modules that it uses, in the order of the data. A new arrow is a decision, and is written here.
+/// Every module and the modules that it uses, in the order of the data. A new arrow is a decision,
+/// and is written here.
 const MAY_USE: &str = "
 model:
 events:
@@ -149,7 +150,8 @@ fn used(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Modules and what each uses; the macro crate's own names (`yaml_edit::...`) do not start with `crate::`.
+/// Modules and what each uses; the macro crate's own names (`yaml_edit::...`) do not start with
+/// `crate::`.
 fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let mut arrows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, text) in sources() {

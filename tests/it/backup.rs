@@ -265,7 +265,8 @@ fn a_backup_elsewhere_goes_where_the_config_says() {
     assert!(!node.path(BACKUPS).join(set).exists(), "and nowhere else");
 }
 
-/// Two runs within one second, as an operator's loop makes them: the second must not spoil the first one's set.
+/// Two runs within one second, as an operator's loop makes them: the second must not spoil the
+/// first one's set.
 #[test]
 fn two_runs_in_one_second_leave_two_backups_or_a_clear_error() {
     let node = Node::of(ECDSA);

@@ -1,4 +1,5 @@
-//! Disks that are full or read-only, at each place that a renewal writes to: exit 1, the path in the message, the node as it was.
+//! Disks that are full or read-only, at each place that a renewal writes to: exit 1, the path in
+//! the message, the node as it was.
 
 use crate::support::clock::FRESH;
 use crate::support::mount::{Mount, in_own_namespace};
@@ -12,7 +13,8 @@ const BACKUPS: &str = "var/lib/kubecertd/backups";
 const PKI: &str = "etc/kubernetes/pki";
 const PAGE: usize = 4096;
 
-/// `renew all` fails and names the path; then every file is as before (a file may have been put back from its copy).
+/// `renew all` fails and names the path; then every file is as before (a file may have been put
+/// back from its copy).
 #[track_caller]
 fn renewal_fails_and_leaves_the_node_as_it_was(node: &Node, path: &str, reason: &str) {
     let before = node.snapshot();
@@ -84,7 +86,8 @@ fn a_full_backup_disk_stops_the_renewal() {
 #[test]
 fn a_full_pki_disk_leaves_the_node_as_it_was() {
     in_own_namespace(|| {
-        // From no room at all to room for all new files but the last ones: 14 files of a page each are written.
+        // From no room at all to room for all new files but the last ones: 14 files of a page each
+        // are written.
         for free in [0, 1, 2, 7, 12] {
             let node = Node::of(ECDSA);
             let _mount = pki_on_a_full_disk(&node, free);

@@ -8,7 +8,8 @@ use std::fs;
 
 const PKI: &str = "etc/kubernetes/pki";
 
-/// Requires that the affected credentials are reported with `file`, left alone, and that the others are renewed.
+/// Requires that the affected credentials are reported with `file`, left alone, and that the others
+/// are renewed.
 ///
 /// - `renew` of only them: exit 1, the tree as it was.
 /// - `renew all`: exit 4, and exactly the files of the others have changed.
@@ -28,7 +29,8 @@ fn the_others_are_renewed(node: &Node, affected: &[&str], file: &str) {
     );
 }
 
-/// The table has a row for each of the eleven, exit 4 says that some could not be read, and stderr names the file.
+/// The table has a row for each of the eleven, exit 4 says that some could not be read, and stderr
+/// names the file.
 #[track_caller]
 fn the_table_is_whole(ran: Ran, unreadable: &[&str], file: &str) {
     let ran = ran.exits(4).complains(file);
@@ -143,7 +145,8 @@ fn a_kubeconfig_with_an_alias_on_the_way_is_refused() {
     the_others_are_renewed(&node, &["scheduler.conf"], "/etc/kubernetes/scheduler.conf");
 }
 
-/// What is refused is refused before anything is replaced: one such kubeconfig does not keep the rest of the node old.
+/// What is refused is refused before anything is replaced: one such kubeconfig does not keep the
+/// rest of the node old.
 #[test]
 fn a_kubeconfig_with_multiline_data_is_refused() {
     let node = Node::of(ECDSA);

@@ -1,5 +1,5 @@
-//! What a renewed certificate keeps of the old one: subject, extensions, key kind, PEM style, chain. kubeadm drops part of it silently;
-//! kubecertd keeps it or refuses.
+//! What a renewed certificate keeps of the old one: subject, extensions, key kind, PEM style,
+//! chain. kubeadm drops part of it silently; kubecertd keeps it or refuses.
 
 use crate::support::clock::FRESH;
 use crate::support::credential::{self, Material};
@@ -8,7 +8,8 @@ use crate::support::renewal::renew_replaces_only;
 use crate::support::{Node, RSA, der, fixture};
 use std::fs;
 
-/// Puts a leaf with this subject and these extensions in place of the apiserver's, renews it and compares.
+/// Puts a leaf with this subject and these extensions in place of the apiserver's, renews it and
+/// compares.
 #[track_caller]
 fn apiserver_is_renewed_as_it_was(subject: &str, extensions: &str, key: String) {
     let node = Node::of(RSA);
@@ -106,8 +107,8 @@ fn a_subject_key_identifier_is_made_anew_for_the_new_key() {
     apiserver.assert_renewed(&node, &old, &new, FRESH);
     let new = der::Certificate::from_pem(&new.certificate);
     let identifier = &new.subject_key_id().expect("an identifier").whole;
-    // The rules in use: SHA-1 of the key's bits (RFC 5280, 4.2.1.2), and SHA-256 cut to 160 bits of the same or of the whole key
-    // with its algorithm (RFC 7093, 2).
+    // The rules in use: SHA-1 of the key's bits (RFC 5280, 4.2.1.2), and SHA-256 cut to 160 bits of
+    // the same or of the whole key with its algorithm (RFC 7093, 2).
     let rules = [
         ("sha1", &new.public_key),
         ("sha256", &new.public_key),

@@ -1,5 +1,5 @@
-//! Files that change between the backup and their replacement are never overwritten, whether kubeadm's or
-//! a pattern's.
+//! Files that change between the backup and their replacement are never overwritten, whether
+//! kubeadm's or a pattern's.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -67,7 +67,8 @@ fn renew_with(node: &Node, change: impl FnOnce()) -> Ran {
     })
 }
 
-/// Makes a change between the backup and the renewal: nothing is renewed, and only the change is left.
+/// Makes a change between the backup and the renewal: nothing is renewed, and only the change is
+/// left.
 #[track_caller]
 fn stops_for(path: &str, reason: &str, change: impl FnOnce(&Node, &str)) {
     let node = with_pairs(3);

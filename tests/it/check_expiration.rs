@@ -1,4 +1,5 @@
-//! `check-expiration`: kubeadm's own output is the judge, byte for byte, at the clock of kubeadm's run.
+//! `check-expiration`: kubeadm's own output is the judge, byte for byte, at the clock of kubeadm's
+//! run.
 
 use crate::support::clock::{self, FRESH};
 use crate::support::credential::{self, Credential};
@@ -8,7 +9,8 @@ use std::fs;
 
 const FORMATS: [&str; 3] = ["text", "json", "yaml"];
 
-/// What kubecertd may show of an external etcd although kubeadm does not: somebody has to renew that leaf.
+/// What kubecertd may show of an external etcd although kubeadm does not: somebody has to renew
+/// that leaf.
 const ALLOWED_WITH_EXTERNAL_ETCD: [&str; 2] = ["apiserver-etcd-client", "etcd-ca"];
 
 #[track_caller]
@@ -243,7 +245,8 @@ fn wide_names_path_serial_key_and_readers_of_ecdsa_leaves() {
     wide_names_path_serial_key_and_readers(support::ECDSA, "ECDSA", "256");
 }
 
-/// The table of a node on which some leaves cannot be read: the other rows are kubeadm's, the exit code is 4, each reason has a path.
+/// The table of a node on which some leaves cannot be read: the other rows are kubeadm's, the exit
+/// code is 4, each reason has a path.
 #[track_caller]
 fn unreadable_rows_do_not_hide_the_others(node: &Node, unreadable: &[Credential]) {
     let moment = kubeadm_clock(RSA, "text");

@@ -73,7 +73,8 @@ fn without_any_file_the_defaults_hold() {
     }
 }
 
-/// The shipped file with every default in force. A default has its `#` right before the key; prose has a space between.
+/// The shipped file with every default in force. A default has its `#` right before the key; prose
+/// has a space between.
 fn shipped_defaults() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubecertd.toml");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -103,7 +104,8 @@ fn the_shipped_file_lists_every_key_with_its_default() {
     );
 }
 
-/// Catches a `config show` that prints constants: each value of the shipped file, changed, is shown as changed.
+/// Catches a `config show` that prints constants: each value of the shipped file, changed, is shown
+/// as changed.
 #[test]
 fn every_key_of_the_shipped_file_takes_effect() {
     let node = Node::of(ECDSA);
@@ -287,7 +289,8 @@ fn a_threshold_longer_than_half_the_validity_is_refused() {
     );
 }
 
-/// The default threshold of 30 days does not fit a validity of 40, although the file does not mention it.
+/// The default threshold of 30 days does not fit a validity of 40, although the file does not
+/// mention it.
 #[test]
 fn a_validity_too_short_for_the_default_threshold_is_refused() {
     let node = Node::of(ECDSA);

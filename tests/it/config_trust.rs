@@ -1,4 +1,5 @@
-//! A configuration that somebody else than root could write is not read: it decides which files root replaces.
+//! A configuration that somebody else than root could write is not read: it decides which files
+//! root replaces.
 
 use crate::support::clock::{DUE, FRESH};
 use crate::support::{ECDSA, Node, set_mode};
@@ -7,7 +8,8 @@ use std::os::unix::fs::{chown, symlink};
 const MAIN: &str = "etc/kubecertd/config.toml";
 const DROP_INS: &str = "etc/kubecertd/config.d";
 
-/// Every verb refuses, not only `config check`: a config of somebody else's decides which files root writes.
+/// Every verb refuses, not only `config check`: a config of somebody else's decides which files
+/// root writes.
 #[track_caller]
 fn is_not_trusted(spoil: impl FnOnce(&Node), path: &str) {
     let node = Node::of(ECDSA);

@@ -1,4 +1,5 @@
-//! Control planes of more than one node: one acts at a time, by a lock in their own etcd. Real members, mutual TLS.
+//! Control planes of more than one node: one acts at a time, by a lock in their own etcd. Real
+//! members, mutual TLS.
 
 use std::fs;
 use std::process::Command;

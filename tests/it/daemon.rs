@@ -161,8 +161,8 @@ fn the_daemon_undoes_a_cycle_on_sigterm_and_ends_well() {
     node.configure(OFTEN);
     let before = node.snapshot();
     let trace = node.scratch("trace");
-    // The first renames of the worker are the first look's four, then the cycle's look's, the backup's and the journal's; the tenth is of a
-    // credential.
+    // The first renames of the worker are the first look's four, then the cycle's look's, the
+    // backup's and the journal's; the tenth is of a credential.
     let wrapper = sigterm_at_rename(10, &trace);
     let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let mut daemon = Daemon::start(&node, clock::FRESH, &wrapper);

@@ -1,5 +1,6 @@
-//! The worst day: data and PKI are gone, and every key is read back from a backup. A real etcd; the test plays the kubelet, which ends etcd
-//! when its manifest is taken out and starts it when the manifest is there.
+//! The worst day: data and PKI are gone, and every key is read back from a backup. A real etcd; the
+//! test plays the kubelet, which ends etcd when its manifest is taken out and starts it when the
+//! manifest is there.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +16,8 @@ use crate::support::{self, ECDSA, Node, Ran};
 const SETS: &str = "var/lib/kubecertd/backups";
 const DATA: &str = "var/lib/etcd";
 
-/// A node with a running member, whose manifest names the version that is installed, and no other component.
+/// A node with a running member, whose manifest names the version that is installed, and no other
+/// component.
 fn node() -> Node {
     let node = etcd::node(ECDSA);
     let etcd = manifest("etcd");
@@ -136,7 +138,8 @@ fn etcd_that_fails_with_restored_data_gets_its_own_back() {
     node.run(&now(), &["backup", "create"]).exits(0);
     etcd.put(&node, "/registry/later", "of today");
     let today = etcd.everything(&node, "/registry/");
-    // Nobody starts the member until the deadline is over and the manifest comes back for the second time.
+    // Nobody starts the member until the deadline is over and the manifest comes back for the
+    // second time.
     let manifest = node.path(&manifest("etcd"));
     let done = AtomicBool::new(false);
     let ran = thread::scope(|scope| {
@@ -144,7 +147,8 @@ fn etcd_that_fails_with_restored_data_gets_its_own_back() {
             wait_for(&manifest, false);
             etcd.stop();
             wait_for(&manifest, true);
-            // With nobody to wait for it is away for a moment only the second time; it comes back with another annotation.
+            // With nobody to wait for it is away for a moment only the second time; it comes back
+            // with another annotation.
             let first = fs::read_to_string(&manifest).expect("it is there");
             wait_until("the manifest comes back once more", || {
                 fs::read_to_string(&manifest).is_ok_and(|now| now != first)
@@ -188,7 +192,8 @@ fn killed_at(node: &Node, nth: usize) -> bool {
     ran.status.code().is_none()
 }
 
-/// Killed at each rename: `recover` leaves a data directory and a manifest in their places, the old directory's data or the restored one's.
+/// Killed at each rename: `recover` leaves a data directory and a manifest in their places, the old
+/// directory's data or the restored one's.
 #[test]
 fn an_etcd_restore_killed_at_any_rename_leaves_whole_data() {
     let node = node();
@@ -300,7 +305,8 @@ fn restoring_etcd_on_three_members_only_prints_commands() {
         );
     };
     refused(node.run(&now(), &["restore", "--etcd"]));
-    // With nobody left to ask, and a manifest that names one member as kubeadm writes it on the first node.
+    // With nobody left to ask, and a manifest that names one member as kubeadm writes it on the
+    // first node.
     drop(members);
     let path = manifest("etcd");
     let text = node.read(&path);

@@ -95,7 +95,8 @@ fn list_of_etcd(node: &Node) -> String {
         .to_owned()
 }
 
-/// What etcdctl, which is not ours, restores from the backup's snapshot, and an etcd of its own serves.
+/// What etcdctl, which is not ours, restores from the backup's snapshot, and an etcd of its own
+/// serves.
 fn restored(node: &Node, set: &str, etcd: &Etcd, prefix: &str) -> String {
     let data = node.scratch("restored");
     let done = Command::new("etcdctl")
@@ -161,7 +162,8 @@ fn a_renewal_takes_a_snapshot_and_archives_the_backup_last() {
         .complains("files.tar.zst is damaged");
 }
 
-/// A proxy that lets `limit` bytes of the member's answers through, then does `then` and closes. Gives its port.
+/// A proxy that lets `limit` bytes of the member's answers through, then does `then` and closes.
+/// Gives its port.
 fn cut(target: u16, limit: usize, then: impl FnOnce() + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
@@ -426,7 +428,8 @@ fn a_truncated_altered_or_unsigned_snapshot_is_refused() {
     }
 }
 
-/// On a terminal there is a bar for what takes longer than a second; in a log there is none, and size and rate are in both.
+/// On a terminal there is a bar for what takes longer than a second; in a log there is none, and
+/// size and rate are in both.
 #[test]
 fn a_slow_snapshot_shows_a_bar_or_plain_lines() {
     let node = Node::of(ECDSA);

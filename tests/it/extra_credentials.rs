@@ -71,7 +71,8 @@ fn extra_cas_pairs_and_kubeconfigs_are_renewed_by_name_and_glob() {
     );
 }
 
-/// A directory that does not exist holds nothing; one that cannot be listed is a row, since there may be something in it.
+/// A directory that does not exist holds nothing; one that cannot be listed is a row, since there
+/// may be something in it.
 #[test]
 fn a_pattern_reports_an_unlistable_directory_not_a_missing_one() {
     let node = Node::of(ECDSA);

@@ -1,4 +1,5 @@
-//! When an unattended cycle waits: kubeadm at work, somebody else renewing, a clock that cannot be right.
+//! When an unattended cycle waits: kubeadm at work, somebody else renewing, a clock that cannot be
+//! right.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,8 @@ fn due_node() -> Node {
     node
 }
 
-/// Runs the daemon until its log says why there is no cycle, and requires that nothing was replaced.
+/// Runs the daemon until its log says why there is no cycle, and requires that nothing was
+/// replaced.
 #[track_caller]
 fn defers(node: &Node, moment: &str, reason: &str) {
     let before = node.snapshot();
@@ -116,7 +118,8 @@ fn a_forward_jump_of_the_clock_is_waited_out_for_one_look() {
     assert_eq!(daemon.ends(), 0);
     let before = node.snapshot();
 
-    // In the same boot, seconds later, the clock says almost a year later: everything seems to be due.
+    // In the same boot, seconds later, the clock says almost a year later: everything seems to be
+    // due.
     node.configure(OFTEN);
     let mut daemon = Daemon::start(&node, clock::DUE, &[]);
     daemon.logs("the clock jumped ahead by");

@@ -1,4 +1,5 @@
-//! `[hooks]`: commands of the operator's that get an event on their standard input. What they do, or fail to do, changes nothing else.
+//! `[hooks]`: commands of the operator's that get an event on their standard input. What they do,
+//! or fail to do, changes nothing else.
 
 use std::fs;
 use std::io::{Read, Write};

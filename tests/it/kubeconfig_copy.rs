@@ -1,4 +1,5 @@
-//! `[[kubeconfig_copy]]`: copies of kubeconfigs change with their originals, when and only when they hold the same credential.
+//! `[[kubeconfig_copy]]`: copies of kubeconfigs change with their originals, when and only when
+//! they hold the same credential.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -12,7 +13,8 @@ const COPY: &str = "root/.kube/config";
 const ADMIN: &str = "etc/kubernetes/admin.conf";
 const CONFIGURED: &str = "[[kubeconfig_copy]]\npath = \"/root/.kube/config\"\nof = \"admin.conf\"\n";
 
-/// A node whose administrator has copied admin.conf, added a comment, a user and a context of another cluster, and made that the current one.
+/// A node whose administrator has copied admin.conf, added a comment, a user and a context of
+/// another cluster, and made that the current one.
 fn node(tree: &str) -> Node {
     let node = Node::of(tree);
     node.configure(CONFIGURED);

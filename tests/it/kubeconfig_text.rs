@@ -1,4 +1,5 @@
-//! Kubeconfigs: only the values of a credential change; comments, order, quotes, line ends and other users stay.
+//! Kubeconfigs: only the values of a credential change; comments, order, quotes, line ends and
+//! other users stay.
 
 use crate::support::clock::FRESH;
 use crate::support::credential::{self, Material};
@@ -134,7 +135,8 @@ fn a_kubeconfig_in_json_stays_as_it_is_but_for_the_two_values() {
     );
 }
 
-/// kubeadm 1.36 shows no table at all for such a kubeconfig. Its reader reads the files again by itself, so it is not restarted.
+/// kubeadm 1.36 shows no table at all for such a kubeconfig. Its reader reads the files again by
+/// itself, so it is not restarted.
 #[test]
 fn a_kubeconfig_that_names_files_has_the_files_renewed() {
     let node = Node::of(RSA);

@@ -1,4 +1,5 @@
-//! The metrics: what the daemon writes for node_exporter's textfile collector, when, and what it never does for them.
+//! The metrics: what the daemon writes for node_exporter's textfile collector, when, and what it
+//! never does for them.
 
 use std::fs;
 use std::net::TcpListener;
@@ -19,7 +20,8 @@ const RARELY: &str = "schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\nspread = 
 const OFTEN: &str = "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n";
 const METRICS: &str = "[metrics]\ntextfile_directory = \"/srv/node/textfile\"\n";
 
-/// A node whose readers would serve on this machine's loopback interface, at ports that nobody listens on.
+/// A node whose readers would serve on this machine's loopback interface, at ports that nobody
+/// listens on.
 fn node() -> Node {
     let node = Node::of(ECDSA);
     on_loopback(&node);
@@ -137,7 +139,8 @@ fn a_look_whose_work_is_put_off_is_measured_too() {
     }
 }
 
-/// So that dashboards of x509-certificate-exporter work on them: its names, its labels, its decimal serial numbers.
+/// So that dashboards of x509-certificate-exporter work on them: its names, its labels, its decimal
+/// serial numbers.
 #[test]
 fn certificates_carry_the_labels_of_x509_certificate_exporter() {
     let node = node();

@@ -1,5 +1,6 @@
-//! packaging/monitoring: the alert rules by promtool's own tests, the dashboard by its form, and every query of both by a real Prometheus that
-//! scrapes real node_exporters, which read what the program wrote.
+//! packaging/monitoring: the alert rules by promtool's own tests, the dashboard by its form, and
+//! every query of both by a real Prometheus that scrapes real node_exporters, which read what the
+//! program wrote.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -80,7 +81,8 @@ fn each_alert_is_tested_on_both_sides() {
     }
 }
 
-/// As GitHub makes it of a heading: lower case, blanks to hyphens, nothing else but letters, digits, hyphens and underscores.
+/// As GitHub makes it of a heading: lower case, blanks to hyphens, nothing else but letters,
+/// digits, hyphens and underscores.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
@@ -293,7 +295,8 @@ fn well(port: u16) -> Node {
     node
 }
 
-/// One where nothing is well: expired, urgent and blocked, unreadable, a CA that ends, a hook that fails.
+/// One where nothing is well: expired, urgent and blocked, unreadable, a CA that ends, a hook that
+/// fails.
 fn unwell(port: u16) -> Node {
     let node = node(port);
     credential::named("etcd-peer").set_validity(&node, &later(&now(), -40 * DAY), 10);

@@ -1,4 +1,5 @@
-//! docs/operations.md: every command in it is run as it stands there, in the situation that its heading names.
+//! docs/operations.md: every command in it is run as it stands there, in the situation that its
+//! heading names.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,5 @@
-//! The judges of the other tests: that they agree with openssl, and that they see what they are there to see.
+//! The judges of the other tests: that they agree with openssl, and that they see what they are
+//! there to see.
 
 use crate::support::clock::{self, FRESH, MINUTE};
 use crate::support::credential::{self, Material};
@@ -122,7 +123,8 @@ fn what_is_no_renewal_is_rejected() {
     }
 }
 
-/// The other side: a leaf that openssl renewed passes. openssl counts whole days from notBefore, so its CA is made to end with it.
+/// The other side: a leaf that openssl renewed passes. openssl counts whole days from notBefore, so
+/// its CA is made to end with it.
 #[test]
 fn what_is_a_renewal_is_accepted() {
     let node = Node::of(RSA);

@@ -1,4 +1,5 @@
-//! `renew`: which credentials are replaced, that the new ones are right, and that nothing else on the node changes.
+//! `renew`: which credentials are replaced, that the new ones are right, and that nothing else on
+//! the node changes.
 
 use crate::support::clock::{self, DUE, FRESH};
 use crate::support::credential;
@@ -192,7 +193,8 @@ fn leaves_of_a_ca_without_its_key_are_left() {
     exactly_these_were_renewed(&node, &before, &old, &others, FRESH);
 }
 
-/// An etcd of somebody else's: no data to back up, no etcd leaves, and a client whose CA is elsewhere.
+/// An etcd of somebody else's: no data to back up, no etcd leaves, and a client whose CA is
+/// elsewhere.
 #[test]
 fn a_node_with_an_external_etcd_has_its_other_seven_renewed() {
     let node = Node::of(RSA);

@@ -50,7 +50,8 @@ fn node() -> Node {
     node
 }
 
-/// What differs but for inodes and times, which a restored file has anew, and the manifests of pods that were restarted.
+/// What differs but for inodes and times, which a restored file has anew, and the manifests of pods
+/// that were restarted.
 fn differs(before: &Snapshot, after: &Snapshot) -> BTreeMap<String, String> {
     let mut changes = before.changes(after);
     changes.retain(|_, change| {
@@ -294,7 +295,8 @@ fn a_restore_that_fails_half_way_is_undone() {
     assert!(!node.path("var/lib/kubecertd/transaction.json").exists());
 }
 
-/// Killed at every rename of a restore; `recover` makes of it the node before or the node after, and the same command can be given again.
+/// Killed at every rename of a restore; `recover` makes of it the node before or the node after,
+/// and the same command can be given again.
 #[test]
 fn a_restore_that_is_killed_at_any_rename_is_undone_or_finished() {
     let (mut undone, mut finished) = (0, 0);

@@ -1,4 +1,5 @@
-//! When the daemon acts: what the first look does, what cannot wait, windows, what was missed, where in the spread a node is.
+//! When the daemon acts: what the first look does, what cannot wait, windows, what was missed,
+//! where in the spread a node is.
 
 use std::time::{Duration, Instant};
 

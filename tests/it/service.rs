@@ -1,4 +1,5 @@
-//! The daemon as a service: a new configuration, a hung cycle, a sandbox that is too tight, and its events as systemd-journald gets them.
+//! The daemon as a service: a new configuration, a hung cycle, a sandbox that is too tight, and its
+//! events as systemd-journald gets them.
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
@@ -197,7 +198,8 @@ fn event(mut bytes: &[u8]) -> BTreeMap<String, String> {
     fields
 }
 
-/// Runs a daemon with a socket in journald's place until the journal has an event of this kind. Needs a mount namespace of its own.
+/// Runs a daemon with a socket in journald's place until the journal has an event of this kind.
+/// Needs a mount namespace of its own.
 fn journal_until(node: &Node, kind: &str) -> Vec<BTreeMap<String, String>> {
     let _run = Mount::memory(Path::new("/run"), "size=1m");
     std::fs::create_dir_all("/run/systemd/journal").unwrap();

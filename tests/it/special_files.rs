@@ -1,4 +1,5 @@
-//! Things in place of a certificate that are no regular files, or far too large: a row with a reason, and nothing waits or fills memory.
+//! Things in place of a certificate that are no regular files, or far too large: a row with a
+//! reason, and nothing waits or fills memory.
 
 use crate::support::clock::FRESH;
 use crate::support::credential;
@@ -21,7 +22,8 @@ fn make(program: &str, path: &Path, args: &[&str]) {
     assert!(status.success(), "{program} {}", path.display());
 }
 
-/// `etcd-server`'s certificate becomes what `put` makes of its path; the table says so and stays whole.
+/// `etcd-server`'s certificate becomes what `put` makes of its path; the table says so and stays
+/// whole.
 #[track_caller]
 fn node_with(put: impl FnOnce(&Path)) -> Node {
     let node = Node::of(ECDSA);
@@ -116,7 +118,8 @@ fn a_fifo_in_place_of_a_kubeconfig_or_a_manifest_does_not_hang() {
     }
 }
 
-/// A key, the key and the certificate of a CA, a kubeconfig, a manifest and a service account key, each another thing.
+/// A key, the key and the certificate of a CA, a kubeconfig, a manifest and a service account key,
+/// each another thing.
 #[test]
 fn special_files_affect_only_what_depends_on_them() {
     let node = Node::of(ECDSA);

@@ -1,4 +1,5 @@
-//! A headless Chromium with one page, in a network namespace with nothing in it, and the pictures that it takes.
+//! A headless Chromium with one page, in a network namespace with nothing in it, and the pictures
+//! that it takes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +50,8 @@ impl Browser {
         let profile = self.directory.path().join("profile");
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", DEADLINE, "unshare", "--net", "chromium"]);
-        // Root needs --no-sandbox; the rest keeps the browser from looking for updates and fonts of its own.
+        // Root needs --no-sandbox; the rest keeps the browser from looking for updates and fonts of
+        // its own.
         command.args([
             "--headless",
             "--no-sandbox",
@@ -153,8 +155,8 @@ impl Picture {
         self.pixels.iter().filter(|pixel| **pixel == colour).count()
     }
 
-    /// Where the longest run of a colour begins and how long it is, for every bar (lines one under the other with a run of `least` at least),
-    /// from the top.
+    /// Where the longest run of a colour begins and how long it is, for every bar (lines one under
+    /// the other with a run of `least` at least), from the top.
     pub fn runs(&self, colour: [u8; 3], least: usize) -> Vec<(usize, usize)> {
         let mut bars: Vec<(usize, usize)> = Vec::new();
         let mut was_in = false;

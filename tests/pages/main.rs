@@ -1,7 +1,8 @@
-//! The page of `report --html` in a headless Chromium: what is drawn, in light and in dark, and that nothing is asked for outside.
+//! The page of `report --html` in a headless Chromium: what is drawn, in light and in dark, and
+//! that nothing is asked for outside.
 //!
-//! `make pages` runs it, as root. Every browser runs in a network namespace of its own, in which there is nothing. The pictures stay in
-//! target/pages, for people to look at.
+//! `make pages` runs it, as root. Every browser runs in a network namespace of its own, in which
+//! there is nothing. The pictures stay in target/pages, for people to look at.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -71,7 +72,8 @@ fn bars_are_as_long_as_the_time_that_is_left() {
     for (scheme, fine) in [Scheme::Light, Scheme::Dark].into_iter().zip(FINE) {
         let picture = browser.picture(scheme);
         let bars = picture.runs(fine, 20);
-        // etcd-peer and admin.conf until they are due, then five of a year (the kubelet's is never due here), then three CAs.
+        // etcd-peer and admin.conf until they are due, then five of a year (the kubelet's is never
+        // due here), then three CAs.
         let lengths: Vec<_> = bars.iter().map(|(_, length)| *length as f64).collect();
         assert_eq!(lengths.len(), 10, "{scheme:?}: {bars:?}");
         let ratio = lengths[1] / lengths[0];

@@ -20,7 +20,8 @@ use super::weather::{self, DAY, HOUR, MINUTE, Weather};
 /// 2027-01-01.
 const START: i64 = 1_798_761_600;
 
-/// After so long a node asks again whether it is its turn. The daemon does so after five minutes; here it waits longer, to be done sooner.
+/// After so long a node asks again whether it is its turn. The daemon does so after five minutes;
+/// here it waits longer, to be done sooner.
 const BLOCKED: i64 = 20 * MINUTE;
 
 /// A holder that died is not waited for any longer.
@@ -183,7 +184,8 @@ impl Fleet {
         }
     }
 
-    /// What was interrupted is undone or finished; one of a hundred was on the point of being proven.
+    /// What was interrupted is undone or finished; one of a hundred was on the point of being
+    /// proven.
     fn comes_up(&mut self, place: usize) {
         let finished = self.chance.one_in(10);
         let wall = self.nodes[place].wall(self.now);
@@ -232,7 +234,8 @@ impl Fleet {
                 }
             }
             if turn.locked {
-                // Where etcd cannot be told, the lease ends by itself, and the mark stays until the next look.
+                // Where etcd cannot be told, the lease ends by itself, and the mark stays until the
+                // next look.
                 let told = matches!(self.etcd(place), Etcd::Ready(_));
                 self.nodes[place].marked = !told;
                 self.lock = self
@@ -444,7 +447,8 @@ impl Fleet {
                 (true, true) if is_urgent => self.tally.urgent += 1,
                 (false, false) if off || other.off.bad => self.tally.clocks += 1,
                 (true, false) => self.tally.came_back += 1,
-                // etcd went while the holder was at work; or it has died, and what is urgent here waits for nobody.
+                // etcd went while the holder was at work; or it has died, and what is urgent here
+                // waits for nobody.
                 (false, true) if is_urgent && self.mode != CoordinationMode::Off => self.tally.urgent += 1,
                 _ => self.tally.together += 1,
             }

@@ -1,8 +1,10 @@
-//! Fleets of one to seven nodes through 10,000 days, on a virtual clock: nodes and members go down, etcd loses its majority or its space, renewals
-//! fail and die, clocks are off. What each daemon does is decided by the program's own pure functions ([`kubecertd::schedule`] and
+//! Fleets of one to seven nodes through 10,000 days, on a virtual clock: nodes and members go down,
+//! etcd loses its majority or its space, renewals fail and die, clocks are off. What each daemon
+//! does is decided by the program's own pure functions ([`kubecertd::schedule`] and
 //! [`kubecertd::coordinate`]); what they are told is made up by chance.
 //!
-//! `SIMULATION_SEED` says which 10,000 days; it is printed. `cargo test --test simulation -- --nocapture` prints the waits.
+//! `SIMULATION_SEED` says which 10,000 days; it is printed. `cargo test --test simulation --
+//! --nocapture` prints the waits.
 
 #[allow(dead_code, reason = "each test binary uses a part of this module")]
 #[path = "../support/chance.rs"]

@@ -1,4 +1,5 @@
-//! One node: its clock, its certificates (the first that ends stands for all), its member, and its daemon's schedule.
+//! One node: its clock, its certificates (the first that ends stands for all), its member, and its
+//! daemon's schedule.
 
 use kubecertd::config::Settings;
 use kubecertd::coordinate::slots::Slot;
@@ -45,7 +46,8 @@ pub struct Node {
     pub interrupted: bool,
     /// Until when it waits for the lock, since when, and whether it is a cycle of the schedule.
     pub waits: Option<(i64, i64, Job)>,
-    /// Seconds up since it was due; none: it is not. Of them those since it was urgent; and whether something was wrong meanwhile.
+    /// Seconds up since it was due; none: it is not. Of them those since it was urgent; and whether
+    /// something was wrong meanwhile.
     pub due: Option<i64>,
     pub urgent: i64,
     pub was_disturbed: bool,
@@ -143,7 +145,8 @@ impl Node {
     }
 }
 
-/// Returns true if a job renews what is due; an assessment is followed by a cycle only if something is urgent.
+/// Returns true if a job renews what is due; an assessment is followed by a cycle only if something
+/// is urgent.
 pub fn is_cycle(job: Job) -> bool {
     matches!(job, Job::Renewal | Job::Retry)
 }

@@ -17,7 +17,8 @@ pub struct Tally {
     /// Turns that were undone, and that a node died in.
     pub undone: usize,
     pub died: usize,
-    /// Begun beside another one's turn, or its mark, with none of the excuses below. There is no excuse for it.
+    /// Begun beside another one's turn, or its mark, with none of the excuses below. There is no
+    /// excuse for it.
     pub together: usize,
     /// The same, where what was to be renewed was urgent, and somebody else was not well.
     pub urgent: usize,
@@ -28,7 +29,8 @@ pub struct Tally {
     /// Ended before they were renewed; and how long the node was up while it was urgent, at most.
     pub expired: usize,
     pub expired_up: i64,
-    /// Seconds up from being due to being renewed, of every renewal; and of those in which nothing was wrong.
+    /// Seconds up from being due to being renewed, of every renewal; and of those in which nothing
+    /// was wrong.
     pub waits: Vec<i64>,
     pub calm: Vec<i64>,
     /// Seconds for which the lock was waited for at most.

@@ -1,10 +1,11 @@
-//! The checker: what must hold of everything that was seen from outside in a round. A pure function over the row of events.
+//! The checker: what must hold of everything that was seen from outside in a round. A pure function
+//! over the row of events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A member that has been down for so long is known to be: who takes another one down then, takes it down beside it. Its health is asked, with a
-/// patience of seconds, before each step.
+/// A member that has been down for so long is known to be: who takes another one down then, takes
+/// it down beside it. Its health is asked, with a patience of seconds, before each step.
 const KNOWN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub enum What {
     /// The command that restarts a reader has begun, and has seen the new process well.
     Restarting(String),
     Restarted(String),
-    /// The test took the member away (its process, or its network), and lets it come back: from then on others may find it well at any moment.
+    /// The test took the member away (its process, or its network), and lets it come back: from
+    /// then on others may find it well at any moment.
     Down,
     Up,
     /// One run of kubecertd has ended.
@@ -36,7 +38,8 @@ pub enum What {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// `node` began a replacement, or a restart, while `other` was between its first replacement and its proof.
+    /// `node` began a replacement, or a restart, while `other` was between its first replacement
+    /// and its proof.
     Beside {
         at: Duration,
         node: usize,
@@ -74,7 +77,8 @@ struct Round {
     /// Members that we are restarting, and those that the test took down and when.
     ours: BTreeSet<usize>,
     down: BTreeMap<usize, Duration>,
-    /// Whose member the test took down at any time: a restart of it may well fail, and the node cannot be made well by us.
+    /// Whose member the test took down at any time: a restart of it may well fail, and the node
+    /// cannot be made well by us.
     hit: BTreeSet<usize>,
     done: BTreeSet<usize>,
     wrong: Vec<Violation>,
@@ -140,8 +144,8 @@ impl Round {
         }
     }
 
-    /// 0 and 4: it is renewed. 1: not now, for a reason. 3: a person is needed, which is right only where the test took the member away.
-    /// -1: the test killed it.
+    /// 0 and 4: it is renewed. 1: not now, for a reason. 3: a person is needed, which is right only
+    /// where the test took the member away. -1: the test killed it.
     fn exited(&mut self, node: usize, code: i32, words: &str) {
         let says_why = !words.trim().is_empty();
         match code {

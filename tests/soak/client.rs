@@ -63,7 +63,8 @@ impl Clients {
         }
     }
 
-    /// Writes once, and where that fails tries the next endpoints until one takes it: how long it took, and how often it failed.
+    /// Writes once, and where that fails tries the next endpoints until one takes it: how long it
+    /// took, and how often it failed.
     pub fn put(&mut self, key: &str, value: &str, limit: Duration) -> Result<(Duration, usize), String> {
         let began = Instant::now();
         let mut failed = 0;

@@ -28,7 +28,8 @@ pub enum Fault {
     /// The holder is stopped for a moment, or past the end of its lease.
     Paused,
     Frozen,
-    /// The holder is stopped past the end of its lease, and so is who has the lock after it; the first goes on before the second.
+    /// The holder is stopped past the end of its lease, and so is who has the lock after it; the
+    /// first goes on before the second.
     BothFrozen,
     /// A member is killed, and comes back.
     MemberDown,
@@ -138,7 +139,8 @@ fn member_down(lab: &Lab, victim: usize, seen: &Seen, time: Duration, then: impl
     node.etcd_is_well();
 }
 
-/// Neither may go on from where it was stopped: the second, which has begun, is between its first replacement and its proof.
+/// Neither may go on from where it was stopped: the second, which has begun, is between its first
+/// replacement and its proof.
 fn both_frozen(lab: &Lab, operators: &[Operator<'_>], seen: &Seen, chance: &mut Chance) -> String {
     let Some(first) = lock_taken(lab, seen) else {
         return missed();
@@ -214,7 +216,8 @@ fn missed() -> String {
     "nobody held it".to_owned()
 }
 
-/// Who holds the lock, a random moment after it was had or after the first replacement; none when nobody does in time.
+/// Who holds the lock, a random moment after it was had or after the first replacement; none when
+/// nobody does in time.
 fn caught(lab: &Lab, seen: &Seen, chance: &mut Chance) -> Option<usize> {
     let by_journal = chance.one_in(2);
     // The first turns are as good as the last.

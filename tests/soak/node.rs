@@ -1,4 +1,5 @@
-//! One node: a kubeadm tree that is the root of its own namespaces, its etcd member, and what is done to it.
+//! One node: a kubeadm tree that is the root of its own namespaces, its etcd member, and what is
+//! done to it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -232,7 +233,8 @@ fn issue(tree: &support::Node, kind: &str, name: &str, address: &str) {
     tree.rewrite(&format!("etc/kubernetes/pki/etcd/{kind}.key"), key.as_bytes());
 }
 
-/// Writes the manifest of a member of a cluster of `count`, of the version that is installed, and gives its flags.
+/// Writes the manifest of a member of a cluster of `count`, of the version that is installed, and
+/// gives its flags.
 fn etcd_arguments(tree: &support::Node, number: usize, count: usize) -> Vec<String> {
     let path = manifest("etcd");
     let cluster: Vec<_> = (0..count)

@@ -1,4 +1,5 @@
-//! Who runs kubecertd on a node: again and again until it has renewed, as the daemon would. What it is told to do to the process, it does.
+//! Who runs kubecertd on a node: again and again until it has renewed, as the daemon would. What it
+//! is told to do to the process, it does.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -105,7 +106,8 @@ impl<'a> Operator<'a> {
         }
     }
 
-    /// Sends the program a signal; false when it does not run. nsenter(1) stops and ends with its child, and has to be continued first.
+    /// Sends the program a signal; false when it does not run. nsenter(1) stops and ends with its
+    /// child, and has to be continued first.
     pub fn signal(&self, signal: &str) -> bool {
         let running = self.running.lock().expect("no panic holds it");
         let Some(nsenter) = *running else { return false };

@@ -1,4 +1,5 @@
-//! A client that goes on writing through all endpoints while all nodes are renewed one after the other, and their etcd members are restarted.
+//! A client that goes on writing through all endpoints while all nodes are renewed one after the
+//! other, and their etcd members are restarted.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

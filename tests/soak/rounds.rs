@@ -1,4 +1,5 @@
-//! Rounds: everybody renews everything at the same moment, something happens, and the checker judges.
+//! Rounds: everybody renews everything at the same moment, something happens, and the checker
+//! judges.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,8 +20,9 @@ const ROUND: Duration = Duration::from_secs(120);
 /// Every so many rounds a fault comes that costs a lease.
 const LONG_EVERY: usize = 20;
 
-/// Clocks are at most so many seconds off, each way. A certificate begins five minutes before its issuer's now: a node whose clock is further behind
-/// another's takes that one's member for unwell until then.
+/// Clocks are at most so many seconds off, each way. A certificate begins five minutes before its
+/// issuer's now: a node whose clock is further behind another's takes that one's member for unwell
+/// until then.
 const SKEW: usize = 140;
 
 /// Whether the nodes take turns.
@@ -97,7 +99,8 @@ pub fn seed() -> u64 {
     set.map_or_else(now, |text| text.parse().expect("SOAK_SEED is a number"))
 }
 
-/// Every fault comes before any comes twice, but for the long ones, which come every so many rounds.
+/// Every fault comes before any comes twice, but for the long ones, which come every so many
+/// rounds.
 fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
     let (short, long) = faults::ALL.split_at(faults::ALL.len() - 3);
     let fault = match number % LONG_EVERY {
@@ -109,7 +112,8 @@ fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
     let is_skewed = chance.one_in(2);
     let mut skew = || i64::try_from(chance.below(2 * SKEW + 1)).expect("minutes") - SKEW as i64;
     let skews = (0..members).map(|_| match fault {
-        // A daemon waits while the clock is behind what its node has seen, which it says: none was further ahead than this.
+        // A daemon waits while the clock is behind what its node has seen, which it says: none was
+        // further ahead than this.
         Fault::Daemons => SKEW as i64,
         _ if is_skewed => skew(),
         _ => 0,
@@ -219,7 +223,8 @@ fn play(lab: &Lab, plan: &Plan, turns: Turns, chance: &mut Chance) -> (Vec<Event
     (events, what)
 }
 
-/// Every leaf has time enough for nothing to be urgent. It is renewed because it is named; or by a daemon, for which all that other rounds left is due.
+/// Every leaf has time enough for nothing to be urgent. It is renewed because it is named; or by a
+/// daemon, for which all that other rounds left is due.
 pub fn configuration(plan: &Plan, turns: Turns) -> String {
     let lives = match plan.fault {
         Fault::Daemons => "validity = \"60d\"\nrenew_before = \"30d\"\nfirst_look = \"act\"\n",

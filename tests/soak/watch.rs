@@ -1,5 +1,6 @@
-//! What is seen from outside, in the order in which it happened: inotify(7) on the state directories of all nodes, and on the directories that the commands of
-//! `[[reader]]` leave files in. One queue, so the kernel orders the events of all nodes.
+//! What is seen from outside, in the order in which it happened: inotify(7) on the state
+//! directories of all nodes, and on the directories that the commands of `[[reader]]` leave files
+//! in. One queue, so the kernel orders the events of all nodes.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use super::checker::{Event, What};
 use super::lab::Lab;
 use super::node::{EVENTS, STATE};
 
-/// The journal of a transaction: it appears before the first replacement, and goes after the proof or the undoing.
+/// The journal of a transaction: it appears before the first replacement, and goes after the proof
+/// or the undoing.
 const JOURNAL: &str = "transaction.json";
 /// Made in a watched directory to end the watch.
 const STOP: &str = "stop";

@@ -1,9 +1,11 @@
-//! Times: what the tests say, what libfaketime is told, what certificates and kubeadm's documents hold. All in UTC.
+//! Times: what the tests say, what libfaketime is told, what certificates and kubeadm's documents
+//! hold. All in UTC.
 
 /// A moment at which no leaf of the one-year fixtures is due (they end a year later).
 pub const FRESH: &str = "2026-11-24 00:00:00";
 
-/// A moment thirteen days before the one-year leaves end: with `renew_before = "30d"` every one of them is due.
+/// A moment thirteen days before the one-year leaves end: with `renew_before = "30d"` every one of
+/// them is due.
 pub const DUE: &str = "2027-11-10 00:00:00";
 
 pub const MINUTE: i64 = 60;
@@ -47,7 +49,8 @@ pub fn later(from: &str, by: i64) -> String {
     moment(seconds(from) + by)
 }
 
-/// Days from 1970-01-01 to a date of the Gregorian calendar (years are counted from March, so that the leap day is the last one).
+/// Days from 1970-01-01 to a date of the Gregorian calendar (years are counted from March, so that
+/// the leap day is the last one).
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -66,10 +69,12 @@ fn date(since_1970: i64) -> (i64, i64, i64) {
     (year, month, since_1970 - days(year, month, 1) + 1)
 }
 
-/// The clock at which kubeadm printed a JSON or YAML document: every row says `notAfter - now`, cut to whole seconds towards zero.
+/// The clock at which kubeadm printed a JSON or YAML document: every row says `notAfter - now`, cut
+/// to whole seconds towards zero.
 ///
-/// So each row allows an interval of one second, and rows of expired and of living certificates cut it from both ends. The result is the
-/// start of what is left; a process that begins there and needs less than a second sees the same residual times.
+/// So each row allows an interval of one second, and rows of expired and of living certificates cut
+/// it from both ends. The result is the start of what is left; a process that begins there and
+/// needs less than a second sees the same residual times.
 pub fn of_expiration_document(document: &str) -> String {
     let (mut earliest, mut latest, mut end) = (i64::MIN, i64::MAX, None);
     for line in document.lines() {

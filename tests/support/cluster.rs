@@ -1,4 +1,5 @@
-//! A cluster of control-plane nodes on loopback: a root each, and a real etcd member each that talks to the others over mutual TLS.
+//! A cluster of control-plane nodes on loopback: a root each, and a real etcd member each that
+//! talks to the others over mutual TLS.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,7 +12,8 @@ use super::{ECDSA, Node, Ran};
 /// No condition is waited for longer.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Nodes and their members, in one order. The nodes are called `node-1`, `node-2` and so on, and so are the members.
+/// Nodes and their members, in one order. The nodes are called `node-1`, `node-2` and so on, and so
+/// are the members.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub members: Vec<Etcd>,
@@ -27,7 +29,8 @@ pub fn name(index: usize) -> String {
     format!("node-{}", index + 1)
 }
 
-/// As many nodes, of one cluster by their manifests, whose credentials are good at the machine's own time. Nothing runs yet.
+/// As many nodes, of one cluster by their manifests, whose credentials are good at the machine's
+/// own time. Nothing runs yet.
 pub fn nodes(count: usize) -> Vec<Node> {
     let first = Node::of(ECDSA);
     first.run(&now(), &["renew", "all", "--force"]).exits(0);

@@ -1,11 +1,13 @@
-//! The credentials of a kubeadm node as the tests know them, and what must hold between an old and a renewed one.
+//! The credentials of a kubeadm node as the tests know them, and what must hold between an old and
+//! a renewed one.
 
 use super::der::{self, Certificate};
 use super::openssl::{self, Authority};
 use super::{EXPIRED, Node, OLD_RELEASE, clock};
 use std::fs;
 
-/// A renewable credential: a pair `BASE.crt` and `BASE.key` in /etc/kubernetes, or a kubeconfig there.
+/// A renewable credential: a pair `BASE.crt` and `BASE.key` in /etc/kubernetes, or a kubeconfig
+/// there.
 #[derive(Clone, Copy, Debug)]
 pub struct Credential {
     pub name: &'static str,
@@ -47,8 +49,8 @@ const CATALOGUE: [Credential; 11] = [
 /// The kubelet's, which is renewed once it has expired only.
 const KUBELET: Credential = kubeconfig("kubelet.conf");
 
-/// What is renewed of a fixture tree: kubeadm 1.20 made no super-admin.conf, and only in the expired tree the kubelet can no longer
-/// renew its own.
+/// What is renewed of a fixture tree: kubeadm 1.20 made no super-admin.conf, and only in the
+/// expired tree the kubelet can no longer renew its own.
 pub fn all_of(tree: &str) -> Vec<Credential> {
     let mut all: Vec<_> = CATALOGUE
         .into_iter()
@@ -85,8 +87,8 @@ pub fn names(credentials: &[Credential]) -> Vec<&'static str> {
     credentials.iter().map(|credential| credential.name).collect()
 }
 
-/// The files that renewing these replaces, sorted: their own, and the manifests of the two readers that hold a kubeconfig in memory
-/// (`[restart] scope = "needed"`).
+/// The files that renewing these replaces, sorted: their own, and the manifests of the two readers
+/// that hold a kubeconfig in memory (`[restart] scope = "needed"`).
 pub fn replaced(credentials: &[Credential]) -> Vec<String> {
     let mut files: Vec<String> = credentials.iter().flat_map(Credential::files).collect();
     for reader in ["controller-manager", "scheduler"] {
@@ -188,8 +190,9 @@ impl Credential {
         self.set_validity(node, &clock::later(clock::FRESH, -10 * clock::DAY), 30);
     }
 
-    /// Requires that `new` is a renewal of `old`, made by a run that started at `moment`: verified by openssl against the node's CA,
-    /// a new key of the same kind, and everything that says who the holder is byte for byte as before.
+    /// Requires that `new` is a renewal of `old`, made by a run that started at `moment`: verified
+    /// by openssl against the node's CA, a new key of the same kind, and everything that says who
+    /// the holder is byte for byte as before.
     #[track_caller]
     pub fn assert_renewed(&self, node: &Node, old: &Material, new: &Material, moment: &str) {
         let ca = fs::read_to_string(self.authority(node).certificate).expect("the CA certificate");

@@ -32,7 +32,8 @@ impl Clock {
         clock
     }
 
-    /// Sets the clock, as `date --set` does. libfaketime adds the difference to the machine's clock.
+    /// Sets the clock, as `date --set` does. libfaketime adds the difference to the machine's
+    /// clock.
     pub fn set(&self, moment: &str) {
         let ahead = clock::seconds(moment) - clock::seconds(&clock::now());
         let new = self.file.with_extension("new");
@@ -135,7 +136,8 @@ impl Daemon {
         let deadline = Instant::now() + DEADLINE;
         while !self.log().contains(text) {
             assert!(Instant::now() < deadline, "never logged {text:?}:\n{}", self.log());
-            // A socket that nobody reads would hold the daemon up after ten messages (unix(7), max_dgram_qlen).
+            // A socket that nobody reads would hold the daemon up after ten messages (unix(7),
+            // max_dgram_qlen).
             self.listen(Duration::from_millis(20));
         }
     }

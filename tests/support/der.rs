@@ -1,5 +1,5 @@
-//! Just enough PEM, base64 and DER to compare two certificates byte by byte, written anew so that the tests do not trust
-//! the libraries of the program under test.
+//! Just enough PEM, base64 and DER to compare two certificates byte by byte, written anew so that
+//! the tests do not trust the libraries of the program under test.
 
 /// The labels and contents of the PEM blocks in a text, in order.
 pub fn pem_blocks(text: &str) -> Vec<(String, Vec<u8>)> {
@@ -175,7 +175,8 @@ impl Certificate {
     }
 }
 
-/// UTCTime (two digits of the year; 50 and above are of the last century) or GeneralizedTime, always with seconds and `Z` (RFC 5280).
+/// UTCTime (two digits of the year; 50 and above are of the last century) or GeneralizedTime,
+/// always with seconds and `Z` (RFC 5280).
 fn time(value: &Value<'_>) -> i64 {
     let text = std::str::from_utf8(value.content).expect("a time is ASCII");
     let full = match value.tag {

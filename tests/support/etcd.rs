@@ -1,4 +1,5 @@
-//! A real etcd with the certificates of a node, as its manifest starts it: started and ended by the test, on 127.0.0.1.
+//! A real etcd with the certificates of a node, as its manifest starts it: started and ended by the
+//! test, on 127.0.0.1.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -21,8 +22,9 @@ pub struct Etcd {
     client_port: u16,
 }
 
-/// A port that nobody listens on now. Each process has its own part of those below the kernel's (`ip_local_port_range`), so that neither another test
-/// nor the end of somebody's connection takes it before it is used.
+/// A port that nobody listens on now. Each process has its own part of those below the kernel's
+/// (`ip_local_port_range`), so that neither another test nor the end of somebody's connection takes
+/// it before it is used.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -36,7 +38,8 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// A node whose credentials are good at the machine's own time, and whose etcd manifest names ports that are free here.
+/// A node whose credentials are good at the machine's own time, and whose etcd manifest names ports
+/// that are free here.
 pub fn node(tree: &str) -> Node {
     let node = Node::of(tree);
     node.run(&now(), &["renew", "all", "--force"]).exits(0);
@@ -113,8 +116,8 @@ impl Etcd {
         self.child = Some(child);
     }
 
-    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out, starts it when the manifest is there, and
-    /// again when it has ended by itself.
+    /// Plays the kubelet while a command runs: ends the member when its manifest is taken out,
+    /// starts it when the manifest is there, and again when it has ended by itself.
     pub fn under_a_kubelet<T>(&mut self, node: &Node, run: impl FnOnce() -> T) -> T {
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -163,7 +166,8 @@ impl Etcd {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// etcdctl with the healthcheck client's certificate: whether it succeeded, and what it printed.
+    /// etcdctl with the healthcheck client's certificate: whether it succeeded, and what it
+    /// printed.
     pub fn ctl(&self, node: &Node, arguments: &[&str]) -> (bool, String) {
         let output = self.command(node, arguments).output().expect("etcdctl starts");
         let text = format!(
@@ -255,7 +259,8 @@ impl Drop for Etcd {
     }
 }
 
-/// Three members that share the node's certificates; the first is the one of its manifest, which names all three afterwards.
+/// Three members that share the node's certificates; the first is the one of its manifest, which
+/// names all three afterwards.
 pub fn three(node: &Node) -> Vec<Etcd> {
     let path = manifest("etcd");
     let text = node.read(&path);

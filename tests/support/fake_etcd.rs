@@ -1,7 +1,9 @@
-//! A server that answers like an etcd and sends whatever snapshot it is given: the faults that a real one never shows.
+//! A server that answers like an etcd and sends whatever snapshot it is given: the faults that a
+//! real one never shows.
 //!
-//! HTTP/2 (RFC 9113) and gRPC as far as three questions need them, over a plain connection. It does not read what is asked: the questions
-//! come in a known order on streams 1, 3 and 5 (Status, MemberList, Snapshot).
+//! HTTP/2 (RFC 9113) and gRPC as far as three questions need them, over a plain connection. It does
+//! not read what is asked: the questions come in a known order on streams 1, 3 and 5 (Status,
+//! MemberList, Snapshot).
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,14 +18,16 @@ const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
-/// Serves `snapshot` to everybody, for as long as the test runs, with a pause before each 8 KiB. Gives the port on 127.0.0.1.
+/// Serves `snapshot` to everybody, for as long as the test runs, with a pause before each 8 KiB.
+/// Gives the port on 127.0.0.1.
 pub fn serve(snapshot: Vec<u8>, pause: Duration) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let snapshot = snapshot.clone();
-            // A client that goes away, as one does that only looks whether somebody listens, ends its thread.
+            // A client that goes away, as one does that only looks whether somebody listens, ends
+            // its thread.
             thread::spawn(move || answer(client, &snapshot, pause));
         }
     });

@@ -7,8 +7,8 @@ use super::Node;
 use super::credential::manifest;
 use super::etcd::free_port;
 
-/// The manifests of etcd and the API server speak of ports on loopback at which nobody is: who measures asks them, and another machine may answer
-/// at the addresses of the fixture.
+/// The manifests of etcd and the API server speak of ports on loopback at which nobody is: who
+/// measures asks them, and another machine may answer at the addresses of the fixture.
 pub fn on_loopback(node: &Node) {
     let [client, peer, api] = [free_port(), free_port(), free_port()];
     let path = manifest("etcd");

@@ -1,5 +1,6 @@
-//! What the integration tests share: nodes made from the fixture trees, the binary run on them at a backup time, and judges that are not
-//! the program's own code (openssl, and a DER reader written for the tests).
+//! What the integration tests share: nodes made from the fixture trees, the binary run on them at a
+//! backup time, and judges that are not the program's own code (openssl, and a DER reader written
+//! for the tests).
 //!
 //! Needs root (owners, mounts), openssl and libfaketime, as CONTRIBUTING.md says.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
@@ -36,8 +37,9 @@ pub const OLD_RELEASE: &str = "kubeadm-1.20-rsa2048";
 /// No run takes longer, or it hangs: the slowest of them makes eleven RSA keys in a debug build.
 const DEADLINE_SECONDS: &str = "120";
 
-/// The mtime of every file of a fresh node, 2026-11-23 18:50 UTC: older than a minute on every clock the tests set, so that
-/// kubecertd does not take the copying of the fixture for a kubeadm at work.
+/// The mtime of every file of a fresh node, 2026-11-23 18:50 UTC: older than a minute on every
+/// clock the tests set, so that kubecertd does not take the copying of the fixture for a kubeadm at
+/// work.
 const MODIFIED: Duration = Duration::from_secs(1_795_459_800);
 
 /// A directory that is a node's root, removed at the end of the test.
@@ -63,16 +65,19 @@ pub fn expected(state: &str, format: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The clock of the kubeadm run that printed a state in a format. The table has no seconds: any clock of that minute will do.
+/// The clock of the kubeadm run that printed a state in a format. The table has no seconds: any
+/// clock of that minute will do.
 ///
-/// It goes ten times slower than the real one: a busy machine has ten seconds to start a program within kubeadm's second.
+/// It goes ten times slower than the real one: a busy machine has ten seconds to start a program
+/// within kubeadm's second.
 pub fn kubeadm_clock(state: &str, format: &str) -> String {
     let document = if format == "text" { "json" } else { format };
     format!("{} x0.1", clock::of_expiration_document(&expected(state, document)))
 }
 
 impl Node {
-    /// A copy of a fixture tree with the modes that kubeadm gives, and an etcd member directory with something in it.
+    /// A copy of a fixture tree with the modes that kubeadm gives, and an etcd member directory
+    /// with something in it.
     pub fn of(tree: &str) -> Self {
         let node = Node {
             directory: TempDir::with_prefix("kubecertd-node-").expect("a temporary directory"),
@@ -130,7 +135,8 @@ impl Node {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Writes a file of root's with this mode and the mtime of a fresh node; missing directories get 0755.
+    /// Writes a file of root's with this mode and the mtime of a fresh node; missing directories
+    /// get 0755.
     pub fn write(&self, path: &str, content: &[u8], mode: u32) {
         write(&self.path(path), content, mode);
     }
@@ -158,7 +164,8 @@ impl Node {
         Snapshot::of(&self.root())
     }
 
-    /// Runs `kubecertd --root ROOT ARGS` with a clock that starts at `moment` (UTC) and goes on from there.
+    /// Runs `kubecertd --root ROOT ARGS` with a clock that starts at `moment` (UTC) and goes on
+    /// from there.
     pub fn run(&self, moment: &str, args: &[&str]) -> Ran {
         self.run_under(&[], moment, args)
     }
@@ -178,7 +185,8 @@ impl Node {
     }
 }
 
-/// Runs the binary. `timeout` and the wrapper keep the real clock: libfaketime would otherwise bend the deadline itself.
+/// Runs the binary. `timeout` and the wrapper keep the real clock: libfaketime would otherwise bend
+/// the deadline itself.
 pub fn kubecertd(wrapper: &[&str], moment: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("timeout");
     command
@@ -186,7 +194,8 @@ pub fn kubecertd(wrapper: &[&str], moment: &str, args: &[&str]) -> Ran {
         .args(wrapper)
         .arg("env")
         .arg(format!("LD_PRELOAD={}", faketime_library()));
-    // NO_FAKE_STAT: the times of files stay what they are, otherwise a backup would keep a bent mtime.
+    // NO_FAKE_STAT: the times of files stay what they are, otherwise a backup would keep a bent
+    // mtime.
     command
         .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])
         .arg(format!("FAKETIME=@{moment}"));

@@ -8,8 +8,8 @@ const INSIDE: &str = "KUBECERTD_TEST_IN_MOUNT_NAMESPACE";
 
 /// Runs `body`, a closure of the test that calls this, in a mount namespace of its own.
 ///
-/// The test starts itself again under `unshare --mount`, so that no mount outlives the test, not even
-/// when it is killed.
+/// The test starts itself again under `unshare --mount`, so that no mount outlives the test, not
+/// even when it is killed.
 pub fn in_own_namespace<F: Fn()>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
@@ -61,7 +61,8 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // A failure shows as a left-over temporary directory; a panic here would hide the test's own.
+        // A failure shows as a left-over temporary directory; a panic here would hide the test's
+        // own.
         let _ = Command::new("umount").arg(&self.0).status();
     }
 }

@@ -1,4 +1,5 @@
-//! The real openssl: judge of what kubecertd issued, and maker of the certificates that no fixture has.
+//! The real openssl: judge of what kubecertd issued, and maker of the certificates that no fixture
+//! has.
 
 use super::{Node, clock, faketime_library};
 use std::fs;
@@ -97,7 +98,8 @@ pub fn public_key_of_key(key: &str) -> String {
     openssl(&["pkey", "-pubout", "-in", &path])
 }
 
-/// `Private-Key: (2048 bit, 2 primes)`, `ASN1 OID: prime256v1` ...: algorithm, size and curve without the numbers.
+/// `Private-Key: (2048 bit, 2 primes)`, `ASN1 OID: prime256v1` ...: algorithm, size and curve
+/// without the numbers.
 pub fn kind_of_key(key: &str) -> Vec<String> {
     let desk = Desk::new();
     let text = openssl(&["pkey", "-noout", "-text", "-in", &desk.put("key", key)]);
@@ -154,7 +156,8 @@ impl Authority {
     /// Signs a request; `extra` says where the extensions come from.
     fn sign(&self, desk: &Desk, request: &str, from: &str, days: i64, extra: &[&str]) -> String {
         let (certificate, key, days) = (text(&self.certificate), text(&self.key), days.to_string());
-        // openssl would take SHA-256 for every key; kubeadm (Go) and kubecertd take the hash that fits the curve.
+        // openssl would take SHA-256 for every key; kubeadm (Go) and kubecertd take the hash that
+        // fits the curve.
         let kind = kind_of_key(&fs::read_to_string(&self.key).expect("a CA key")).concat();
         let hash = [("ED25519", None), ("384", Some("-sha384")), ("521", Some("-sha512"))]
             .into_iter()
@@ -187,7 +190,8 @@ impl Authority {
         desk.get("signed")
     }
 
-    /// The same certificate with another validity: `days` from `from`, and with `new_key` also another key. openssl adds an SKI.
+    /// The same certificate with another validity: `days` from `from`, and with `new_key` also
+    /// another key. openssl adds an SKI.
     pub fn reissue(&self, certificate: &str, key: &str, new_key: Option<&str>, from: &str, days: i64) -> String {
         let desk = Desk::new();
         let (certificate, key, request) = (
@@ -227,7 +231,8 @@ impl Authority {
         self.sign(&desk, &request, from, days, &["-extfile", &extensions])
     }
 
-    /// Replaces the CA certificate by one of the same key, subject and extensions with another validity.
+    /// Replaces the CA certificate by one of the same key, subject and extensions with another
+    /// validity.
     pub fn set_validity(&self, from: &str, days: i64) {
         let desk = Desk::new();
         let (certificate, key, out) = (text(&self.certificate), text(&self.key), desk.path("ca"));

@@ -26,7 +26,8 @@ pub const ROWS: [(&str, &str); 16] = [
     ("front-proxy-ca", "fine"),
 ];
 
-/// A node with a credential of each state that there is at [`FRESH`], one with a bad name, and a backup.
+/// A node with a credential of each state that there is at [`FRESH`], one with a bad name, and a
+/// backup.
 pub fn every_state() -> Node {
     let node = Node::of(ECDSA);
     node.write("etc/hostname", b"cp-1.example.internal\n", 0o644);

@@ -27,7 +27,8 @@ pub fn materials(node: &Node, credentials: &[Credential]) -> BTreeMap<&'static s
         .collect()
 }
 
-/// Requires that exactly these credentials were renewed since `before`, each as it must be, and that the rest of the tree is the same.
+/// Requires that exactly these credentials were renewed since `before`, each as it must be, and
+/// that the rest of the tree is the same.
 #[track_caller]
 pub fn exactly_these_were_renewed(
     node: &Node,
@@ -87,7 +88,8 @@ fn only_the_credential_differs(new: &str, old: &str) {
     }
 }
 
-/// One annotation below `metadata`, with a heading where there was none; every other byte as before.
+/// One annotation below `metadata`, with a heading where there was none; every other byte as
+/// before.
 #[track_caller]
 pub fn only_the_annotation_differs(new: &str, old: &str) {
     let mut lines: Vec<&str> = new.split_inclusive('\n').collect();

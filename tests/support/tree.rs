@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Files above this size are compared by length alone: the tests put 1 GiB holes in place of certificates.
+/// Files above this size are compared by length alone: the tests put 1 GiB holes in place of
+/// certificates.
 const LARGEST_READ: u64 = 16 << 20;
 
 /// Where kubecertd keeps its own state; not part of the node it looks after.
@@ -19,7 +20,8 @@ pub enum Kind {
     LargeFile,
     Directory,
     Symlink(String),
-    /// FIFO, socket or device node, told apart by the file type in the mode. Never opened: that could wait for ever.
+    /// FIFO, socket or device node, told apart by the file type in the mode. Never opened: that
+    /// could wait for ever.
     Special,
 }
 
@@ -77,8 +79,8 @@ impl Snapshot {
             .collect()
     }
 
-    /// What differs in the node itself: without kubecertd's own state, and without the mtime of directories, which changes whenever a
-    /// file in them is replaced by a rename.
+    /// What differs in the node itself: without kubecertd's own state, and without the mtime of
+    /// directories, which changes whenever a file in them is replaced by a rename.
     pub fn changes(&self, after: &Snapshot) -> Changes {
         let mut changes = self.every_change(after);
         changes.retain(|path, change| {
@@ -91,7 +93,8 @@ impl Snapshot {
         changes
     }
 
-    /// As [`Self::changes`], but an old file that was taken away and put back from its copy (new inode, same bytes) is unchanged.
+    /// As [`Self::changes`], but an old file that was taken away and put back from its copy (new
+    /// inode, same bytes) is unchanged.
     pub fn changes_after_undo(&self, after: &Snapshot) -> Changes {
         let mut changes = self.changes(after);
         changes.retain(|_, change| {

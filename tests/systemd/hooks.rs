@@ -17,7 +17,8 @@ fn renews(hook: &str, more: &str) -> Node {
 
 #[test]
 fn a_hook_is_a_unit_outside_of_the_sandbox_and_gets_the_event() {
-    // /root is hidden from the daemon, /usr is read-only to it, and it may call no set-user-ID program.
+    // /root is hidden from the daemon, /usr is read-only to it, and it may call no set-user-ID
+    // program.
     let node = renews(
         "#!/bin/sh\ncat >/root/event\ncp /proc/self/cgroup /usr/local/cgroup\ngrep NoNewPrivs /proc/self/status >/root/privileges\necho it was told\n",
         "",

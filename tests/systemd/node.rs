@@ -79,7 +79,8 @@ impl Node {
         node
     }
 
-    /// With kubeadm's tree, in which one certificate ends in twenty days of the machine's clock and the others in a year.
+    /// With kubeadm's tree, in which one certificate ends in twenty days of the machine's clock and
+    /// the others in a year.
     pub fn with_one_due(name: &str) -> Self {
         let tree = support::Node::of(support::ECDSA);
         let from = clock::later(&clock::now(), -10 * clock::DAY);

@@ -25,7 +25,8 @@ fn works(root: &TempDir, arguments: &[&str]) -> String {
     text
 }
 
-/// A root with a shell, libc and systemctl for the scripts of the package: Debian's, so that rpm knows of no package there.
+/// A root with a shell, libc and systemctl for the scripts of the package: Debian's, so that rpm
+/// knows of no package there.
 fn system() -> TempDir {
     let base = made("systemd/base");
     let parent = base.parent().expect("a directory");

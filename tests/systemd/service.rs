@@ -5,7 +5,8 @@ use crate::support::credential;
 
 const LEAF: &str = "etcd-server";
 
-/// A reader whose restart takes as long as a test wants to look: the renewal is installed, and not proven.
+/// A reader whose restart takes as long as a test wants to look: the renewal is installed, and not
+/// proven.
 const SLOW: &str = r#"
 schedule = "0 * * * * *"
 spread = "0s"

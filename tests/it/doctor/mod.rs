@@ -1,4 +1,5 @@
-//! `doctor`: each check speaks on a node that has what it looks for, and is silent on a healthy one.
+//! `doctor`: each check speaks on a node that has what it looks for, and is silent on a healthy
+//! one.
 
 mod certificates;
 mod surroundings;
@@ -15,7 +16,8 @@ const KUBELET: &str = "var/lib/kubelet/config.yaml";
 const UNITS: &str = "usr/lib/systemd/system";
 const ENABLED: &str = "etc/systemd/system/multi-user.target.wants";
 
-/// A node with a kubelet that rotates and the service installed, enabled and running: this test stands in its process's place.
+/// A node with a kubelet that rotates and the service installed, enabled and running: this test
+/// stands in its process's place.
 fn healthy(tree: &str) -> Node {
     let node = Node::of(tree);
     node.write(
@@ -61,7 +63,8 @@ fn diagnosis(node: &Node, moment: &str) -> (i32, Vec<Value>) {
     (ran.code, findings.into_iter().filter(of_the_node).collect())
 }
 
-/// Requires one finding, of this check and severity, about this, with these texts in message and hint; and the exit code that goes with it.
+/// Requires one finding, of this check and severity, about this, with these texts in message and
+/// hint; and the exit code that goes with it.
 #[track_caller]
 fn finds(node: &Node, moment: &str, check: &str, severity: &str, about: &str, message: &str, hint: &str) {
     let (code, findings) = diagnosis(node, moment);

@@ -1,4 +1,5 @@
-//! The node around the certificates: its manifests, processes, clock, disk and service, and who else renews.
+//! The node around the certificates: its manifests, processes, clock, disk and service, and who
+//! else renews.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -161,7 +162,8 @@ fn a_directory_that_cannot_be_written_to_is_found() {
     });
 }
 
-/// The daemon sees a read-only directory that everybody else may write to, as in a sandbox that is older than the directory.
+/// The daemon sees a read-only directory that everybody else may write to, as in a sandbox that is
+/// older than the directory.
 #[test]
 fn a_directory_read_only_for_the_service_is_found() {
     let node = healthy(ECDSA);
