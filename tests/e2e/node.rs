@@ -49,7 +49,7 @@ impl Node {
         let binary = Path::new(env!("CARGO_BIN_EXE_kubecertd"));
         let target = binary.parent().expect("the binary is in a directory");
         let mut log = tempfile::tempfile().expect("a temporary file");
-        // In a session of its own: whoever ends the test's process group leaves it the time to
+        // In a session of its own: a signal to the test's process group leaves it the time to
         // remove its cgroups.
         let mut shell = Command::new("setsid")
             .arg(format!("{repository}/packaging/e2e/node.sh"))
@@ -251,7 +251,7 @@ fn first_line(shell: &mut Child) -> Option<String> {
     thread::spawn(move || {
         let mut line = String::new();
         if BufReader::new(stdout).read_line(&mut line).is_ok_and(|read| read > 0) {
-            // Nobody listens any more when the deadline has passed.
+            // No process listens any more when the deadline has passed.
             let _ = sender.send(line);
         }
     });

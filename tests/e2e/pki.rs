@@ -81,7 +81,7 @@ impl Node {
         assert_eq!(object.exits(0).stdout, "before");
     }
 
-    /// Signs every leaf anew so that it ends that soon.
+    /// Signs every leaf again so that it ends that soon.
     #[track_caller]
     pub fn end_in(&self, seconds: u32) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/expire.sh");

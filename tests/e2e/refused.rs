@@ -22,7 +22,7 @@ fn what_the_node_refuses_is_put_back() {
     ]);
 }
 
-/// Puts another CA in front of the old one, as somebody would who is half-way through changing CAs:
+/// Puts another CA in front of the old one, as in the middle of a change of CAs:
 /// what is signed from now on is signed by the new one. `kept` gets the old CA alone.
 fn another_ca(node: &Node, ca: &str, kept: &str) {
     let script = format!(

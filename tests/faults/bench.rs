@@ -1,4 +1,4 @@
-//! Where trees are put, how kubecertd is run on them, and how many runs go on at once.
+//! The place of the trees, the way kubecertd runs on them, and the number of runs at once.
 
 use super::image::Image;
 use super::trace::{self, Call};

@@ -22,14 +22,14 @@ const FAILED: Option<i32> = Some(1);
 const NOT_PUT_BACK: Option<i32> = Some(3);
 const PARTLY: Option<i32> = Some(4);
 
-/// What a renewal does besides its work; when that fails, the renewal goes on.
+/// Calls that a renewal can do without: if one fails, the renewal continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aside {
     /// The text in the lock file is for people; the lock holds without it.
     LockText,
     /// An old backup that could not be removed is removed by a later renewal.
     Rotation,
-    /// Everything is in place and restarted; what is left beside the files is removed by the next
+    /// Everything is in place and restarted; leftovers next to the files are removed by the next
     /// `recover`.
     TidyingUp,
     /// A copy of a kubeconfig that cannot be replaced keeps nothing from being renewed.
@@ -80,8 +80,8 @@ fn cases(bench: &Bench, image: &Image) -> Vec<Case> {
     cases.collect()
 }
 
-/// Whether `path` is `file` or a dot-file that kubecertd makes beside it, and not the copy of it in
-/// a backup.
+/// Tells if `path` is `file` or a dot-file that kubecertd makes next to it, and not the copy of it
+/// in a backup.
 fn is_beside(path: &str, file: &str) -> bool {
     let (directory, name) = file.rsplit_once('/').expect("a file in a directory");
     let inside = path.strip_prefix(directory).and_then(|rest| rest.strip_prefix('/'));
@@ -92,7 +92,7 @@ fn is_beside(path: &str, file: &str) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
     OneCall,
-    /// Every later call of that name fails too, so putting back may be hit as well.
+    /// Every later call of that name fails too, so a rollback may be hit as well.
     FromThenOn,
 }
 
@@ -186,7 +186,7 @@ fn an_error_at_any_call_fails_and_leaves_the_node_as_it_was() {
     for (turn, (error, reason)) in ERRORS.into_iter().enumerate() {
         record.merge(each(&cases, |index, case| {
             let lasting = Lasting::OneCall;
-            // One point in so many is followed by a second renewal, after one of the errors.
+            // A second renewal follows one point in this many, after one of the errors.
             let again = index % (AGAIN_EVERY * ERRORS.len()) == AGAIN_EVERY * turn;
             failed(
                 &bench,
@@ -212,7 +212,7 @@ fn a_disk_broken_at_any_call_can_be_recovered_from_later() {
     let bench = Bench::new();
     let image = node::image();
     let mut cases = cases(&bench, &image);
-    // Before the journal there is nothing to put back: one failing call ends the renewal.
+    // Before the journal there is nothing to roll back: one failing call ends the renewal.
     let writes_journal = |case: &Case| case.point.call == "openat" && case.point.paths[0].contains("transaction.json");
     cases.drain(..cases.iter().position(writes_journal).expect("a journal is written"));
     let (error, reason) = ERRORS[1];

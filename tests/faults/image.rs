@@ -74,7 +74,7 @@ impl Image {
         }
     }
 
-    /// The content of a file; none where there is no file.
+    /// Returns the content of a file, or `None` if it does not exist.
     pub fn bytes(&self, path: &str) -> Option<&[u8]> {
         match &self.0.get(path)?.kind {
             Kind::File(bytes) => Some(bytes),
@@ -96,7 +96,8 @@ impl Image {
             .collect()
     }
 
-    /// A new file that shares its inode with nobody; the directories on the way must be there.
+    /// A new file that shares its inode with no other name; the directories on the way must be
+    /// there.
     pub fn put(&mut self, path: &str, bytes: &[u8], mode: u32, modified: i64) {
         self.add(path, Kind::File(Arc::new(bytes.to_vec())), mode, modified);
     }

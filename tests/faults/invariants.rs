@@ -1,4 +1,4 @@
-//! What must hold once `recover` has run, whatever happened before it.
+//! The invariants that hold once `recover` has run, after any fault before it.
 
 use super::backups;
 use super::image::{Entry, Image, Kind};
@@ -38,7 +38,7 @@ pub struct Verdict {
 pub enum Disk {
     /// `before` was read from the same disk: what is not replaced keeps its inode and its time.
     Same,
-    /// The tree was written anew, so inodes say nothing.
+    /// The tree was written again, so inodes say nothing.
     Another,
 }
 
@@ -81,8 +81,8 @@ pub fn judge(before: &Image, after: &Image, disk: Disk) -> Verdict {
     verdict
 }
 
-/// Nothing is left beside the files, in kubecertd's own directory or of a backup: for nodes on
-/// which somebody else was at work.
+/// Nothing is left next to the files, in kubecertd's own directory or of a backup: for nodes on
+/// which another process was running.
 pub fn untidiness(image: &Image) -> Vec<String> {
     let beside = image.0.keys().filter(|path| path.contains(".kubecertd-"));
     let mut wrong: Vec<_> = beside.map(|path| format!("{path} should not be there")).collect();

@@ -13,10 +13,10 @@ const KILL: &str = "signal=SIGKILL";
 
 pub const RENEW_ALL: [&str; 2] = ["renew", "all"];
 
-/// A second renewal takes as long as all the rest, so it follows one fault in so many.
+/// A second renewal takes as long as all the rest, so it follows one fault in this many.
 pub const AGAIN_EVERY: usize = 3;
 
-/// openssl needs 0.2 s for all pairs of a node, so it judges one tree in so many.
+/// openssl needs 0.2 s for all pairs of a node, so it judges one tree in this many.
 const OPENSSL_EVERY: usize = 50;
 
 /// Runs a command undisturbed and lists the points at which it can be disturbed.
@@ -25,7 +25,7 @@ pub fn points_of(bench: &Bench, image: &Image, args: &[&str]) -> Vec<Point> {
     trace::points(&calls)
 }
 
-/// After whatever happened to a run on `tree`: recovers, judges, catches up on restarts, and renews
+/// After any fault of a run on `tree`: recovers, judges, catches up on restarts, and renews
 /// once more (when `again`).
 ///
 /// `before` is the node from before the run.
@@ -183,7 +183,8 @@ pub fn interrupted(bench: &Bench, image: &Image, point: &Point) -> Image {
     Image::read(&tree.root)
 }
 
-/// A moment of a renewal: so many points after the last call of this name whose last path ends so.
+/// A moment of a renewal: this many points after the last call of this name whose last path ends
+/// so.
 pub struct Moment {
     pub name: &'static str,
     call: &'static str,

@@ -14,7 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// How many random parts of what was not synced are tried after each call.
 const SEEDS: u64 = 3;
 
-/// A second renewal follows one tree in so many.
+/// A second renewal follows one tree in this many.
 const AGAIN_EVERY: usize = 25;
 
 /// One tree that is found when the power is back.

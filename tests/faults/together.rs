@@ -1,5 +1,5 @@
-//! Two at once: kubecertd beside itself, and beside a kubeadm that rewrites the same files in
-//! place.
+//! Two at once: kubecertd next to another kubecertd, and next to a kubeadm that rewrites the same
+//! files in place.
 
 use super::bench::{Bench, FIRST, Tree, command, each, exit_code, kubecertd, said};
 use super::disk::Chance;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 100;
 const LANES: [u64; 2] = [1, 2];
 
-/// A clock that goes on by a minute a round, as no two renewals start in one second a hundred
+/// A clock that advances by a minute a round, as no two renewals start in one second a hundred
 /// times.
 fn moment(round: usize) -> String {
     later(FIRST, round as i64 * MINUTE)
@@ -76,7 +76,7 @@ fn two_renewals(tree: &Tree, moment: &str) -> Vec<String> {
     wrong
 }
 
-/// Somebody who renews pairs as kubeadm does: the key first, then the certificate, each truncated
+/// A process that renews pairs as kubeadm does: the key first, then the certificate, each truncated
 /// and written in place.
 struct Kubeadm {
     /// A pair, and valid contents for its key and its certificate.
@@ -128,7 +128,7 @@ impl Kubeadm {
     }
 }
 
-/// So many milliseconds, or until it is told to stop.
+/// Sleeps this many milliseconds, or until it is told to stop.
 fn wait(milliseconds: usize, stop: &AtomicBool) {
     let end = Instant::now() + Duration::from_millis(milliseconds as u64);
     while Instant::now() < end && !stop.load(Ordering::Relaxed) {

@@ -1,4 +1,4 @@
-//! As much as can be of whatever costs a parser most: depth, width, aliases, blank lines, problems.
+//! The most of everything that costs a parser most: depth, width, aliases, blank lines, problems.
 //! Each function ends in time.
 
 use kubecertd::config::Settings;

@@ -22,7 +22,7 @@ fn pairs() -> Vec<Credential> {
     credential::all_but(&KUBECONFIGS)
 }
 
-/// All three verbs within the bounds; every credential has its row in the tables.
+/// Runs all three commands within the bounds; every credential has its row in the tables.
 #[track_caller]
 fn all_verbs(node: &Node) -> Run {
     for verb in ["check-expiration", "plan"] {
@@ -47,8 +47,8 @@ fn renewed(before: &crate::support::tree::Snapshot, node: &Node) -> Vec<&'static
     changed.map(|c| c.name).collect()
 }
 
-/// Requires of all verbs what [`all_verbs`] does, and that these were renewed, whatever became of
-/// the others.
+/// Requires of all commands what [`all_verbs`] does, and that these were renewed, with any result
+/// for the others.
 #[track_caller]
 fn renews(node: &Node, wanted: &[&str]) {
     renews_by(all_verbs, node, wanted);
@@ -214,7 +214,7 @@ fn certificates_that_no_tool_makes_affect_themselves_only() {
     let nodes = all.len().div_ceil(pairs().len());
     for first in 0..nodes {
         let node = Node::of(ECDSA);
-        // Neighbours in the list are alike; the large ones go to different nodes.
+        // Neighbors in the list are alike; the large ones go to different nodes.
         for (text, credential) in all.iter().skip(first).step_by(nodes).zip(pairs()) {
             assert!(text.len() <= LARGEST, "an odd certificate of {} bytes", text.len());
             node.rewrite(&credential.path(), text.as_bytes());

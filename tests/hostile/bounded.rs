@@ -16,7 +16,7 @@ const FUNCTION: Duration = Duration::from_secs(2);
 /// After this by the wall clock a function hangs: a busy machine may make it twenty times slower,
 /// and not more.
 const HANG: Duration = Duration::from_secs(60);
-/// Time of the processor for one verb, in a debug build.
+/// Processor time of one command, in a debug build.
 const VERB: Duration = Duration::from_secs(10);
 /// Ticks a second of the times in `/proc/PID/stat` (`USER_HZ`).
 const TICKS: u64 = 100;

@@ -1,5 +1,5 @@
-//! Certificates written by hand, for what no tool makes: a fixture's certificate with one field of
-//! its TBS exchanged.
+//! Certificates written byte by byte, for content that no tool makes: a fixture's certificate with
+//! one field of its TBS exchanged.
 
 use crate::support::der::{decode_base64, encode_base64};
 
@@ -36,7 +36,7 @@ pub fn extension(oid: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// The PEM certificate `text` with one field exchanged. Its signature does not hold any more, and
-/// nobody asks for it.
+/// no check asks for it.
 pub fn with_field(text: &str, field: usize, new: &[u8]) -> String {
     let der = decode_base64(&text.lines().filter(|line| !line.starts_with('-')).collect::<String>());
     let parts = elements(content(&der));

@@ -22,7 +22,7 @@ const PAIRS: &str =
 const CONFIGS: &str = "[[kubeconfig]]\nname = \"further-*\"\npath = \"/etc/further/*.conf\"\nca = \"ca\"\n";
 
 /// A look and a cycle stay within the bounds of [`bounded`], and the eleven credentials of kubeadm
-/// are renewed whatever lies beside them.
+/// are renewed with any files next to them.
 #[track_caller]
 fn the_eleven_are_renewed(node: &Node) -> Run {
     bounded::run(node, FRESH, &["check-expiration"]);
@@ -47,7 +47,7 @@ fn filled(text: &str) -> String {
     text.repeat(MIB / text.len())
 }
 
-/// `text` and a comment that fills so many bytes.
+/// `text` and a comment that fills this many bytes.
 fn with_comment(text: &str, bytes: usize) -> String {
     format!("{text}# {}\n", "x".repeat(bytes - text.len() - 3))
 }

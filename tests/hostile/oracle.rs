@@ -1,4 +1,4 @@
-//! What must hold whatever the bytes are: no panic, a reason that can be shown where they are
+//! Properties that hold for any bytes: no panic, a reason that can be shown where they are
 //! refused, and where they are accepted an edit that changes what it names and nothing else.
 //!
 //! The property tests, the corpus and the fuzz targets (fuzz/fuzz_targets includes this file) all

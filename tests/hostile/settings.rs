@@ -1,4 +1,4 @@
-//! `Settings::check` on whatever `File` there can be, also such as no text makes: values whose
+//! `Settings::check` on any `File`, also on those that no text makes: values whose
 //! places lie outside of the text.
 
 use kubecertd::config::file::{

@@ -36,7 +36,7 @@ lib:
 main:
 ";
 
-/// Rooms without effects.
+/// Modules without effects.
 const PURE: [&str; 12] = [
     "model",
     "events",
@@ -52,7 +52,7 @@ const PURE: [&str; 12] = [
     "schedule",
 ];
 
-/// What a pure room must not name: files, processes, sockets, threads that wait, the clock.
+/// Names that a pure module must not use: files, processes, sockets, waiting threads, the clock.
 const EFFECTS: [&str; 9] = [
     "std::fs",
     "std::process",
@@ -300,7 +300,7 @@ fn test_names_have_at_most_60_characters() {
     assert!(count > 500, "only {count} tests are found");
 }
 
-/// Invariant 12. What talks to somebody connects to them.
+/// Invariant 12: the program only makes connections, and accepts none.
 #[test]
 fn nothing_listens() {
     for (path, text) in sources() {

@@ -11,7 +11,7 @@ use std::process::Command;
 
 const BACKUPS: &str = "var/lib/kubecertd/backups";
 
-/// The directories that a backup holds as a whole; the kubeconfigs beside them come on top.
+/// The directories that a backup holds as a whole; the kubeconfigs next to them come on top.
 const KEPT: [&str; 3] = ["etc/kubernetes/pki", "etc/kubernetes/manifests", "var/lib/etcd"];
 
 /// The finished sets in the backup directory, oldest first.

@@ -86,8 +86,8 @@ fn a_full_backup_disk_stops_the_renewal() {
 #[test]
 fn a_full_pki_disk_leaves_the_node_as_it_was() {
     in_own_namespace(|| {
-        // From no room at all to room for all new files but the last ones: 14 files of a page each
-        // are written.
+        // From no space at all to space for all new files but the last ones: 14 files of a page
+        // each are written.
         for free in [0, 1, 2, 7, 12] {
             let node = Node::of(ECDSA);
             let _mount = pki_on_a_full_disk(&node, free);

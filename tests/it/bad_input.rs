@@ -1,4 +1,5 @@
-//! Bad files: each is reported by name, nothing of its credential is touched, the others go on.
+//! Bad files: each is reported by name, nothing of its credential is touched, and the others are
+//! renewed.
 
 use crate::support::clock::{self, DAY, FRESH};
 use crate::support::credential;

@@ -51,7 +51,7 @@ fn several_organisations_in_rdns_of_their_own_are_kept() {
     apiserver_is_renewed_as_it_was("/O=system:masters/O=ops/O=audit/CN=kube-apiserver", PLAIN, rsa_key());
 }
 
-/// The form in which Go writes several organisations.
+/// The form in which Go writes several organizations.
 #[test]
 fn several_organisations_in_one_rdn_are_kept() {
     apiserver_is_renewed_as_it_was("/O=audit+O=ops+O=system:masters/CN=kube-apiserver", PLAIN, rsa_key());

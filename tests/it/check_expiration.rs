@@ -9,8 +9,8 @@ use std::fs;
 
 const FORMATS: [&str; 3] = ["text", "json", "yaml"];
 
-/// What kubecertd may show of an external etcd although kubeadm does not: somebody has to renew
-/// that leaf.
+/// Rows of an external etcd that kubecertd may show although kubeadm does not: that leaf must be
+/// renewed too.
 const ALLOWED_WITH_EXTERNAL_ETCD: [&str; 2] = ["apiserver-etcd-client", "etcd-ca"];
 
 #[track_caller]

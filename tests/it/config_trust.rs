@@ -1,4 +1,4 @@
-//! A configuration that somebody else than root could write is not read: it decides which files
+//! A configuration that another user than root could write is not read: it decides which files
 //! root replaces.
 
 use crate::support::clock::{DUE, FRESH};
@@ -8,8 +8,7 @@ use std::os::unix::fs::{chown, symlink};
 const MAIN: &str = "etc/kubecertd/config.toml";
 const DROP_INS: &str = "etc/kubecertd/config.d";
 
-/// Every verb refuses, not only `config check`: a config of somebody else's decides which files
-/// root writes.
+/// Every command refuses it, not only `config check`: it decides which files root writes.
 #[track_caller]
 fn is_not_trusted(spoil: impl FnOnce(&Node), path: &str) {
     let node = Node::of(ECDSA);

@@ -36,7 +36,7 @@ fn begin(cluster: &Cluster, index: usize) -> Running {
     running
 }
 
-/// Signals the kubecertd at work on a node itself, and not what it was started by.
+/// Signals the kubecertd that runs on a node itself, and not the process that started it.
 fn signal(node: &Node, signal: &str) {
     let lock = node.read("var/lib/kubecertd/lock");
     let pid = lock.split([' ', ',']).nth(1).expect("`pid NUMBER, PURPOSE`").to_owned();
@@ -88,7 +88,7 @@ fn a_node_waits_for_another_one_and_says_for_whom() {
         "{}",
         first.log()
     );
-    // Somebody else is at work meanwhile: what was seen before the wait no longer holds.
+    // Another process works meanwhile: the assessment from before the wait no longer holds.
     let admin = cluster.nodes[1].path("etc/kubernetes/admin.conf");
     let other = cluster.nodes[1].path("etc/kubernetes/.other");
     fs::copy(&admin, &other).expect("a copy");

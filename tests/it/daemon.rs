@@ -109,7 +109,7 @@ fn sigterm_at_rename(n: usize, trace: &Path) -> Vec<String> {
     words
 }
 
-/// How often a traced run renamed something over a file of the node that is no state of ours.
+/// Number of renames in a traced run over a file of the node, apart from kubecertd's own state.
 fn replaced(trace: &Path) -> usize {
     let text = std::fs::read_to_string(trace).unwrap();
     let is_own = |l: &str| {

@@ -138,7 +138,7 @@ fn etcd_that_fails_with_restored_data_gets_its_own_back() {
     node.run(&now(), &["backup", "create"]).exits(0);
     etcd.put(&node, "/registry/later", "of today");
     let today = etcd.everything(&node, "/registry/");
-    // Nobody starts the member until the deadline is over and the manifest comes back for the
+    // No kubelet starts the member until the deadline is over and the manifest comes back for the
     // second time.
     let manifest = node.path(&manifest("etcd"));
     let done = AtomicBool::new(false);
@@ -147,8 +147,8 @@ fn etcd_that_fails_with_restored_data_gets_its_own_back() {
             wait_for(&manifest, false);
             etcd.stop();
             wait_for(&manifest, true);
-            // With nobody to wait for it is away for a moment only the second time; it comes back
-            // with another annotation.
+            // With no kubelet to wait for, it is away for a moment only the second time; it comes
+            // back with another annotation.
             let first = fs::read_to_string(&manifest).expect("it is there");
             wait_until("the manifest comes back once more", || {
                 fs::read_to_string(&manifest).is_ok_and(|now| now != first)
@@ -305,7 +305,7 @@ fn restoring_etcd_on_three_members_only_prints_commands() {
         );
     };
     refused(node.run(&now(), &["restore", "--etcd"]));
-    // With nobody left to ask, and a manifest that names one member as kubeadm writes it on the
+    // With no member left to ask, and a manifest that names one member as kubeadm writes it on the
     // first node.
     drop(members);
     let path = manifest("etcd");

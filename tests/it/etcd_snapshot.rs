@@ -319,7 +319,8 @@ fn a_bad_client_certificate_is_skipped_for_a_good_one() {
     support::credential::named("apiserver-etcd-client").set_validity(&node, "2020-01-01 00:00:00", 30);
     create(&node).exits(0);
     assert_eq!(list_of_etcd(&node), "snapshot");
-    // None is left: the API is there and refuses all. That is no snapshot, and the backup says so.
+    // None is left: the API is there and refuses all. That leaves the backup without a snapshot,
+    // and it says so.
     for name in ["etcd-healthcheck-client", "etcd-server"] {
         support::credential::named(name).set_validity(&node, "2020-01-01 00:00:00", 30);
     }
@@ -390,7 +391,7 @@ fn scheduled_backups_keep_the_watchdog_fed() {
     );
 }
 
-/// What a server sends is judged by its own checksum, whatever it says about itself.
+/// A snapshot is judged by its own checksum, not by the size that the server announces.
 #[test]
 fn a_truncated_altered_or_unsigned_snapshot_is_refused() {
     let node = Node::of(ECDSA);

@@ -1,5 +1,5 @@
-//! When an unattended cycle waits: kubeadm at work, somebody else renewing, a clock that cannot be
-//! right.
+//! The reasons why a scheduled cycle waits: a running kubeadm, another renewal, a clock that cannot
+//! be right.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ fn due_node() -> Node {
     node
 }
 
-/// Runs the daemon until its log says why there is no cycle, and requires that nothing was
+/// Runs the daemon until its log says why it defers the cycle, and requires that nothing was
 /// replaced.
 #[track_caller]
 fn defers(node: &Node, moment: &str, reason: &str) {
@@ -71,7 +71,7 @@ fn files_just_written_by_another_process_defer_the_daemon() {
         "/etc/kubernetes/pki/apiserver.crt changed within the last minute",
     );
 
-    // The second renewal does not make the first one somebody else's.
+    // The second renewal does not count the first one as another tool's.
     for name in ["apiserver", "scheduler.conf"] {
         node.run(clock::FRESH, &["renew", name]).exits(0);
     }

@@ -286,7 +286,7 @@ fn a_hook_gets_its_arguments_verbatim_and_only_a_path() {
     );
 }
 
-/// What a hook prints goes to the log; the verb's own document stays one.
+/// A hook's output goes to the log; the command's own document stays valid.
 #[test]
 fn hook_output_stays_out_of_the_document_on_stdout() {
     let node = Node::of(ECDSA);
@@ -296,7 +296,7 @@ fn hook_output_stays_out_of_the_document_on_stdout() {
     ran.complains("called");
 }
 
-/// A pipe that nobody reads would hold 64 KiB.
+/// A pipe without a reader would hold 64 KiB.
 #[test]
 fn a_large_event_that_is_not_read_holds_nothing_up() {
     let node = Node::of(ECDSA);

@@ -78,7 +78,7 @@ fn ed25519_stays_what_it_is() {
     keeps_its_kind(pkcs8(&["-algorithm", "ED25519"]));
 }
 
-/// A key that cannot be made anew is refused with its kind, before anything is touched.
+/// A key of a kind that cannot be made is refused with its kind, before anything is touched.
 #[test]
 fn kinds_of_keys_that_cannot_be_made_are_refused_by_name() {
     for (key, kind) in [

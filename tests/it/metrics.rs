@@ -20,7 +20,7 @@ const RARELY: &str = "schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\nspread = 
 const OFTEN: &str = "schedule = \"*/2 * * * * *\"\nclock_wait = \"0s\"\n";
 const METRICS: &str = "[metrics]\ntextfile_directory = \"/srv/node/textfile\"\n";
 
-/// A node whose readers would serve on this machine's loopback interface, at ports that nobody
+/// A node whose readers would serve on this machine's loopback interface, at ports that no process
 /// listens on.
 fn node() -> Node {
     let node = Node::of(ECDSA);

@@ -219,7 +219,7 @@ fn the_dashboard_has_the_form_that_grafana_reads() {
     }
 }
 
-/// What a table renames, hides or colours is there.
+/// Requires the columns that a table renames, hides or colors.
 fn columns(panel: &Value, title: &str, refs: &BTreeSet<&str>) {
     let Some(organize) = panel["transformations"]
         .as_array()
@@ -281,7 +281,7 @@ fn node(port: u16) -> Node {
     node
 }
 
-/// Gives files the age of what nobody is at work on.
+/// Gives files the age of files that no process is changing.
 fn settle(node: &Node, paths: &[String]) {
     paths
         .iter()

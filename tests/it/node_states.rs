@@ -177,7 +177,7 @@ fn case_12_a_p384_node_without_configuration_stays_p384_in_sec1() {
     let node = Node::of(ECDSA);
     for base in ["pki/ca", "pki/etcd/ca", "pki/front-proxy-ca"] {
         let authority = Authority::of(&node, base);
-        // Leaves are signed anew below, while the old CA's bytes are still in the kubeconfigs.
+        // Leaves are signed again below, while the old CA's bytes are still in the kubeconfigs.
         let old_ca = std::fs::read_to_string(&authority.certificate).expect("the old CA");
         authority.become_p384();
         let new_ca = std::fs::read_to_string(&authority.certificate).expect("the new CA");

@@ -8,8 +8,8 @@ use std::process::Command;
 
 const JOURNAL: &str = "var/lib/kubecertd/transaction.json";
 
-/// From the eighth on every rename fails: five files are new by then, and none can be put back by a
-/// rename.
+/// From the eighth on every rename fails: five files are new by then, and none can be rolled back
+/// by a rename.
 const BREAKS: [&str; 9] = [
     "strace",
     "-f",
@@ -45,8 +45,8 @@ fn a_failed_rollback_is_explained_and_recover_finishes_it() {
     node.run(FRESH, &["renew", "all"]).exits(0);
 }
 
-/// Every verb that writes stops with code 3 and says what to do; a look goes on; nothing is
-/// changed, the journal neither.
+/// Every command that writes stops with code 3 and says what to do; commands that read still run;
+/// nothing is changed, the journal neither.
 #[track_caller]
 fn stops_what_writes_and_no_look(node: &Node, reason: &str) {
     let before = node.snapshot();

@@ -193,7 +193,7 @@ fn leaves_of_a_ca_without_its_key_are_left() {
     exactly_these_were_renewed(&node, &before, &old, &others, FRESH);
 }
 
-/// An etcd of somebody else's: no data to back up, no etcd leaves, and a client whose CA is
+/// An external etcd: no data to back up, no etcd leaves, and a client whose CA is
 /// elsewhere.
 #[test]
 fn a_node_with_an_external_etcd_has_its_other_seven_renewed() {

@@ -179,7 +179,7 @@ fn any_next_command_brings_a_parked_manifest_back() {
         only_the_annotation_differs(&node.read(&path), &old);
         assert!(!node.path(&dot).exists() && !node.path("var/lib/kubecertd/parked.json").exists());
     }
-    // Somebody else put one in its place meanwhile: theirs stays.
+    // Another process wrote one in its place meanwhile, which stays.
     let node = Node::of(RSA);
     let (path, dot, _) = parked(&node);
     node.write(&path, b"kind: Pod\n", 0o600);

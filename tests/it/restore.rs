@@ -1,4 +1,4 @@
-//! `restore`: a backup is put back, as a transaction.
+//! `restore`: the files of a backup return to their places, as a transaction.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -50,8 +50,8 @@ fn node() -> Node {
     node
 }
 
-/// What differs but for inodes and times, which a restored file has anew, and the manifests of pods
-/// that were restarted.
+/// What differs but for inodes and times, which are new for a restored file, and the manifests of
+/// pods that were restarted.
 fn differs(before: &Snapshot, after: &Snapshot) -> BTreeMap<String, String> {
     let mut changes = before.changes(after);
     changes.retain(|_, change| {
@@ -148,7 +148,7 @@ fn only_differing_files_are_restored_and_their_readers_restart() {
         &node.read(&manifest),
         std::str::from_utf8(set.bytes(&manifest)).expect("text"),
     );
-    // The annotation of that restart is no difference that would restart the pod once more.
+    // The annotation of that restart does not count as a difference that restarts the pod again.
     node.run(&later(), &["restore", FIRST])
         .exits(0)
         .says(&format!("everything is as in {FIRST}"));
@@ -204,7 +204,7 @@ fn restored_keys_keep_their_mode_and_symlinks_their_target() {
     fs::remove_file(&current).expect("a symlink");
     symlink("/var/lib/kubelet/pki/kubelet-client-2027.pem", &current).expect("a symlink");
     node.remove("etc/kubernetes/pki/ca.key");
-    // A default ACL of the directory would open whatever is made in it.
+    // A default ACL of the directory would open any file that is made in it.
     let acl = Command::new("setfacl")
         .args(["-d", "-m", "u:1003:r"])
         .arg(node.path("etc/kubernetes/pki"))

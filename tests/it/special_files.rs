@@ -1,4 +1,4 @@
-//! Things in place of a certificate that are no regular files, or far too large: a row with a
+//! Special files in place of a certificate, or files that are far too large: a row with a
 //! reason, and nothing waits or fills memory.
 
 use crate::support::clock::FRESH;
@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
-/// 256 MiB of memory: whoever reads a file of 1 GiB as a whole fails.
+/// 256 MiB of memory: a process that reads a file of 1 GiB as a whole fails.
 const LITTLE_MEMORY: [&str; 2] = ["prlimit", "--data=268435456"];
 
 fn make(program: &str, path: &Path, args: &[&str]) {
@@ -74,7 +74,7 @@ fn a_socket_is_a_row_with_a_reason_and_the_others_are_renewed() {
     is_a_row_with_a_reason_and_the_others_are_renewed(|path| drop(UnixListener::bind(path).expect("a socket")));
 }
 
-/// `/dev/zero`: endless for whoever reads to the end.
+/// `/dev/zero`: endless for a process that reads to the end.
 #[test]
 fn a_device_node_affects_only_its_credential() {
     is_a_row_with_a_reason_and_the_others_are_renewed(|path| make("mknod", path, &["c", "1", "5"]));

@@ -155,7 +155,7 @@ impl Picture {
         self.pixels.iter().filter(|pixel| **pixel == colour).count()
     }
 
-    /// Where the longest run of a colour begins and how long it is, for every bar (lines one under
+    /// Start and length of the longest run of a color, for every bar (lines one under
     /// the other with a run of `least` at least), from the top.
     pub fn runs(&self, colour: [u8; 3], least: usize) -> Vec<(usize, usize)> {
         let mut bars: Vec<(usize, usize)> = Vec::new();

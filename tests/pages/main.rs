@@ -13,7 +13,7 @@ use browser::{Browser, Scheme};
 use support::clock::FRESH;
 use support::page;
 
-/// Colours of page.css: the bar of what is fine, in light and in dark.
+/// Colors of page.css: the bar of what is fine, in light and in dark.
 const FINE: [[u8; 3]; 2] = [[0x2c, 0x9c, 0x78], [0x2f, 0x9f, 0x7b]];
 
 fn every_state(name: &str) -> Browser {

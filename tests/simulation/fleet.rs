@@ -20,7 +20,7 @@ use super::weather::{self, DAY, HOUR, MINUTE, Weather};
 /// 2027-01-01.
 const START: i64 = 1_798_761_600;
 
-/// After so long a node asks again whether it is its turn. The daemon does so after five minutes;
+/// Time after which a node tries to take the lock again. The daemon does so after five minutes;
 /// here it waits longer, to be done sooner.
 const BLOCKED: i64 = 20 * MINUTE;
 
@@ -447,8 +447,8 @@ impl Fleet {
                 (true, true) if is_urgent => self.tally.urgent += 1,
                 (false, false) if off || other.off.bad => self.tally.clocks += 1,
                 (true, false) => self.tally.came_back += 1,
-                // etcd went while the holder was at work; or it has died, and what is urgent here
-                // waits for nobody.
+                // etcd went while the holder was in a cycle; or it has died, and what is urgent
+                // here does not wait.
                 (false, true) if is_urgent && self.mode != CoordinationMode::Off => self.tally.urgent += 1,
                 _ => self.tally.together += 1,
             }

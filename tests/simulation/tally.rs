@@ -3,7 +3,8 @@
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
-/// A node that was up for so long while it was urgent has had time enough: it looks once a day.
+/// A node that was up for this time while it was urgent has had time enough: it assesses once a
+/// day.
 const UP_ENOUGH: i64 = DAY + HOUR;
 
 #[derive(Default)]
@@ -17,14 +18,14 @@ pub struct Tally {
     /// Turns that were undone, and that a node died in.
     pub undone: usize,
     pub died: usize,
-    /// Begun beside another one's turn, or its mark, with none of the excuses below. There is no
-    /// excuse for it.
+    /// Cycles that began while another node held the lock, or had a marker, with none of the
+    /// excuses below. There is no excuse for it.
     pub together: usize,
-    /// The same, where what was to be renewed was urgent, and somebody else was not well.
+    /// The same, if the renewal was urgent and another node was unhealthy.
     pub urgent: usize,
     /// The same, where a clock was off by more than is tolerated, and the lock could not be had.
     pub clocks: usize,
-    /// The same, where etcd came back while somebody had begun without it.
+    /// The same, if etcd came back after a node had begun without it.
     pub came_back: usize,
     /// Ended before they were renewed; and how long the node was up while it was urgent, at most.
     pub expired: usize,

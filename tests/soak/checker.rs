@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A member that has been down for so long is known to be: who takes another one down then, takes
-/// it down beside it. Its health is asked, with a patience of seconds, before each step.
+/// After this time, the others know that a member is down: a node that takes another one down then
+/// costs the quorum. Its health is asked, with a patience of seconds, before each step.
 const KNOWN: Duration = Duration::from_secs(3);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,13 +54,13 @@ pub enum Violation {
     },
     /// It was not renewed by the end of the round.
     Starved { node: usize },
-    /// It failed and did not say why, or could not put back what it had done.
+    /// It failed and did not say why, or could not roll back.
     Failed { node: usize, code: i32, words: String },
-    /// A transaction that nobody finished.
+    /// A transaction that no run finished.
     Open { node: usize },
 }
 
-/// Everything that is wrong with a round of a cluster with so many members.
+/// Everything that is wrong with a round of a cluster with `members` members.
 pub fn check(events: &[Event], members: usize) -> Vec<Violation> {
     let mut round = Round {
         members,
@@ -284,7 +284,7 @@ mod tests {
                 down: down_at_once
             }]
         );
-        // Nobody can know of the one that went a moment ago, nor of one that goes afterwards.
+        // No node can know of the one that went a moment ago, nor of one that goes afterwards.
         assert_eq!(wrong(&[down(5), turn(5, 0), turn(40, 1), turn(50, 2)]), []);
         assert_eq!(wrong(&[down(7), turn(5, 0), turn(40, 1), turn(50, 2)]), []);
     }

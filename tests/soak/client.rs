@@ -39,7 +39,7 @@ impl Clients {
         }
     }
 
-    /// The client of the next endpoint; one that fails is made anew when its turn comes again.
+    /// The client of the next endpoint; one that fails is made again when its turn comes.
     fn turn<T>(&mut self, call: impl AsyncFn(&mut Client) -> Result<T, etcd_client::Error>) -> Result<T, String> {
         let place = self.next;
         self.next = (self.next + 1) % self.endpoints.len();
@@ -81,7 +81,7 @@ impl Clients {
         }
     }
 
-    /// Keys and values below a prefix, from whoever answers first.
+    /// Keys and values below a prefix, from the member that answers first.
     pub fn below(&mut self, prefix: &str, limit: Duration) -> Result<Vec<(String, String)>, String> {
         let deadline = Instant::now() + limit;
         loop {

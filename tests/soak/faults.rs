@@ -14,7 +14,7 @@ use super::watch::Seen;
 /// The shortest lease that the configuration takes, and what its holder must be frozen beyond.
 pub const LEASE: Duration = Duration::from_secs(15);
 
-/// Nobody holds the lock for longer than this without anybody having it.
+/// The lock is free within this time after its holder is gone.
 const SOMEBODY: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub enum Fault {
     Paused,
     Frozen,
     /// The holder is stopped past the end of its lease, and so is who has the lock after it; the
-    /// first goes on before the second.
+    /// first continues before the second.
     BothFrozen,
     /// A member is killed, and comes back.
     MemberDown,
@@ -127,7 +127,7 @@ pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Se
     }
 }
 
-/// Holds a member down for so long, and for what comes then.
+/// Holds a member down for this time, and while what follows runs.
 fn member_down(lab: &Lab, victim: usize, seen: &Seen, time: Duration, then: impl FnOnce()) {
     let node = &lab.nodes[victim];
     node.take_etcd_down();
@@ -139,8 +139,8 @@ fn member_down(lab: &Lab, victim: usize, seen: &Seen, time: Duration, then: impl
     node.etcd_is_well();
 }
 
-/// Neither may go on from where it was stopped: the second, which has begun, is between its first
-/// replacement and its proof.
+/// Neither may continue from where it was stopped: the second, which has begun, is between its
+/// first replacement and its proof.
 fn both_frozen(lab: &Lab, operators: &[Operator<'_>], seen: &Seen, chance: &mut Chance) -> String {
     let Some(first) = lock_taken(lab, seen) else {
         return missed();
@@ -217,7 +217,7 @@ fn missed() -> String {
 }
 
 /// Who holds the lock, a random moment after it was had or after the first replacement; none when
-/// nobody does in time.
+/// no node does in time.
 fn caught(lab: &Lab, seen: &Seen, chance: &mut Chance) -> Option<usize> {
     let by_journal = chance.one_in(2);
     // The first turns are as good as the last.

@@ -13,12 +13,13 @@ const INSIDE: &str = "KUBECERTD_SOAK_INSIDE";
 const BRIDGE: &str = "br0";
 const OWN: &str = "10.77.0.1/24";
 
-/// A hardware address that nobody has: what is sent there is lost, as in a network that is cut.
+/// A hardware address that no interface has: what is sent there is lost, as in a network that is
+/// cut.
 const NOWHERE: &str = "02:00:00:00:00:01";
 
 /// Runs `body` in mount, network and process namespaces of its own, with a temporary directory in
-/// memory: the test starts itself again. Everything in them ends with it, also when somebody kills
-/// it. `test` is the calling test, by its whole name; a wrong one is an error.
+/// memory: the test starts itself again. Everything in them ends with it, also when another process
+/// kills it. `test` is the calling test, by its whole name; a wrong one is an error.
 pub fn alone(test: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         ip(&["link", "add", BRIDGE, "type", "bridge"]);
@@ -76,7 +77,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// So many nodes whose etcd members have found each other.
+    /// Starts `count` nodes whose etcd members have found each other.
     pub fn of(count: usize) -> Self {
         let nodes: Vec<Node> = (0..count).map(|number| Node::new(number, count)).collect();
         let lab = Lab { nodes };

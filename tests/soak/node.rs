@@ -95,7 +95,7 @@ impl Node {
         command
     }
 
-    /// kubecertd on the node, with a wall clock that is so many seconds off.
+    /// kubecertd on the node, with a wall clock that is this many seconds off.
     pub fn kubecertd(&self, skew: i64, arguments: &[&str]) -> Command {
         let library = format!("LD_PRELOAD={}", faketime_library());
         let skew = format!("FAKETIME={skew:+}");

@@ -12,7 +12,7 @@ use super::node::{Node, child_of};
 use super::support::chance::Chance;
 use super::watch::Seen;
 
-/// A blocked node is tried again after so many milliseconds. The daemon waits for minutes.
+/// Milliseconds until a blocked node tries again. The daemon waits for minutes.
 const AGAIN: (u64, u64) = (200, 700);
 
 /// One node's kubecertd.

@@ -1,4 +1,4 @@
-//! A client that goes on writing through all endpoints while all nodes are renewed one after the
+//! A client that keeps writing through all endpoints while all nodes are renewed one after the
 //! other, and their etcd members are restarted.
 
 use std::sync::atomic::{AtomicBool, Ordering};

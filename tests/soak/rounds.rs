@@ -17,10 +17,10 @@ use super::watch::Watch;
 /// By then every node of a round is renewed.
 const ROUND: Duration = Duration::from_secs(120);
 
-/// Every so many rounds a fault comes that costs a lease.
+/// A fault that costs a lease comes once in this many rounds.
 const LONG_EVERY: usize = 20;
 
-/// Clocks are at most so many seconds off, each way. A certificate begins five minutes before its
+/// Clocks are at most this many seconds off, each way. A certificate begins five minutes before its
 /// issuer's now: a node whose clock is further behind another's takes that one's member for unwell
 /// until then.
 const SKEW: usize = 140;
@@ -99,7 +99,7 @@ pub fn seed() -> u64 {
     set.map_or_else(now, |text| text.parse().expect("SOAK_SEED is a number"))
 }
 
-/// Every fault comes before any comes twice, but for the long ones, which come every so many
+/// Every fault comes before any comes twice, but for the long ones, which come once in this many
 /// rounds.
 fn plan(number: usize, members: usize, chance: &mut Chance) -> Plan {
     let (short, long) = faults::ALL.split_at(faults::ALL.len() - 3);

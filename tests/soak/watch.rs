@@ -127,7 +127,7 @@ fn look(inotify: &Inotify, places: &HashMap<WatchDescriptor, usize>, seen: &Seen
     }
 }
 
-/// A journal that is replaced by its next state is no beginning.
+/// A journal that is replaced by its next state does not count as a beginning.
 fn meaning(event: &InotifyEvent, name: &str, is_open: bool) -> Option<What> {
     if name == JOURNAL {
         return match (event.mask.contains(AddWatchFlags::IN_DELETE), is_open) {

@@ -1,4 +1,4 @@
-//! Random choices that can be had again by their seed (splitmix64).
+//! Random choices that a seed repeats (splitmix64).
 
 use std::time::Duration;
 

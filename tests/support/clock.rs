@@ -1,5 +1,4 @@
-//! Times: what the tests say, what libfaketime is told, what certificates and kubeadm's documents
-//! hold. All in UTC.
+//! Times in UTC: of the tests, of libfaketime, of certificates and of kubeadm's documents.
 
 /// A moment at which no leaf of the one-year fixtures is due (they end a year later).
 pub const FRESH: &str = "2026-11-24 00:00:00";
@@ -36,7 +35,7 @@ pub fn moment(seconds: i64) -> String {
     )
 }
 
-/// The machine's own time: what a real etcd, which no library can deceive, goes by.
+/// The machine's own time, for tests with a real etcd, which libfaketime cannot deceive.
 pub fn now() -> String {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

@@ -9,7 +9,7 @@ use super::credential::manifest;
 use super::etcd::{Etcd, free_port};
 use super::{ECDSA, Node, Ran};
 
-/// No condition is waited for longer.
+/// Maximum wait for a condition.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Nodes and their members, in one order. The nodes are called `node-1`, `node-2` and so on, and so
@@ -29,14 +29,14 @@ pub fn name(index: usize) -> String {
     format!("node-{}", index + 1)
 }
 
-/// As many nodes, of one cluster by their manifests, whose credentials are good at the machine's
-/// own time. Nothing runs yet.
+/// Makes the nodes of one cluster, with credentials that are valid at the machine's own time.
+/// Nothing runs yet.
 pub fn nodes(count: usize) -> Vec<Node> {
     let first = Node::of(ECDSA);
     first.run(&now(), &["renew", "all", "--force"]).exits(0);
     std::fs::remove_dir_all(first.path("var/lib/kubecertd")).expect("the state of the renewal");
     std::fs::remove_dir_all(first.path("var/lib/etcd")).expect("the data that is no etcd's");
-    // They were not renewed just now: a guard would wait a minute.
+    // Old times: the guard waits a minute after files have changed.
     let old = Command::new("find")
         .arg(first.path("etc/kubernetes"))
         .args(["-type", "f", "-exec", "touch", "-d", "1 hour ago", "{}", "+"])
@@ -77,12 +77,12 @@ fn describe(node: &Node, name: &str, [client, peer, metrics]: &[u16; 3], all: &s
         format!("    - --{flag}={value}\n")
     });
     node.rewrite(&path, lines.collect::<String>().as_bytes());
-    // Nobody plays it here, and a node whose API server is down is not well.
+    // No API server runs here, and a node whose API server is down counts as unhealthy.
     node.remove(&manifest("kube-apiserver"));
 }
 
 impl Cluster {
-    /// Starts a cluster of so many members, and waits until each of them serves.
+    /// Starts a cluster of `count` members, and waits until each of them serves.
     pub fn start(count: usize) -> Self {
         Self::of(nodes(count))
     }
@@ -108,12 +108,12 @@ impl Cluster {
         self.members[index].is_healthy(&self.nodes[index]);
     }
 
-    /// etcdctl through one node's member: whether it succeeded, and what it printed.
+    /// Runs etcdctl through one node's member. Returns if it succeeded, and its output.
     pub fn ctl(&self, index: usize, arguments: &[&str]) -> (bool, String) {
         self.members[index].ctl(&self.nodes[index], arguments)
     }
 
-    /// The value of a key, as another client of etcd sees it; empty where there is none.
+    /// Returns the value of a key as another client of etcd sees it; empty if it does not exist.
     #[track_caller]
     pub fn value(&self, index: usize, key: &str) -> String {
         let (done, said) = self.ctl(index, &["get", "--print-value-only", key]);
@@ -142,7 +142,7 @@ impl Cluster {
         self.spawn_under(&[], index, arguments)
     }
 
-    /// The same, with a pause before each rename: what it replaces takes seconds.
+    /// Starts the binary with a pause before each rename, so that replacing takes seconds.
     pub fn spawn_slowly(&self, index: usize, arguments: &[&str]) -> Running {
         let inject = "inject=rename,renameat,renameat2:delay_enter=250000";
         let strace = [
@@ -195,7 +195,7 @@ impl Running {
         );
     }
 
-    /// Waits for its end, and gives the exit code.
+    /// Waits for its end and returns the exit code.
     #[track_caller]
     pub fn ends(&mut self) -> i32 {
         let deadline = Instant::now() + DEADLINE;
@@ -208,7 +208,7 @@ impl Running {
         }
     }
 
-    /// `-STOP`, `-CONT`, `-KILL`, `-TERM`.
+    /// Sends a signal, as kill(1) names it: `-STOP`, `-CONT`, `-KILL`, `-TERM`.
     pub fn signal(&self, signal: &str) {
         let done = Command::new("kill")
             .args([signal, &self.child.id().to_string()])

@@ -31,7 +31,7 @@ const fn kubeconfig(name: &'static str) -> Credential {
     }
 }
 
-/// In kubeadm's order.
+/// The credentials of a node, in kubeadm's order.
 const CATALOGUE: [Credential; 11] = [
     kubeconfig("admin.conf"),
     pair("apiserver", "pki/apiserver", "pki/ca"),
@@ -46,11 +46,11 @@ const CATALOGUE: [Credential; 11] = [
     kubeconfig("super-admin.conf"),
 ];
 
-/// The kubelet's, which is renewed once it has expired only.
+/// The kubelet's kubeconfig, which is renewed only once it has expired.
 const KUBELET: Credential = kubeconfig("kubelet.conf");
 
-/// What is renewed of a fixture tree: kubeadm 1.20 made no super-admin.conf, and only in the
-/// expired tree the kubelet can no longer renew its own.
+/// Returns the credentials that `renew all` replaces in a fixture tree: kubeadm 1.20 made no
+/// super-admin.conf, and only in the expired tree the kubelet can no longer renew its own.
 pub fn all_of(tree: &str) -> Vec<Credential> {
     let mut all: Vec<_> = CATALOGUE
         .into_iter()

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{Node, clock};
 
-/// No condition is waited for longer.
+/// Maximum wait for a condition.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A daemon under test: ended when the test ends, however it ends.
@@ -108,7 +108,7 @@ impl Daemon {
         panic!("never said {text:?}, but {:?}; log:\n{}", self.heard, self.log());
     }
 
-    /// Takes in what it says for so long.
+    /// Receives the daemon's messages for this time.
     pub fn listen(&mut self, time: Duration) {
         let mut buffer = [0; 4096];
         let deadline = Instant::now() + time;
@@ -119,13 +119,13 @@ impl Daemon {
         }
     }
 
-    /// What was heard so far no longer counts.
+    /// Forgets the messages so far.
     pub fn forget(&mut self) {
         self.listen(Duration::from_millis(200));
         self.heard.clear();
     }
 
-    /// How many of the messages that were heard hold this text.
+    /// Counts the messages that hold this text.
     pub fn count(&self, text: &str) -> usize {
         self.heard.iter().filter(|note| note.contains(text)).count()
     }
@@ -136,7 +136,7 @@ impl Daemon {
         let deadline = Instant::now() + DEADLINE;
         while !self.log().contains(text) {
             assert!(Instant::now() < deadline, "never logged {text:?}:\n{}", self.log());
-            // A socket that nobody reads would hold the daemon up after ten messages (unix(7),
+            // A socket without a reader would hold the daemon up after ten messages (unix(7),
             // max_dgram_qlen).
             self.listen(Duration::from_millis(20));
         }

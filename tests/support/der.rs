@@ -1,5 +1,5 @@
-//! Just enough PEM, base64 and DER to compare two certificates byte by byte, written anew so that
-//! the tests do not trust the libraries of the program under test.
+//! Just enough PEM, base64 and DER to compare two certificates byte by byte, written for the tests
+//! so that the tests do not trust the libraries of the program under test.
 
 /// The labels and contents of the PEM blocks in a text, in order.
 pub fn pem_blocks(text: &str) -> Vec<(String, Vec<u8>)> {

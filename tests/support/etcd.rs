@@ -11,7 +11,7 @@ use super::Node;
 use super::clock::now;
 use super::credential::manifest;
 
-/// No condition is waited for longer.
+/// Maximum wait for a condition.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// One member.
@@ -22,9 +22,9 @@ pub struct Etcd {
     client_port: u16,
 }
 
-/// A port that nobody listens on now. Each process has its own part of those below the kernel's
-/// (`ip_local_port_range`), so that neither another test nor the end of somebody's connection takes
-/// it before it is used.
+/// Returns a port that no process listens on now. Each process has its own part of those below the
+/// kernel's (`ip_local_port_range`), so that neither another test nor the end of another connection
+/// takes it before it is used.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
@@ -72,7 +72,7 @@ impl Etcd {
     pub fn of(node: &Node) -> Self {
         let root = node.root();
         let below = |path: &str| format!("={}{path}", root.display());
-        // What 3.4 does not know yet.
+        // Flags that etcd 3.4 does not have yet.
         let newer = ["--feature-gates", "--watch-progress-notify-interval", "--experimental"];
         let text = node.read(&manifest("etcd"));
         let flags = text.lines().filter_map(|line| line.strip_prefix("    - --"));
@@ -166,8 +166,8 @@ impl Etcd {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// etcdctl with the healthcheck client's certificate: whether it succeeded, and what it
-    /// printed.
+    /// Runs etcdctl with the healthcheck client's certificate. Returns if it succeeded, and its
+    /// output.
     pub fn ctl(&self, node: &Node, arguments: &[&str]) -> (bool, String) {
         let output = self.command(node, arguments).output().expect("etcdctl starts");
         let text = format!(
@@ -221,7 +221,7 @@ impl Etcd {
         said
     }
 
-    /// SIGTERM, and waits for its end.
+    /// Sends SIGTERM and waits for its end.
     pub fn stop(&mut self) {
         self.signal("-TERM");
         self.wait();
@@ -233,7 +233,7 @@ impl Etcd {
         self.wait();
     }
 
-    /// Its client API, as etcdctl is told.
+    /// The URL of its client API, for etcdctl.
     pub fn endpoint(&self) -> String {
         format!("https://127.0.0.1:{}", self.client_port)
     }
@@ -313,7 +313,7 @@ pub fn fill(etcd: &Etcd, node: &Node, count: usize) {
     }
 }
 
-/// What is below a directory, for comparison: nothing half made may be left.
+/// Returns the names in a directory, to show that nothing half made is left.
 pub fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .map(|entries| {

@@ -1,4 +1,4 @@
-//! A server that answers like an etcd and sends whatever snapshot it is given: the faults that a
+//! A server that answers like an etcd and sends the snapshot that it is given: the faults that a
 //! real one never shows.
 //!
 //! HTTP/2 (RFC 9113) and gRPC as far as three questions need them, over a plain connection. It does
@@ -26,7 +26,7 @@ pub fn serve(snapshot: Vec<u8>, pause: Duration) -> u16 {
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let snapshot = snapshot.clone();
-            // A client that goes away, as one does that only looks whether somebody listens, ends
+            // A client that disconnects, say after probing the port, ends
             // its thread.
             thread::spawn(move || answer(client, &snapshot, pause));
         }

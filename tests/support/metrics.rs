@@ -7,8 +7,8 @@ use super::Node;
 use super::credential::manifest;
 use super::etcd::free_port;
 
-/// The manifests of etcd and the API server speak of ports on loopback at which nobody is: who
-/// measures asks them, and another machine may answer at the addresses of the fixture.
+/// The manifests of etcd and the API server name ports on loopback without a server: an assessment
+/// probes them, and another machine might answer at the addresses of the fixture.
 pub fn on_loopback(node: &Node) {
     let [client, peer, api] = [free_port(), free_port(), free_port()];
     let path = manifest("etcd");
@@ -26,7 +26,7 @@ pub fn on_loopback(node: &Node) {
     node.rewrite(&path, text.as_bytes());
 }
 
-/// The value of the series of this name that has these labels; none where there is none.
+/// Returns the value of the series with this name and these labels, or `None`.
 pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
     let mut found = text.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
@@ -39,7 +39,7 @@ pub fn value(text: &str, name: &str, labels: &[(&str, &str)]) -> Option<i64> {
     first
 }
 
-/// `promtool check metrics`: what it says, where it is not content.
+/// Runs `promtool check metrics` and requires its approval.
 #[track_caller]
 pub fn judge(text: &str) {
     let mut promtool = Command::new("promtool")

@@ -1,6 +1,6 @@
-//! What the integration tests share: nodes made from the fixture trees, the binary run on them at a
-//! backup time, and judges that are not the program's own code (openssl, and a DER reader written
-//! for the tests).
+//! Shared parts of the integration tests: nodes made from the fixture trees, the program run on
+//! them at a given time, and oracles that are not the program's own code (openssl, and a DER reader
+//! written for the tests).
 //!
 //! Needs root (owners, mounts), openssl and libfaketime, as CONTRIBUTING.md says.
 #![allow(dead_code, reason = "each test binary uses a part of this module")]
@@ -34,12 +34,12 @@ pub const ECDSA: &str = "kubeadm-1.36-ecdsa-p256";
 pub const EXPIRED: &str = "kubeadm-1.36-expired";
 pub const OLD_RELEASE: &str = "kubeadm-1.20-rsa2048";
 
-/// No run takes longer, or it hangs: the slowest of them makes eleven RSA keys in a debug build.
+/// Maximum duration of a run. The slowest one makes eleven RSA keys in a debug build.
 const DEADLINE_SECONDS: &str = "120";
 
 /// The mtime of every file of a fresh node, 2026-11-23 18:50 UTC: older than a minute on every
-/// clock the tests set, so that kubecertd does not take the copying of the fixture for a kubeadm at
-/// work.
+/// clock the tests set, so that kubecertd does not take the copying of the fixture for a running
+/// kubeadm.
 const MODIFIED: Duration = Duration::from_secs(1_795_459_800);
 
 /// A directory that is a node's root, removed at the end of the test.
@@ -47,7 +47,7 @@ pub struct Node {
     directory: TempDir,
 }
 
-/// What a run of the binary left.
+/// Result of a run of the program.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -126,7 +126,7 @@ impl Node {
         self.root().join(path)
     }
 
-    /// A path beside the node's root, for files that are no part of it.
+    /// A path next to the node's root, for files that do not belong to the node.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -164,7 +164,7 @@ impl Node {
         Snapshot::of(&self.root())
     }
 
-    /// Runs `kubecertd --root ROOT ARGS` with a clock that starts at `moment` (UTC) and goes on
+    /// Runs `kubecertd --root ROOT ARGS` with a clock that starts at `moment` (UTC) and advances
     /// from there.
     pub fn run(&self, moment: &str, args: &[&str]) -> Ran {
         self.run_under(&[], moment, args)
@@ -254,7 +254,7 @@ impl Ran {
         self
     }
 
-    /// Both streams hold this text between them.
+    /// Requires this text in one of the two streams.
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
         assert!(
@@ -264,7 +264,7 @@ impl Ran {
         self
     }
 
-    /// stderr holds this text.
+    /// Requires this text in stderr.
     #[track_caller]
     pub fn complains(self, text: &str) -> Self {
         assert!(self.stderr.contains(text), "stderr does not say {text:?}: {self}");
@@ -277,7 +277,7 @@ impl Ran {
     }
 }
 
-/// Equality of two texts; the message shows the first line that differs instead of two screens.
+/// Requires that two texts are equal. The message shows only the first line that differs.
 #[track_caller]
 pub fn assert_same_text(got: &str, wanted: &str, what: &str) {
     if got == wanted {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Set in the second process of a test that mounts.
+/// Environment variable that is set in the second process of a test that mounts.
 const INSIDE: &str = "KUBECERTD_TEST_IN_MOUNT_NAMESPACE";
 
 /// Runs `body`, a closure of the test that calls this, in a mount namespace of its own.

@@ -1,5 +1,4 @@
-//! The real openssl: judge of what kubecertd issued, and maker of the certificates that no fixture
-//! has.
+//! The real openssl: it judges what kubecertd issued, and makes certificates that no fixture has.
 
 use super::{Node, clock, faketime_library};
 use std::fs;
@@ -7,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Runs openssl; what it prints, or what it complains about.
+/// Runs openssl and returns its output, or its error message.
 fn attempt(moment: Option<&str>, args: &[&str]) -> Result<String, String> {
     let mut command = Command::new("openssl");
     if let Some(moment) = moment {
@@ -31,7 +30,7 @@ pub fn openssl(args: &[&str]) -> String {
     attempt(None, args).unwrap_or_else(|error| panic!("openssl {}: {error}", args.join(" ")))
 }
 
-/// As [`openssl`], at a backup clock: `-days` counts from there.
+/// Runs openssl as [`openssl`] does, at this time: `-days` counts from there.
 #[track_caller]
 pub fn openssl_at(moment: &str, args: &[&str]) -> String {
     attempt(Some(moment), args).unwrap_or_else(|error| panic!("openssl {} at {moment}: {error}", args.join(" ")))

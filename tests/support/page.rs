@@ -1,4 +1,4 @@
-//! Nodes that are worth a look, and the page of `report --html` as a program reads it.
+//! Nodes with something to show, and the page of `report --html` as a program reads it.
 
 use super::clock::{self, DAY, FRESH};
 use super::{ECDSA, Node, credential};

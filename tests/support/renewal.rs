@@ -1,4 +1,4 @@
-//! What a renewal must do to the files of a node, and to no others.
+//! The effects of a renewal on the files of a node, and on no others.
 
 use super::clock::FRESH;
 use super::credential::{self, Credential, Material};

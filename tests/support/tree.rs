@@ -9,9 +9,9 @@ use std::path::Path;
 /// certificates.
 const LARGEST_READ: u64 = 16 << 20;
 
-/// Where kubecertd keeps its own state; not part of the node it looks after.
+/// Directory of kubecertd's own state, which does not belong to the node that it manages.
 pub const STATE: &str = "var/lib/kubecertd";
-/// Where it leaves its status for everybody.
+/// Directory of the status that every user may read.
 pub const PUBLIC: &str = "run/kubecertd";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Entry {
 #[derive(Clone)]
 pub struct Snapshot(pub BTreeMap<String, Entry>);
 
-/// What differs: path -> `added`, `removed`, or the names of the properties that changed.
+/// Differences: path -> `added`, `removed`, or the names of the properties that changed.
 pub type Changes = BTreeMap<String, String>;
 
 impl Snapshot {
@@ -63,7 +63,7 @@ impl Snapshot {
         }
     }
 
-    /// Everything that differs, down to the mtime of a directory. For what must not write at all.
+    /// All differences, down to the mtime of a directory, for commands that must not write at all.
     pub fn every_change(&self, after: &Snapshot) -> Changes {
         let paths: BTreeSet<&String> = self.0.keys().chain(after.0.keys()).collect();
         paths
@@ -79,7 +79,7 @@ impl Snapshot {
             .collect()
     }
 
-    /// What differs in the node itself: without kubecertd's own state, and without the mtime of
+    /// Differences of the node itself: without kubecertd's own state, and without the mtime of
     /// directories, which changes whenever a file in them is replaced by a rename.
     pub fn changes(&self, after: &Snapshot) -> Changes {
         let mut changes = self.every_change(after);
@@ -93,7 +93,7 @@ impl Snapshot {
         changes
     }
 
-    /// As [`Self::changes`], but an old file that was taken away and put back from its copy (new
+    /// As [`Self::changes`], but an old file that was removed and restored from its copy (new
     /// inode, same bytes) is unchanged.
     pub fn changes_after_undo(&self, after: &Snapshot) -> Changes {
         let mut changes = self.changes(after);

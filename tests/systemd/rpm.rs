@@ -67,7 +67,7 @@ fn the_rpm_installs_verifies_keeps_edits_and_uninstalls() {
         "renew_before = \"20d\"\n"
     );
 
-    // Its scripts speak for the backups, and for a renewal that cannot be put back.
+    // Its scripts warn of the backups, and of a renewal that cannot be rolled back.
     let state = root.path().join("var/lib/kubecertd");
     std::fs::create_dir_all(state.join("backups")).expect("directorys");
     support::set_mode(&state, 0o700);

@@ -104,7 +104,7 @@ fn a_ca_that_ends_soon_or_cannot_sign_is_found() {
     );
 }
 
-/// The same CA and key with so many days from now.
+/// The same CA and key, valid for this many days from now.
 fn renew_authority(node: &Node, base: &str, days: i64) {
     let ca = Authority::of(node, &format!("pki/{base}"));
     let path = format!("etc/kubernetes/pki/{base}.crt");

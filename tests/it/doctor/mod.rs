@@ -54,7 +54,7 @@ fn diagnosis(node: &Node, moment: &str) -> (i32, Vec<Value>) {
     let ran = node.run(moment, &["doctor", "-o", "json"]);
     let document = ran.json();
     let findings = document["findings"].as_array().expect("a list").clone();
-    // Whether this machine's clock is synchronized is none of the node's business.
+    // The synchronization of this machine's clock does not concern the node.
     let of_the_node = |finding: &Value| {
         !finding["message"]
             .as_str()

@@ -92,7 +92,7 @@ fn stray_files_and_unusable_manifests_are_found() {
     );
 }
 
-/// A process of the node, as /proc shows it, that started so many seconds after this machine.
+/// A process of the node, as /proc shows it, that started this many seconds after this machine.
 fn process(node: &Node, pid: u32, program: &str, ticks: u64) {
     let directory = format!("proc/{pid}");
     node.write(
