@@ -1,5 +1,6 @@
 #!/bin/bash
-# expire.sh SECONDS: on the node, signs every leaf again with its own CA, so that it ends SECONDS from now; keys and names stay.
+# expire.sh SECONDS: on the node, signs every leaf again with its own CA, so that it ends SECONDS
+# from now. Keys and names stay.
 # The certificate that the kubelet logs in with is among them. No process is told.
 set -euo pipefail
 cd /etc/kubernetes/pki

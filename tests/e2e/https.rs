@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
-    /// Whether `GET path` over TLS gives 200; the certificate is not looked at, for two of the
+    /// Tells if `GET path` over TLS gives 200. The certificate is not checked, for two of the
     /// ports have self-signed ones.
     pub fn answers(&self, address: &str, path: &str) -> bool {
         let request = format!("GET {path} HTTP/1.0\r\n\r\n");
@@ -24,7 +24,7 @@ impl Node {
         answer.stdout.lines().next().is_some_and(|line| line.contains(" 200 "))
     }
 
-    /// What a port of the node's loopback answers to `GET path` without TLS.
+    /// Returns the answer of a port of the node's loopback to `GET path` without TLS.
     pub fn answers_plainly(&self, port: u16, path: &str) -> String {
         let script =
             format!(r"exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\r\n\r\n' >&3 && cat <&3");

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where the node's API server listens.
+/// Address of the node's API server.
 pub const API: &str = "10.0.0.11:6443";
 /// Namespaces, images and kubeadm's phases take ten seconds on an idle machine.
 const START: Duration = Duration::from_secs(180);
@@ -21,17 +21,17 @@ const COMMAND_SECONDS: &str = "300";
 const NOT_HERE: i32 = 77;
 
 pub struct Node {
-    /// Its process 1 ends when this is closed.
+    /// Process 1 of the node ends when this is closed.
     life: Option<ChildStdin>,
     shell: Child,
-    /// Its name, which its cgroups have too.
+    /// Name of the node and of its cgroups.
     pub name: String,
-    /// Its process 1, as this machine sees it.
+    /// Process 1 of the node, by its id on this machine.
     init: String,
     path: String,
 }
 
-/// What a command on the node left.
+/// Result of a command on the node.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -105,7 +105,7 @@ impl Node {
         begin.elapsed()
     }
 
-    /// What a person would look at first.
+    /// Returns the logs that a person would read first.
     fn state(&self) -> String {
         let script = "(tail -n 5 /var/log/pods/*/*/*.log; grep -v network.plugin /var/log/kubelet.log | tail -n 15) | cut -c -300;
             ls -la /etc/kubernetes/manifests";
@@ -139,7 +139,7 @@ impl Node {
         self.write("/etc/kubecertd/config.toml", toml);
     }
 
-    /// Its network namespace.
+    /// Path of the node's network namespace.
     pub fn network(&self) -> String {
         format!("/proc/{}/ns/net", self.init)
     }

@@ -1,4 +1,4 @@
-//! How long the API server cannot be reached: a client that asks every 50 ms.
+//! Measures outages of the API server, with a client that asks every 50 ms.
 
 use super::https::{Client, enter_network};
 use super::node::{API, Node};
@@ -16,7 +16,7 @@ pub struct Poller {
     thread: JoinHandle<Polls>,
 }
 
-/// What it saw.
+/// The observations of a client.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Polls {
     pub tried: usize,

@@ -24,7 +24,7 @@ pub const CREDENTIALS: [(&str, &str); 10] = [
     ("scheduler.conf", "/etc/kubernetes/scheduler.conf"),
 ];
 
-/// What the kubelet logs in with.
+/// The kubelet's client certificate.
 pub const KUBELET: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 /// Ports and the certificates that they serve.
@@ -89,7 +89,7 @@ impl Node {
             .exits(0);
     }
 
-    /// Whether the certificate in a PEM file has ended.
+    /// Tells if the certificate in a PEM file has expired.
     pub fn has_ended(&self, path: &str) -> bool {
         self.run(&["openssl", "x509", "-noout", "-checkend", "0", "-in", path])
             .code

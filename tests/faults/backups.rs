@@ -6,7 +6,7 @@ use aws_lc_rs::digest;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// How many stay by default (`[backup] keep`).
+/// Number of backups that stay by default (`[backup] keep`).
 const KEPT: usize = 5;
 
 /// A small set of an earlier renewal.
@@ -29,7 +29,7 @@ pub fn add(image: &mut Image, set: &str) {
     );
 }
 
-/// What is wrong with the backups in `after`. `before` is the node at the start of the run that
+/// Returns the faults of the backups in `after`. `before` is the node at the start of the run that
 /// made the newest of them.
 pub fn violations(before: &Image, after: &Image) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -45,7 +45,7 @@ pub fn violations(before: &Image, after: &Image) -> Vec<String> {
     wrong
 }
 
-/// Whether a new set holds the old bytes of these files.
+/// Tells if a new backup holds the old bytes of these files.
 pub fn holds(before: &Image, after: &Image, paths: &[&str]) -> bool {
     after
         .names(BACKUPS)

@@ -19,7 +19,7 @@ pub const SECOND: &str = "2026-11-26 00:00:00";
 /// hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a run is done again that libfaketime has made another one. It makes a semaphore named
+/// Maximum number of repetitions of a run that libfaketime has changed. It makes a semaphore named
 /// by the process id, and does without where a process that was killed has left one of that name;
 /// then its calls, and so the counts of all, are others.
 const TRIES: usize = 5;
@@ -37,7 +37,7 @@ pub struct Bench {
     next: AtomicUsize,
 }
 
-/// What a run left.
+/// Result of a run.
 pub struct Ran {
     pub output: Output,
     pub calls: Vec<Call>,

@@ -9,14 +9,14 @@ use super::trace::Call;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What is there after the power is back.
+/// The state of the disk after the power is back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Survives {
-    /// What was synced.
+    /// Only the synced data.
     Synced,
     /// Everything that was done.
     All,
-    /// What was synced, and a part of the rest that depends on this number.
+    /// The synced data, and a part of the rest that depends on this number.
     Some(u64),
 }
 
@@ -164,7 +164,8 @@ impl Disk {
         self.change(directory, vec![(name, Some(inode))]);
     }
 
-    /// What a file is born with is on the disk as soon as one of its names is; its bytes are not.
+    /// The attributes of a new file are on the disk as soon as one of its names is; its bytes are
+    /// not.
     fn new_inode(&mut self, content: Content, attributes: Attributes) -> usize {
         let state = State {
             content,

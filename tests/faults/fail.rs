@@ -40,7 +40,7 @@ enum Aside {
 struct Case {
     point: Point,
     aside: Option<Aside>,
-    /// Whether manifests may have been touched by then.
+    /// True if manifests may have been touched by then.
     restarting: bool,
 }
 
@@ -88,7 +88,7 @@ fn is_beside(path: &str, file: &str) -> bool {
     inside.is_some_and(|inside| inside == name || inside.starts_with(&format!(".{name}.kubecertd-")))
 }
 
-/// How long an error lasts.
+/// Duration of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
     OneCall,
@@ -140,7 +140,7 @@ fn failed(bench: &Bench, image: &Image, fault: &Fault, again: bool) -> Record {
 }
 
 impl Fault<'_> {
-    /// What is wrong with the exit code, the message and the node that a renewal left.
+    /// Returns the faults of the exit code, the message and the node after a renewal.
     fn complaints(&self, code: Option<i32>, said: &str, verdict: Verdict) -> Vec<String> {
         let mut wrong = Vec::new();
         // Its own stderr is written with the same call.

@@ -21,7 +21,7 @@ pub enum Outcome {
     New,
 }
 
-/// What a tree is like, compared with the one from before the run.
+/// State of a tree, compared with the one from before the run.
 #[derive(Debug)]
 pub struct Verdict {
     /// None when it is neither.
@@ -33,7 +33,7 @@ pub struct Verdict {
     pub wrong: Vec<String>,
 }
 
-/// How closely to look.
+/// Precision of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disk {
     /// `before` was read from the same disk: what is not replaced keeps its inode and its time.
@@ -148,7 +148,7 @@ fn fidelity(before: &Image, after: &Image, wrong: &mut Vec<String>) {
     }
 }
 
-/// What is not replaced stays as it is, and nothing is added.
+/// Requires that other files stay as they are, and that nothing is added.
 fn untouched(before: &Image, after: &Image, disk: Disk, wrong: &mut Vec<String>) {
     let replaced = replaced();
     let ours = |path: &str| {

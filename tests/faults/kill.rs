@@ -47,86 +47,113 @@ pub fn recovers(tree: &Tree, before: &Image, disk: Disk, place: &str, again: boo
     if verdict.outcome == Some(Outcome::New) && !verdict.pending.is_empty() {
         record.count("restarts caught up");
         // Nothing is due; the recorded restarts alone are left to do.
-        recovered = then(tree, &["renew"], FIRST, before, disk, place, &mut record);
+        let next = Next {
+            tree,
+            place,
+            args: &["renew"],
+            moment: FIRST,
+        };
+        recovered = next.succeeds(before, disk, &mut record);
     }
     if again {
         record.count("renewed again");
-        then(tree, &RENEW_ALL, SECOND, &recovered, Disk::Same, place, &mut record);
+        let next = Next {
+            tree,
+            place,
+            args: &RENEW_ALL,
+            moment: SECOND,
+        };
+        next.succeeds(&recovered, Disk::Same, &mut record);
     }
     record
 }
 
-/// Runs a command that must succeed; afterwards the node must be renewed, compared with `before`.
-fn then(
-    tree: &Tree,
-    args: &[&str],
-    moment: &str,
-    before: &Image,
-    disk: Disk,
-    place: &str,
-    record: &mut Record,
-) -> Image {
-    let place = format!("{place}, then {}", args.join(" "));
-    let output = kubecertd(tree, moment, args);
-    if exit_code(&output) != Some(0) {
-        record.wrong(&place, [format!("it fails: {}", said(&output))]);
-    }
-    let after = Image::read(&tree.root);
-    let verdict = judge(before, &after, disk);
-    if !verdict.is_done() {
-        record.wrong(
-            &place,
-            [format!(
-                "not done: {:?}, pending {:?}",
-                verdict.outcome, verdict.pending
-            )],
-        );
-    }
-    record.wrong(&place, verdict.wrong);
-    after
+/// A command that runs after the recovery.
+struct Next<'a> {
+    tree: &'a Tree,
+    place: &'a str,
+    args: &'a [&'a str],
+    moment: &'a str,
 }
 
-/// Kills `args` on a copy of `state` at one point. `original` is the node before anything happened;
-/// none when that is `state`.
-fn killed(
-    bench: &Bench,
-    state: &Image,
-    original: Option<&Image>,
-    args: &[&str],
-    index: usize,
-    point: &Point,
-) -> Record {
-    let place = format!("killed {} at {point}", args.join(" "));
-    let mut record = Record::default();
-    record.count("tried");
-    let (tree, before, ran) = match bench.at_point(state, args, point, KILL, "") {
-        Ok(reached) => reached,
-        Err(reason) => {
-            record.wrong(&place, [reason]);
-            return record;
+impl Next<'_> {
+    /// Runs the command, which must succeed. Afterwards the node must be renewed, compared with
+    /// `before`.
+    fn succeeds(&self, before: &Image, disk: Disk, record: &mut Record) -> Image {
+        let Next { tree, args, .. } = self;
+        let place = format!("{}, then {}", self.place, args.join(" "));
+        let output = kubecertd(tree, self.moment, args);
+        if exit_code(&output) != Some(0) {
+            record.wrong(&place, [format!("it fails: {}", said(&output))]);
         }
-    };
-    if !was_killed(&ran.output) {
-        record.wrong(&place, [format!("it lived on: {}", said(&ran.output))]);
-    }
-    let (before, disk) = match original {
-        Some(original) => (original, Disk::Another),
-        None => (&before, Disk::Same),
-    };
-    record.merge([recovers(&tree, before, disk, &place, index.is_multiple_of(AGAIN_EVERY))]);
-    if index.is_multiple_of(OPENSSL_EVERY) {
-        record.count("judged by openssl");
         let after = Image::read(&tree.root);
-        let keyless = after.bytes(MISSING_KEY).is_none();
-        record.wrong(
-            &place,
-            pairs::mismatches_for_openssl(&after, if keyless { &[MISSING_KEY] } else { &[] }),
-        );
+        let verdict = judge(before, &after, disk);
+        if !verdict.is_done() {
+            record.wrong(
+                &place,
+                [format!(
+                    "not done: {:?}, pending {:?}",
+                    verdict.outcome, verdict.pending
+                )],
+            );
+        }
+        record.wrong(&place, verdict.wrong);
+        after
     }
-    record
 }
 
-/// What a renewal does to a disk: of every line there is a point, or the tracer misses calls.
+/// A command that is killed.
+struct Victim<'a> {
+    bench: &'a Bench,
+    /// The node that the command runs on a copy of.
+    state: &'a Image,
+    /// The node before anything happened, or `None` if that is `state`.
+    original: Option<&'a Image>,
+    args: &'a [&'a str],
+}
+
+impl Victim<'_> {
+    /// Kills the command at one point, recovers the node and judges it.
+    fn killed_at(&self, index: usize, point: &Point) -> Record {
+        let Victim {
+            bench,
+            state,
+            original,
+            args,
+        } = *self;
+        let place = format!("killed {} at {point}", args.join(" "));
+        let mut record = Record::default();
+        record.count("tried");
+        let (tree, before, ran) = match bench.at_point(state, args, point, KILL, "") {
+            Ok(reached) => reached,
+            Err(reason) => {
+                record.wrong(&place, [reason]);
+                return record;
+            }
+        };
+        if !was_killed(&ran.output) {
+            record.wrong(&place, [format!("it lived on: {}", said(&ran.output))]);
+        }
+        let (before, disk) = match original {
+            Some(original) => (original, Disk::Another),
+            None => (&before, Disk::Same),
+        };
+        record.merge([recovers(&tree, before, disk, &place, index.is_multiple_of(AGAIN_EVERY))]);
+        if index.is_multiple_of(OPENSSL_EVERY) {
+            record.count("judged by openssl");
+            let after = Image::read(&tree.root);
+            let keyless = after.bytes(MISSING_KEY).is_none();
+            record.wrong(
+                &place,
+                pairs::mismatches_for_openssl(&after, if keyless { &[MISSING_KEY] } else { &[] }),
+            );
+        }
+        record
+    }
+}
+
+/// Calls of a renewal that change a disk. Each line has at least one point, or the tracer misses
+/// calls.
 const KINDS: [&[&str]; 10] = [
     &["open", "openat"],
     &["write"],
@@ -160,10 +187,14 @@ fn a_renewal_killed_at_any_call_leaves_all_old_or_all_new() {
     let image = node::image();
     let points = points_of(&bench, &image, &RENEW_ALL);
     every_kind_is_among(&points);
+    let renewal = Victim {
+        bench: &bench,
+        state: &image,
+        original: None,
+        args: &RENEW_ALL,
+    };
     let mut record = Record::default();
-    record.merge(each(&points, |index, point| {
-        killed(&bench, &image, None, &RENEW_ALL, index, point)
-    }));
+    record.merge(each(&points, |index, point| renewal.killed_at(index, point)));
     let (tried, caught_up) = (record.of("tried"), record.of("restarts caught up"));
     let (undone, finished) = (record.of("undone"), record.of("finished"));
     record.finish("kill points of `renew all`");
@@ -174,7 +205,7 @@ fn a_renewal_killed_at_any_call_leaves_all_old_or_all_new() {
     );
 }
 
-/// What a renewal leaves that is killed at this point.
+/// Returns the node after a renewal that is killed at this point.
 pub fn interrupted(bench: &Bench, image: &Image, point: &Point) -> Image {
     let (tree, _, ran) = bench
         .at_point(image, &RENEW_ALL, point, KILL, "")
@@ -247,9 +278,13 @@ fn a_recovery_killed_at_any_call_is_done_by_the_next_one() {
         let state = interrupted(&bench, &image, &moment.point(&points));
         let steps = points_of(&bench, &state, &["recover"]);
         println!("interrupted {}: {} points of `recover`", moment.name, steps.len());
-        record.merge(each(&steps, |index, step| {
-            killed(&bench, &state, Some(&image), &["recover"], index, step)
-        }));
+        let recovery = Victim {
+            bench: &bench,
+            state: &state,
+            original: Some(&image),
+            args: &["recover"],
+        };
+        record.merge(each(&steps, |index, step| recovery.killed_at(index, step)));
     }
     let tried = record.of("tried");
     record.finish("kill points of `recover`");
@@ -266,10 +301,14 @@ fn pending_restarts_killed_at_any_call_are_done_by_the_next_run() {
     assert_eq!(exit_code(&output), Some(0), "{}", said(&output));
     let state = Image::read(&tree.root);
     let steps = points_of(&bench, &state, &["renew"]);
+    let renewal = Victim {
+        bench: &bench,
+        state: &state,
+        original: Some(&image),
+        args: &["renew"],
+    };
     let mut record = Record::default();
-    record.merge(each(&steps, |index, step| {
-        killed(&bench, &state, Some(&image), &["renew"], index, step)
-    }));
+    record.merge(each(&steps, |index, step| renewal.killed_at(index, step)));
     let tried = record.of("tried");
     record.finish("kill points of a `renew` with restarts to catch up");
     assert!(tried >= 10, "only {tried} points: the tracer misses calls");

@@ -5,7 +5,7 @@ use super::backups;
 use super::image::{Attributes, Image, Kind};
 use super::support::{ECDSA, fixture};
 
-/// Where kubecertd keeps its own state.
+/// Directory of kubecertd's own state.
 pub const STATE: &str = "var/lib/kubecertd";
 pub const BACKUPS: &str = "var/lib/kubecertd/backups";
 pub const MANIFESTS: &str = "etc/kubernetes/manifests";

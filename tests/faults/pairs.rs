@@ -1,4 +1,4 @@
-//! Whether a private key belongs to a certificate, and the certificate to its CA: asked of the
+//! Checks that a private key belongs to a certificate, and the certificate to its CA, by the
 //! crypto library itself, and now and then of openssl, never of the program's own code.
 
 use super::image::Image;

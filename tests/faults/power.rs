@@ -11,7 +11,7 @@ use super::trace::Call;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How many random parts of what was not synced are tried after each call.
+/// Number of random parts of the unsynced data that are tried after each call.
 const SEEDS: u64 = 3;
 
 /// A second renewal follows one tree in this many.

@@ -1,11 +1,11 @@
-//! What a test tried and what was wrong, for the lines that it prints in the end.
+//! Record of the trials of a test and of their violations, for the lines that it prints in the end.
 
 use std::collections::BTreeMap;
 
 /// As many violations as help; more of them mostly repeat one cause.
 const SHOWN: usize = 30;
 
-/// How many reasons of one violation are shown, and how many letters of each.
+/// Number of reasons of one violation that are shown, and of letters of each.
 const REASONS: usize = 3;
 const LETTERS: usize = 400;
 
@@ -30,7 +30,7 @@ impl Record {
         self.counts.get(what).copied().unwrap_or_default()
     }
 
-    /// What is wrong at one place, as one violation.
+    /// Records all reasons of one place as one violation.
     pub fn wrong(&mut self, place: &str, reasons: impl IntoIterator<Item = String>) {
         let short = |reason: String| reason.chars().take(LETTERS).collect::<String>();
         let reasons: Vec<_> = reasons.into_iter().map(short).collect();

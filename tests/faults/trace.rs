@@ -1,5 +1,5 @@
-//! What strace says: which calls a run made inside its tree, and the points at which it can be
-//! killed or failed.
+//! Reads the output of strace: which calls a run made inside its tree, and the points at which it
+//! can be killed or failed.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
@@ -75,7 +75,7 @@ pub struct Call {
     pub arguments: Vec<Argument>,
     /// Relative to the root of the tree; those outside are left out.
     pub paths: Vec<String>,
-    /// What it returned; none when the process was killed in it.
+    /// The result of the call, or `None` if the process was killed in it.
     pub returned: Option<i64>,
 }
 
@@ -151,7 +151,7 @@ pub fn points(calls: &[Call]) -> Vec<Point> {
 }
 
 impl Point {
-    /// Whether a run that was traced with this call alone came to this point.
+    /// Tells if a run that was traced with this call alone came to this point.
     pub fn is_in(&self, calls: &[Call]) -> bool {
         let same: Vec<_> = calls.iter().filter(|call| call.name == self.call).collect();
         same.get(self.nth - 1).is_some_and(|call| call.paths == self.paths)
@@ -177,7 +177,7 @@ impl Call {
             .any(|flag| flags.contains(flag))
     }
 
-    /// Whether it did what it says.
+    /// True if the call succeeded.
     pub fn succeeded(&self) -> bool {
         self.returned.is_some_and(|value| value >= 0)
     }

@@ -51,7 +51,7 @@ fn reason(worker: thread::JoinHandle<()>) -> String {
         .unwrap_or_default()
 }
 
-/// What a bounded run left.
+/// Result of a bounded run.
 pub struct Run {
     pub code: Option<i32>,
     pub stdout: String,

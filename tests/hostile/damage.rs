@@ -48,7 +48,7 @@ enum Wound {
     LineEnds(&'static str),
 }
 
-/// What means something to a parser of YAML, TOML, PEM or a terminal.
+/// Bytes with a meaning for a parser of YAML, TOML or PEM, or for a terminal.
 const MEANINGFUL: [&str; 44] = [
     "\0",
     "\t",

@@ -267,7 +267,7 @@ fn one_annotation_changed(before: &str, after: &str, at: &str) {
     );
 }
 
-/// How many bytes of `kept` are not in `after`, if one stretch of it gave way to another.
+/// Number of bytes of `kept` that are not in `after`, if one stretch was replaced by another.
 fn lost(kept: &str, after: &str) -> usize {
     let head = common(kept.bytes(), after.bytes());
     let tail = common(kept.bytes().skip(head).rev(), after.bytes().rev());

@@ -251,7 +251,7 @@ fn test_names(text: &str) -> impl Iterator<Item = &str> {
     marked.filter_map(|rest| Some(rest.split_once("fn ")?.1.split_once('(')?.0))
 }
 
-/// Whether `name` is `pattern`, in which each `…` or `*` stands for any text.
+/// Tells if `name` is `pattern`, in which each `…` or `*` stands for any text.
 fn fits(pattern: &str, name: &str) -> bool {
     let mut pieces = pattern.split(['…', '*']);
     let Some(mut rest) = name.strip_prefix(pieces.next().unwrap()) else {

@@ -25,7 +25,7 @@ fn renewal_fails_and_leaves_the_node_as_it_was(node: &Node, path: &str, reason: 
     assert_eq!(before.changes_after_undo(&node.snapshot()), Changes::new());
 }
 
-/// What is in the backup directory, unfinished backups too.
+/// Returns the names in the backup directory, with unfinished backups.
 fn sets(node: &Node) -> Vec<String> {
     let entries = fs::read_dir(node.path(BACKUPS)).expect("the backup directory");
     entries

@@ -146,7 +146,7 @@ fn a_kubeconfig_with_an_alias_on_the_way_is_refused() {
     the_others_are_renewed(&node, &["scheduler.conf"], "/etc/kubernetes/scheduler.conf");
 }
 
-/// What is refused is refused before anything is replaced: one such kubeconfig does not keep the
+/// Files are refused before anything is replaced: one such kubeconfig does not keep the
 /// rest of the node old.
 #[test]
 fn a_kubeconfig_with_multiline_data_is_refused() {
@@ -181,7 +181,7 @@ fn a_ca_key_that_is_no_key_signs_nothing() {
     the_others_are_renewed(&node, &["front-proxy-client"], "/etc/kubernetes/pki/front-proxy-ca.key");
 }
 
-/// Its public part is that of the certificate; what it would sign with is not.
+/// The key's public part is that of the certificate, its private part is not.
 #[test]
 fn a_ca_key_whose_private_part_is_damaged_signs_nothing() {
     let node = Node::of(RSA);
@@ -281,7 +281,7 @@ fn a_file_in_place_of_a_directory_is_reported() {
     the_others_are_renewed(&node, &affected, "/etc/kubernetes/pki/etcd");
 }
 
-/// Who may write to the directory may replace what is written there, or point it elsewhere.
+/// A user that may write to the directory may replace its files, or point it elsewhere.
 #[test]
 fn a_directory_writable_by_others_blocks_its_credentials() {
     let node = Node::of(ECDSA);

@@ -1,5 +1,5 @@
-//! What a renewed certificate keeps of the old one: subject, extensions, key kind, PEM style,
-//! chain. kubeadm drops part of it silently; kubecertd keeps it or refuses.
+//! The parts of the old certificate that a renewed one keeps: subject, extensions, key kind, PEM
+//! style, chain. kubeadm drops part of it silently; kubecertd keeps it or refuses.
 
 use crate::support::clock::FRESH;
 use crate::support::credential::{self, Material};

@@ -51,7 +51,7 @@ fn a_drop_in_that_others_may_write_is_refused() {
     is_not_trusted(|node| set_mode(&node.path(&path), 0o646), &format!("/{path}"));
 }
 
-/// Who may write to the directory may put any file in it.
+/// A user that may write to the directory may put any file in it.
 #[test]
 fn a_drop_in_directory_that_others_may_write_is_refused() {
     is_not_trusted(|node| set_mode(&node.path(DROP_INS), 0o777), &format!("/{DROP_INS}"));

@@ -177,7 +177,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether the restore lived long enough to be killed at its nth rename.
+/// Tells if the restore lived long enough to be killed at its nth rename.
 fn killed_at(node: &Node, nth: usize) -> bool {
     let root = node.root().display().to_string();
     let ran = std::process::Command::new("strace")

@@ -95,8 +95,8 @@ fn list_of_etcd(node: &Node) -> String {
         .to_owned()
 }
 
-/// What etcdctl, which is not ours, restores from the backup's snapshot, and an etcd of its own
-/// serves.
+/// Requires every key in the data that etcdctl restores from the backup's snapshot, and an etcd of
+/// its own serves.
 fn restored(node: &Node, set: &str, etcd: &Etcd, prefix: &str) -> String {
     let data = node.scratch("restored");
     let done = Command::new("etcdctl")

@@ -1,4 +1,4 @@
-//! What surrounds the bytes of a replaced file: modes, owners, symlinks, hard links.
+//! The attributes of a replaced file: modes, owners, symlinks, hard links.
 
 use crate::support::clock::FRESH;
 use crate::support::credential::{self, Material};

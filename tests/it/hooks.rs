@@ -392,7 +392,7 @@ fn the_document_of_the_documentation_is_the_one_that_hooks_get() {
     assert_eq!(keys(&shown["credentials"][0]), keys(&real["credentials"][0]));
 }
 
-/// What a server on this machine got: the header, and the body.
+/// The request to a server on this machine: the header and the body.
 fn receive(listener: &TcpListener) -> (String, String) {
     let (mut stream, _) = listener.accept().expect("a connection");
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");

@@ -386,7 +386,7 @@ fn without_a_directory_nothing_is_written_and_nobody_is_asked() {
     );
 }
 
-/// It could be led into the manifests directory, where the kubelet reads every file.
+/// Another user could redirect it into the manifests directory, where the kubelet reads every file.
 #[test]
 fn a_directory_that_others_could_redirect_is_not_written_into() {
     let refused = |spoil: &dyn Fn(&Node), reason: &str| {

@@ -41,7 +41,7 @@ fn rules() -> Vec<Value> {
     rules.cloned().collect()
 }
 
-/// What promtool printed.
+/// Returns the output of promtool.
 #[track_caller]
 fn promtool(arguments: &[&str]) -> String {
     let out = Command::new("promtool").args(arguments).output();
@@ -174,7 +174,7 @@ fn dashboard() -> Value {
     serde_json::from_str(&text("packaging/monitoring/dashboard.json")).expect("JSON")
 }
 
-/// What Grafana's schema of dashboards asks for, as far as it can be seen without Grafana.
+/// Requires the parts of Grafana's dashboard schema that can be checked without Grafana.
 #[test]
 fn the_dashboard_has_the_form_that_grafana_reads() {
     let dashboard = dashboard();

@@ -125,7 +125,7 @@ fn case_09_a_leaf_clamped_to_its_ca_is_renewed_only_once() {
     renews(&node, &near, &[], 0, &[]).says("the CA ends first");
 }
 
-/// What kubeadm drops: an OU, a URI, an EKU of one's own, the chain, PKCS#8.
+/// Content that kubeadm drops: an OU, a URI, an EKU of one's own, the chain, PKCS#8.
 const RICH: &str = "\
 basicConstraints=critical,CA:FALSE
 keyUsage=critical,digitalSignature

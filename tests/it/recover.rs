@@ -1,4 +1,4 @@
-//! What an interrupted cycle left: recovered, or reported with what to do. `tests/faults`
+//! The remains of an interrupted cycle are recovered, or reported with what to do. `tests/faults`
 //! interrupts one at every call.
 
 use crate::support::clock::FRESH;

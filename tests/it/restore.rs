@@ -50,8 +50,8 @@ fn node() -> Node {
     node
 }
 
-/// What differs but for inodes and times, which are new for a restored file, and the manifests of
-/// pods that were restarted.
+/// Returns the differences apart from inodes and times, which are new for a restored file, and the
+/// manifests of pods that were restarted.
 fn differs(before: &Snapshot, after: &Snapshot) -> BTreeMap<String, String> {
     let mut changes = before.changes(after);
     changes.retain(|_, change| {

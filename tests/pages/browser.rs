@@ -13,7 +13,7 @@ const DEADLINE: &str = "60";
 /// The window: all of the page's rows are in it.
 const SIZE: &str = "1320,1900";
 
-/// What the system says that people prefer.
+/// The preferred color scheme of the system.
 #[derive(Clone, Copy, Debug)]
 pub enum Scheme {
     Light,

@@ -65,7 +65,7 @@ fn nothing_is_asked_for_outside() {
     assert_eq!(asks.requests(), ["http://127.0.0.1:9/x"], "the judge hears nothing");
 }
 
-/// What is drawn is read from the picture: the bars of the rows that are fine, from the top.
+/// Reads the bars of valid rows from the picture, from the top.
 #[test]
 fn bars_are_as_long_as_the_time_that_is_left() {
     let browser = every_state("bars");

@@ -15,7 +15,7 @@ use kubecertd::schedule::{Job, waits_until};
 use super::chance::Chance;
 use super::node::{Fate, Node, at, is_cycle};
 use super::tally::Tally;
-use super::weather::{self, DAY, HOUR, MINUTE, Weather};
+use super::weather::{self, DAY, HOUR, MINUTE, Weather, lasts};
 
 /// 2027-01-01.
 const START: i64 = 1_798_761_600;
@@ -44,7 +44,7 @@ pub struct Fleet {
     /// No space in etcd; and none of the members runs.
     full: Weather,
     dark: Weather,
-    /// Who has the lock, and when it ends by itself.
+    /// The holder of the lock, and the time when it expires.
     lock: Option<(usize, Option<i64>)>,
 }
 
@@ -71,8 +71,8 @@ impl Fleet {
             mode: CoordinationMode::Auto,
             tally: Tally::default(),
             peers: (1..=size).map(peer).collect(),
-            full: Weather::new(300 * DAY, (8 * HOUR, 10 * DAY), &mut chance, START),
-            dark: Weather::new(150 * DAY, (30 * DAY, 60 * DAY), &mut chance, START),
+            full: Weather::new(300 * DAY, lasts(8 * HOUR, 10 * DAY), &mut chance, START),
+            dark: Weather::new(150 * DAY, lasts(30 * DAY, 60 * DAY), &mut chance, START),
             settings,
             chance,
             now: START,
@@ -184,7 +184,7 @@ impl Fleet {
         }
     }
 
-    /// What was interrupted is undone or finished; one of a hundred was on the point of being
+    /// An interrupted turn is rolled back or finished; one of a hundred was on the point of being
     /// proven.
     fn comes_up(&mut self, place: usize) {
         let finished = self.chance.one_in(10);
@@ -364,7 +364,7 @@ impl Fleet {
         }
     }
 
-    /// What a node is told by etcd.
+    /// The answer of etcd to a node.
     fn etcd(&self, place: usize) -> Etcd {
         let serving = self.nodes.iter().filter(|node| node.serves(self.now)).count();
         if self.dark.bad || serving == 0 {
@@ -382,7 +382,7 @@ impl Fleet {
         Etcd::Ready(self.nodes.len())
     }
 
-    /// It has the lock: does it begin, or give it back?
+    /// Decides if the holder of the lock begins, or gives it back.
     fn has_lock(&mut self, place: usize, job: Job) {
         let node = &self.nodes[place];
         let wall = node.wall(self.now);

@@ -7,9 +7,9 @@ use kubecertd::model::{Peer, Timestamp};
 use kubecertd::schedule::{self, ClockReading, Job, NodeIdentity, Recurrence, Schedule};
 
 use super::chance::Chance;
-use super::weather::{self, DAY, HOUR, MINUTE, Weather, between};
+use super::weather::{self, DAY, HOUR, MINUTE, Weather, between, lasts};
 
-/// How a turn ends.
+/// End of a turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Renewed,
@@ -40,9 +40,9 @@ pub struct Node {
     pub stored: Vec<Peer>,
     pub slot: Slot,
     pub turn: Option<Turn>,
-    /// It has begun and not ended, and the others can see it.
+    /// True if the node has begun and not ended, which the others can see.
     pub marked: bool,
-    /// It died in a turn and has not been up since.
+    /// True if the node died in a turn and has not been up since.
     pub interrupted: bool,
     /// Until when it waits for the lock, since when, and whether it is a cycle of the schedule.
     pub waits: Option<(i64, i64, Job)>,
@@ -63,9 +63,9 @@ impl Node {
         let (name, id) = (format!("node-{number}"), format!("{number:032x}"));
         let mut node = Node {
             skew: weather::skew(chance, false),
-            off: Weather::new(800 * DAY, (2 * DAY, 10 * DAY), chance, now),
-            down: Weather::new(120 * DAY, (DAY, 15 * DAY), chance, now),
-            member: Weather::new(180 * DAY, (8 * HOUR, 30 * DAY), chance, now),
+            off: Weather::new(800 * DAY, lasts(2 * DAY, 10 * DAY), chance, now),
+            down: Weather::new(120 * DAY, lasts(DAY, 15 * DAY), chance, now),
+            member: Weather::new(180 * DAY, lasts(8 * HOUR, 30 * DAY), chance, now),
             schedule: start(
                 settings,
                 &id,
@@ -122,7 +122,7 @@ impl Node {
         self.is_up() && !self.member.bad && now < self.ends
     }
 
-    /// It is tried again.
+    /// Retries later.
     pub fn again(&mut self, job: Job, now: i64, wait: i64) {
         let (now, wait) = (at(self.wall(now)), time::Duration::seconds(wait));
         if is_cycle(job) {
@@ -132,7 +132,7 @@ impl Node {
         }
     }
 
-    /// How long a turn takes, and how it ends.
+    /// Duration and end of a turn.
     pub fn begin(&mut self, locked: bool, chance: &mut Chance, now: i64) {
         let fate = match chance.below(100) {
             0 => Fate::Dies,

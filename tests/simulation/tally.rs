@@ -1,4 +1,4 @@
-//! What became of a fleet, and whether it may have.
+//! Results of a fleet, and the limits that they must keep.
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -18,8 +18,8 @@ pub struct Tally {
     /// Turns that were undone, and that a node died in.
     pub undone: usize,
     pub died: usize,
-    /// Cycles that began while another node held the lock, or had a marker, with none of the
-    /// excuses below. There is no excuse for it.
+    /// Cycles that began while another node held the lock, or had a marker, for none of the reasons
+    /// below. This must never happen.
     pub together: usize,
     /// The same, if the renewal was urgent and another node was unhealthy.
     pub urgent: usize,

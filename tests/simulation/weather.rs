@@ -1,4 +1,4 @@
-//! What goes wrong, and for how long: all by chance.
+//! Random faults of random duration.
 
 use super::chance::Chance;
 
@@ -9,18 +9,28 @@ pub const DAY: i64 = 24 * HOUR;
 /// Clocks differ by up to twice this where they are kept.
 const KEPT: i64 = 150;
 
+/// Maximum durations of bad times in seconds: of most of them, and of one in 24.
+#[derive(Clone, Copy)]
+pub struct Lasts {
+    pub usual: i64,
+    pub rare: i64,
+}
+
 /// Something that is well for a time, then bad for a time.
 #[derive(Clone, Copy)]
 pub struct Weather {
     every: i64,
-    /// Mostly up to the first; one in 24 times up to the second.
-    lasts: (i64, i64),
+    lasts: Lasts,
     pub bad: bool,
     pub changes: i64,
 }
 
+pub fn lasts(usual: i64, rare: i64) -> Lasts {
+    Lasts { usual, rare }
+}
+
 impl Weather {
-    pub fn new(every: i64, lasts: (i64, i64), chance: &mut Chance, now: i64) -> Self {
+    pub fn new(every: i64, lasts: Lasts, chance: &mut Chance, now: i64) -> Self {
         let mut weather = Weather {
             every,
             lasts,
@@ -34,7 +44,7 @@ impl Weather {
     /// From good to bad, or back.
     pub fn change(&mut self, chance: &mut Chance) {
         self.bad = !self.bad;
-        let (usual, rare) = self.lasts;
+        let Lasts { usual, rare } = self.lasts;
         let most = match (self.bad, chance.one_in(24)) {
             (false, _) => 2 * self.every,
             (true, false) => usual,

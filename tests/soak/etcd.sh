@@ -1,5 +1,6 @@
 #!/bin/bash
-# etcd.sh ARGUMENT...: keeps etcd running, as a unit with Restart=always would; held down while /run/etcd.down is there.
+# etcd.sh ARGUMENT...: keeps etcd running, as a unit with Restart=always would, except while
+# /run/etcd.down exists.
 set -u
 while true; do
   while [ -e /run/etcd.down ]; do

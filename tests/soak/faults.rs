@@ -1,6 +1,7 @@
-//! What befalls a round, at moments of chance.
+//! The faults of a round, at random moments.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::checker::What;
@@ -87,10 +88,10 @@ pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Se
             let killed = operators[holder].signal("-KILL");
             format!("{} at {:.2} s ({killed})", node::name(holder), at.as_secs_f64())
         }
-        Fault::Paused => stopped(lab, operators, seen, chance, (200, 4000)),
+        Fault::Paused => stopped(lab, operators, seen, chance, 200..4000),
         Fault::Frozen => {
             let lease = u64::try_from(LEASE.as_millis()).expect("a short time");
-            stopped(lab, operators, seen, chance, (lease + 500, lease + 4000))
+            stopped(lab, operators, seen, chance, lease + 500..lease + 4000)
         }
         Fault::BothFrozen => both_frozen(lab, operators, seen, chance),
         Fault::MemberDown => {
@@ -111,8 +112,8 @@ pub fn let_happen(fault: Fault, lab: &Lab, operators: &[Operator<'_>], seen: &Se
             });
             format!("{}, {} is paused", node::name(victim), node::name(holder))
         }
-        Fault::Cut => cut(lab, chance, (500, 6000)),
-        Fault::LongCut => cut(lab, chance, (16_000, 19_000)),
+        Fault::Cut => cut(lab, chance, 500..6000),
+        Fault::LongCut => cut(lab, chance, 16_000..19_000),
         Fault::Unplugged => {
             let victim = lab.any(chance);
             std::thread::sleep(chance.milliseconds(0, 2000));
@@ -164,7 +165,7 @@ fn both_frozen(lab: &Lab, operators: &[Operator<'_>], seen: &Seen, chance: &mut 
     )
 }
 
-/// Who has just taken the lock, and has not begun yet.
+/// Returns the node that has just taken the lock and has not begun yet.
 fn lock_taken(lab: &Lab, seen: &Seen) -> Option<usize> {
     let mut clients = Clients::of(lab);
     until(SOMEBODY, || {
@@ -184,28 +185,22 @@ fn until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
 }
 
 /// Between two nodes a network neither delivers nor refuses anything.
-fn cut(lab: &Lab, chance: &mut Chance, (least, most): (u64, u64)) -> String {
+fn cut(lab: &Lab, chance: &mut Chance, time: Range<u64>) -> String {
     let (one, other) = chance.two(lab.nodes.len());
     std::thread::sleep(chance.milliseconds(0, 2000));
     lab.cut(one, other);
-    std::thread::sleep(chance.milliseconds(least, most));
+    std::thread::sleep(chance.milliseconds(time.start, time.end));
     lab.mend(one, other);
     format!("{} and {}", node::name(one), node::name(other))
 }
 
-fn stopped(
-    lab: &Lab,
-    operators: &[Operator<'_>],
-    seen: &Seen,
-    chance: &mut Chance,
-    (least, most): (u64, u64),
-) -> String {
+fn stopped(lab: &Lab, operators: &[Operator<'_>], seen: &Seen, chance: &mut Chance, time: Range<u64>) -> String {
     let Some(holder) = caught(lab, seen, chance) else {
         return missed();
     };
     let at = seen.elapsed();
     let stopped = operators[holder].signal("-STOP");
-    let time = chance.milliseconds(least, most);
+    let time = chance.milliseconds(time.start, time.end);
     std::thread::sleep(time);
     operators[holder].signal("-CONT");
     let (name, from) = (node::name(holder), at.as_secs_f64());
@@ -216,8 +211,8 @@ fn missed() -> String {
     "nobody held it".to_owned()
 }
 
-/// Who holds the lock, a random moment after it was had or after the first replacement; none when
-/// no node does in time.
+/// Returns the node that holds the lock, a random moment after it was taken or after the first
+/// replacement; none when no node does in time.
 fn caught(lab: &Lab, seen: &Seen, chance: &mut Chance) -> Option<usize> {
     let by_journal = chance.one_in(2);
     // The first turns are as good as the last.

@@ -1,6 +1,7 @@
 #!/bin/bash
-# node.sh ROOT NAME BINARY: process 1 of a node's namespaces. Makes ROOT the root of the node, says so, and ends the node when its
-# standard input is closed. It reaps what the programs of the node leave behind, as any shell does.
+# node.sh ROOT NAME BINARY: process 1 of a node's namespaces. Makes ROOT the root of the node, says
+# so, and ends the node when its standard input is closed. It reaps the orphans of the node's
+# programs, as any shell does.
 set -euo pipefail
 root=$1 name=$2 binary=$3
 

@@ -1,4 +1,4 @@
-//! Who runs kubecertd on a node: again and again until it has renewed, as the daemon would. What it
+//! The operator of a node: runs kubecertd until it has renewed, as the daemon would. What it
 //! is told to do to the process, it does.
 
 use std::fs::File;

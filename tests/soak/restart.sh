@@ -1,6 +1,7 @@
 #!/bin/bash
-# restart.sh READER: the command of a [[reader]]. Leaves a file in /events when it begins and when the new process is well, ends etcd, and waits as
-# `systemctl restart` does for a unit that says when it is ready.
+# restart.sh READER: the command of a [[reader]]. Writes a file to /events when it begins and when
+# the new process is well, ends etcd, and waits as `systemctl restart` does for a unit that says
+# when it is ready.
 set -eu
 reader=$1
 touch "/events/restarting-$reader-$$"

@@ -25,14 +25,14 @@ const LONG_EVERY: usize = 20;
 /// until then.
 const SKEW: usize = 140;
 
-/// Whether the nodes take turns.
+/// True if the nodes take the cluster lock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turns {
     Taken,
     Off,
 }
 
-/// What a round is.
+/// The plan of a round.
 pub struct Plan {
     pub fault: Fault,
     /// etcd is restarted on every node.
@@ -263,7 +263,7 @@ fn line(number: usize, plan: &Plan, what: &str, events: &[Event], wrong: usize) 
     )
 }
 
-/// What was said by runs that renewed nothing, each once.
+/// The messages of runs that renewed nothing, each once.
 fn refusals(events: &[Event]) -> BTreeSet<String> {
     let words = events.iter().filter_map(|event| match &event.what {
         What::Exited { code, words } if ![0, 4, -1].contains(code) => Some((event.node, *code, words)),

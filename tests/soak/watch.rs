@@ -1,4 +1,4 @@
-//! What is seen from outside, in the order in which it happened: inotify(7) on the state
+//! Events as an observer outside of the nodes sees them, in order: inotify(7) on the state
 //! directories of all nodes, and on the directories that the commands of `[[reader]]` leave files
 //! in. One queue, so the kernel orders the events of all nodes.
 
@@ -20,7 +20,7 @@ const JOURNAL: &str = "transaction.json";
 /// Made in a watched directory to end the watch.
 const STOP: &str = "stop";
 
-/// What was seen so far; everybody who does something to the nodes writes to it, too.
+/// The events so far. Every part of the test that changes a node adds to them.
 #[derive(Clone)]
 pub struct Seen {
     began: Instant,

@@ -68,8 +68,8 @@ pub fn expected(state: &str, format: &str) -> String {
 /// The clock of the kubeadm run that printed a state in a format. The table has no seconds: any
 /// clock of that minute will do.
 ///
-/// It goes ten times slower than the real one: a busy machine has ten seconds to start a program
-/// within kubeadm's second.
+/// This clock is ten times slower than the real one: a busy machine has ten seconds to start a
+/// program within kubeadm's second.
 pub fn kubeadm_clock(state: &str, format: &str) -> String {
     let document = if format == "text" { "json" } else { format };
     format!("{} x0.1", clock::of_expiration_document(&expected(state, document)))

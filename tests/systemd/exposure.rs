@@ -1,4 +1,4 @@
-//! What the units leave open, as systemd-analyze counts it.
+//! The exposure of the units, as systemd-analyze counts it.
 
 use std::path::Path;
 use std::process::Command;

@@ -22,11 +22,11 @@ pub const SOON: Duration = Duration::from_secs(90);
 pub struct Node {
     directory: TempDir,
     nspawn: Child,
-    /// Its process 1, as this machine sees it.
+    /// Process 1 of the node, by its id on this machine.
     init: u32,
 }
 
-/// What a command on the node left.
+/// Result of a command on the node.
 pub struct Ran {
     pub code: i32,
     pub stdout: String,
@@ -176,7 +176,7 @@ impl Node {
         self.sh("apt-get install -y ./kubecertd_*_amd64.deb").exits(0);
     }
 
-    /// What the daemon and its commands wrote to the journal.
+    /// Returns the journal of the daemon and its commands.
     pub fn journal(&self) -> Vec<serde_json::Value> {
         let out = self
             .run(&["journalctl", "-o", "json", "--no-pager", "-t", "kubecertd"])

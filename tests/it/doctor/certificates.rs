@@ -18,9 +18,7 @@ fn expired_unreadable_and_overdue_certificates_are_found() {
     finds(
         &node,
         FRESH,
-        "credentials",
-        "fault",
-        "etcd-server",
+        ["credentials", "fault", "etcd-server"],
         "has expired on Oct 25, 2026",
         "kubecertd renew etcd-server",
     );
@@ -28,9 +26,7 @@ fn expired_unreadable_and_overdue_certificates_are_found() {
     finds(
         &node,
         FRESH,
-        "credentials",
-        "warning",
-        "etcd-server",
+        ["credentials", "warning", "etcd-server"],
         "was not renewed in time",
         "kubecertd renew etcd-server",
     );
@@ -38,9 +34,7 @@ fn expired_unreadable_and_overdue_certificates_are_found() {
     finds(
         &node,
         FRESH,
-        "credentials",
-        "fault",
-        "etcd-server",
+        ["credentials", "fault", "etcd-server"],
         "cannot be read: /etc/kubernetes/pki/etcd/server.crt is empty",
         "restore ID",
     );
@@ -126,9 +120,7 @@ fn names_that_certificates_miss_are_found() {
     finds(
         &node,
         FRESH,
-        "names",
-        "fault",
-        "apiserver",
+        ["names", "fault", "apiserver"],
         "is not for lb.example.internal, by which /etc/kubernetes/admin.conf calls it",
         "kubeadm init phase certs apiserver",
     );
@@ -182,9 +174,7 @@ fn addresses_of_the_node_that_certificates_miss_are_found() {
         finds(
             &node,
             FRESH,
-            "names",
-            severity,
-            about,
+            ["names", severity, about],
             &format!("is not for {name}"),
             "move its .crt and .key",
         );
@@ -209,9 +199,7 @@ fn service_account_keys_that_are_no_pair_are_found() {
     finds(
         &node,
         FRESH,
-        "service-account",
-        "fault",
-        "/etc/kubernetes/pki/sa.key",
+        ["service-account", "fault", "/etc/kubernetes/pki/sa.key"],
         "are not a pair",
         "openssl pkey -in /etc/kubernetes/pki/sa.key -pubout",
     );
@@ -244,9 +232,7 @@ fn keys_that_others_may_use_are_found() {
         finds(
             &node,
             FRESH,
-            "modes",
-            severity,
-            &format!("/{path}"),
+            ["modes", severity, &format!("/{path}")],
             message,
             &format!("/{path}"),
         );
@@ -268,9 +254,7 @@ fn a_copy_that_does_not_change_with_its_original_is_noted() {
     finds(
         &node,
         FRESH,
-        "copies",
-        "note",
-        "/root/.kube/config",
+        ["copies", "note", "/root/.kube/config"],
         "does not change with admin.conf: it does not hold the credential",
         "compare it with /etc/kubernetes/admin.conf",
     );

@@ -63,10 +63,11 @@ fn diagnosis(node: &Node, moment: &str) -> (i32, Vec<Value>) {
     (ran.code, findings.into_iter().filter(of_the_node).collect())
 }
 
-/// Requires one finding, of this check and severity, about this, with these texts in message and
-/// hint; and the exit code that goes with it.
+/// Requires a single finding with this check, severity and subject, with these texts in message and
+/// hint, and its exit code.
 #[track_caller]
-fn finds(node: &Node, moment: &str, check: &str, severity: &str, about: &str, message: &str, hint: &str) {
+fn finds(node: &Node, moment: &str, finding: [&str; 3], message: &str, hint: &str) {
+    let [check, severity, about] = finding;
     let (code, findings) = diagnosis(node, moment);
     let [finding] = &findings[..] else {
         panic!("{} findings: {findings:#?}", findings.len())
@@ -152,9 +153,7 @@ fn a_bad_configuration_is_a_finding_among_others() {
     finds(
         &node,
         FRESH,
-        "configuration",
-        "fault",
-        "/etc/kubecertd/config.toml:2",
+        ["configuration", "fault", "/etc/kubecertd/config.toml:2"],
         "schedul: unknown field",
         "kubecertd config check",
     );
@@ -170,9 +169,7 @@ fn what_an_interrupted_run_left_is_found() {
     finds(
         &node,
         FRESH,
-        "interrupted",
-        "fault",
-        "kubecertd",
+        ["interrupted", "fault", "kubecertd"],
         "neither finished nor undone",
         "kubecertd recover",
     );

@@ -19,9 +19,7 @@ fn a_kubelet_that_does_not_rotate_is_found() {
     finds(
         &node,
         FRESH,
-        "rotation",
-        "warning",
-        "/var/lib/kubelet/config.yaml",
+        ["rotation", "warning", "/var/lib/kubelet/config.yaml"],
         "lets its certificate end",
         "systemctl restart kubelet",
     );
@@ -84,9 +82,7 @@ fn stray_files_and_unusable_manifests_are_found() {
     finds(
         &node,
         FRESH,
-        "manifests",
-        "fault",
-        "/etc/kubernetes/manifests/broken.yaml",
+        ["manifests", "fault", "/etc/kubernetes/manifests/broken.yaml"],
         "is not YAML",
         "move it out",
     );
@@ -135,9 +131,7 @@ fn a_process_that_is_older_than_its_credential_is_found() {
     finds(
         &node,
         &clock::later(FRESH, 60),
-        "memory",
-        "warning",
-        "kube-scheduler",
+        ["memory", "warning", "kube-scheduler"],
         "scheduler.conf was written Nov 25, 2026 00:00 UTC: it holds the one of before",
         "kubecertd renew scheduler.conf",
     );
@@ -151,9 +145,7 @@ fn a_directory_that_cannot_be_written_to_is_found() {
         finds(
             &node,
             FRESH,
-            "writable",
-            "fault",
-            "/etc/kubernetes/pki/etcd",
+            ["writable", "fault", "/etc/kubernetes/pki/etcd"],
             "cannot be written to: read-only file system",
             "lsattr",
         );
@@ -209,9 +201,7 @@ fn a_disk_that_is_too_full_for_the_next_backup_is_found() {
         finds(
             &node,
             FRESH,
-            "space",
-            "fault",
-            "/srv/backups",
+            ["space", "fault", "/srv/backups"],
             "has 4.0 MiB free, and the next backup needs 8.0 MiB",
             "backup prune",
         );
@@ -225,9 +215,7 @@ fn a_service_missing_disabled_masked_or_stopped_is_found() {
     finds(
         &node,
         FRESH,
-        "service",
-        "warning",
-        "kubecertd.service",
+        ["service", "warning", "kubecertd.service"],
         "is not enabled",
         "systemctl enable --now kubecertd",
     );
@@ -236,9 +224,7 @@ fn a_service_missing_disabled_masked_or_stopped_is_found() {
     finds(
         &node,
         FRESH,
-        "service",
-        "warning",
-        "kubecertd.service",
+        ["service", "warning", "kubecertd.service"],
         "does not run",
         "systemctl start kubecertd",
     );
@@ -246,9 +232,7 @@ fn a_service_missing_disabled_masked_or_stopped_is_found() {
     finds(
         &node,
         FRESH,
-        "service",
-        "warning",
-        "kubecertd.service",
+        ["service", "warning", "kubecertd.service"],
         "is masked",
         "systemctl unmask",
     );
@@ -257,9 +241,7 @@ fn a_service_missing_disabled_masked_or_stopped_is_found() {
     finds(
         &node,
         FRESH,
-        "service",
-        "note",
-        "kubecertd.service",
+        ["service", "note", "kubecertd.service"],
         "is not installed",
         "",
     );
@@ -297,9 +279,7 @@ fn timers_that_renew_are_found() {
     finds(
         &node,
         FRESH,
-        "timers",
-        "warning",
-        "k8s-certs-renew.timer",
+        ["timers", "warning", "k8s-certs-renew.timer"],
         "starts /usr/lib/systemd/system/k8s-certs-renew.service: it renews beside kubecertd",
         "systemctl disable --now k8s-certs-renew.timer",
     );
@@ -308,9 +288,7 @@ fn timers_that_renew_are_found() {
     finds(
         &node,
         FRESH,
-        "timers",
-        "warning",
-        "monthly.timer",
+        ["timers", "warning", "monthly.timer"],
         "starts /usr/lib/systemd/system/other.service",
         "monthly.timer",
     );
@@ -333,9 +311,7 @@ fn entries_and_scripts_of_cron_that_renew_are_found() {
         finds(
             &node,
             FRESH,
-            "cron",
-            "warning",
-            &format!("/{path}"),
+            ["cron", "warning", &format!("/{path}")],
             "calls kubeadm in line 2",
             &format!("/{path}"),
         );
@@ -350,9 +326,7 @@ fn a_kubeadm_at_work_is_noted() {
     finds(
         &node,
         FRESH,
-        "kubeadm",
-        "note",
-        "kubeadm",
+        ["kubeadm", "note", "kubeadm"],
         "kubeadm is running (pid 4711)",
         "",
     );
