@@ -8,7 +8,7 @@ use super::settings::{Backup, Etcd, Timetable};
 use super::values::{cron, duration_or_none, endpoint, one_of, path, path_or_auto};
 use crate::format::text;
 
-/// Where backups go by default.
+/// Default of `[backup] directory`.
 const DEFAULT_BACKUPS: &str = "/var/lib/kubecertd/backups";
 
 impl Checker<'_> {
@@ -70,7 +70,8 @@ impl Checker<'_> {
         }
     }
 
-    /// A program and its arguments: an absolute path, or a name that is looked for in the system's directories.
+    /// Parses a program and its arguments: an absolute path, or a name that is searched in the
+    /// system's directories.
     pub(super) fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
         let words = self.texts(key, get, |word| match word {
             "" => Err("an empty word is no part of a command".into()),

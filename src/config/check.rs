@@ -1,4 +1,5 @@
-//! From files as written to settings: every value parsed, every relation checked, all problems kept.
+//! From files as written to settings: parses every value, checks every relation, and keeps all
+//! problems.
 
 use std::path::PathBuf;
 
@@ -11,7 +12,8 @@ use super::values::{cron, duration, duration_or_none, one_of, path, path_or_auto
 use crate::catalog;
 
 impl Settings {
-    /// The settings that `sources` (earlier to later; later wins) make, and every problem with them.
+    /// Returns the settings of `sources` (the later one wins), and adds every problem with them to
+    /// `problems`.
     pub fn check(sources: &[Source], problems: &mut Vec<Problem>) -> Self {
         let mut c = Checker { sources, problems };
         let zone = c.text("timezone", |f| &f.timezone, "UTC", time_zone);
@@ -58,7 +60,7 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    /// The last file that sets a key wins.
+    /// Returns the value in the last file that sets the key.
     pub(super) fn last<T>(&self, get: impl Fn(&File) -> &Option<Spanned<T>>) -> Option<(&Source, &Spanned<T>)> {
         self.sources
             .iter()
@@ -81,7 +83,8 @@ impl Checker<'_> {
             Some(Err(problem)) => self.problems.push(problem),
             None => {}
         }
-        // Defaults are constants of this file, parsed by the same function, and a test parses them all.
+        // Defaults are constants of this file, parsed by the same function, and a test parses them
+        // all.
         parse(default).unwrap_or_else(|e| unreachable!("default of {key}: {e}"))
     }
 
@@ -127,7 +130,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A list of which every member is parsed; empty where it is not set.
+    /// Parses every member of a list. A missing list is empty.
     pub(super) fn texts(
         &mut self,
         key: &str,
@@ -173,7 +176,7 @@ impl Checker<'_> {
         }
     }
 
-    /// What must hold between values.
+    /// Checks the relations between values.
     fn relations(&mut self, s: &Settings) {
         if s.renew_before > s.validity / 2 {
             let message = "is longer than half of `validity`: everything would be renewed all the time";
@@ -227,7 +230,7 @@ impl Checker<'_> {
         self.problems.push(problem);
     }
 
-    /// Every credential is signed by a CA that is known.
+    /// Checks that a known CA signs every credential.
     fn known_authorities(&mut self, s: &Settings) {
         let known: Vec<String> = catalog::authorities(&s.paths.pki, &s.authorities)
             .into_iter()

@@ -1,4 +1,4 @@
-//! `[[kubeconfig_copy]]`: which copies of which kubeconfigs.
+//! `[[kubeconfig_copy]]`: copies of kubeconfigs.
 
 use std::path::Path;
 
@@ -30,7 +30,8 @@ impl Checker<'_> {
         found
     }
 
-    /// Every copy is one of a kubeconfig that is renewed, and none is itself a file of a credential or a CA.
+    /// Checks that every copy is one of a renewed kubeconfig, and that no copy is a file of a
+    /// credential or a CA.
     pub(super) fn known_originals(&mut self, s: &Settings) {
         let credentials = catalog::credentials(&s.paths.kubernetes, &s.paths.pki, &s.extra);
         let authorities = catalog::authorities(&s.paths.pki, &s.authorities);

@@ -1,6 +1,7 @@
-//! The configuration as written: one struct a table, every key optional, every value with its place in the file.
+//! The configuration as written: a struct for each table, every key optional, every value with its
+//! place in the file.
 //!
-//! What a value means is checked in [`super::settings`]; here only names and types.
+//! Only names and types are checked here; [`super::settings`] checks the values.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -12,19 +13,20 @@ use toml::de::{DeTable, DeValue, Deserializer};
 use super::Problem;
 use crate::format::text::printable;
 
-/// A configuration is some kilobytes; the parser's time grows with the square of repeated tables.
+/// Maximum size of a configuration file, in bytes. Real ones have some kilobytes, and the parser's
+/// time grows with the square of repeated tables.
 const LONGEST: usize = 64 << 10;
-/// Problems that are listed of one file.
+/// Maximum number of problems that are listed for one file.
 const MOST_PROBLEMS: usize = 50;
 
-/// A text value and where it stands.
+/// A text value and its place.
 pub type Text = Option<Spanned<String>>;
-/// A list of texts and where it and each of them stands.
+/// A list of texts, and the place of the list and of each text.
 pub type Texts = Option<Spanned<Vec<Spanned<String>>>>;
-/// A whole number and where it stands.
+/// A whole number and its place.
 pub type Number = Option<Spanned<i64>>;
 
-/// One file.
+/// A configuration file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[allow(missing_docs)]
@@ -196,20 +198,20 @@ pub struct KubeconfigCopy {
     pub of: Text,
 }
 
-/// One configuration file, parsed, with its text for line numbers.
+/// A parsed configuration file, with its text for line numbers.
 #[derive(Debug)]
 pub struct Source {
-    /// Where it was read.
+    /// Path of the file.
     pub path: PathBuf,
-    /// Its text.
+    /// Text of the file.
     pub text: String,
-    /// Its content.
+    /// Content of the file.
     pub file: File,
 }
 
 impl Source {
-    /// Parses one file. All syntax errors, unknown keys and wrong types go to `problems`; the rest of the file is still used,
-    /// so that one run shows everything.
+    /// Parses a file. All syntax errors, unknown keys and wrong types are added to `problems`. The
+    /// rest of the file is still used, so that one run shows everything.
     pub fn parse(path: PathBuf, text: String, problems: &mut Vec<Problem>) -> Self {
         if text.len() > LONGEST {
             problems.push(Problem {
@@ -256,7 +258,7 @@ impl Source {
         Self { path, text, file }
     }
 
-    /// A problem with the value at `span`.
+    /// Returns a problem with the value at `span`.
     pub fn problem(&self, span: Range<usize>, key: &str, message: impl Into<String>) -> Problem {
         Problem {
             file: self.path.clone(),
@@ -267,7 +269,7 @@ impl Source {
     }
 }
 
-/// Line and column of a byte offset, both from 1.
+/// Returns line and column of a byte offset, both from 1.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -277,7 +279,8 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
     )
 }
 
-/// Removes the innermost entry that `span` lies in, so that the next attempt finds the next problem. Gives its full key.
+/// Removes the innermost entry around `span`, so that the next attempt finds the next problem.
+/// Returns its full key.
 fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
     let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
     for (key, value) in table.iter_mut() {

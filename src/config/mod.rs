@@ -1,4 +1,5 @@
-//! Configuration: files as written ([`mod@file`]) become checked [`settings`]; all problems are listed at once, with file, line and key.
+//! Configuration: files as written ([`mod@file`]) become checked [`settings`]. All problems are
+//! listed at once, with file, line and key.
 
 mod backup;
 mod check;
@@ -19,16 +20,16 @@ pub use show::show;
 
 use crate::model::{Exit, Failure};
 
-/// One thing that is wrong in the configuration.
+/// A problem in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
     /// Line and column, from 1.
     pub at: Option<(usize, usize)>,
     /// The key with its table, for example `backup.keep`.
     pub key: String,
-    /// What is wrong and what is allowed.
+    /// The problem, and the allowed values.
     pub message: String,
 }
 
@@ -45,7 +46,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems as one failure with exit code 78.
+/// Returns all problems as one failure with exit code 78.
 pub fn failure(problems: &[Problem]) -> Failure {
     let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
     Failure::new(lines.join("\n")).exit(Exit::Config)

@@ -1,4 +1,4 @@
-//! The checked configuration. What does not hold here never reaches another module.
+//! The checked configuration. Invalid values never reach another module.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,47 +12,48 @@ use crate::catalog::readers::ReaderSpec;
 use crate::catalog::{AuthoritySpec, CopySpec, Extra};
 use crate::model::Timestamp;
 
-/// Everything that can be set, with all defaults applied.
+/// All settings, with defaults applied.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// When a cycle acts.
+    /// Schedule of the cycles.
     pub schedule: Timetable,
-    /// Within which time after an instant of the schedule this node acts; kubecertd cuts it to half of the shortest time between two
-    /// cycles. Default an hour.
+    /// Time after an instant of the schedule within which this node acts. kubecertd cuts it to half
+    /// of the shortest time between two cycles. Default: an hour.
     pub spread: Duration,
-    /// What the first look after the installation does. Default: it only reports.
+    /// Action of the first assessment after the installation. Default: report only.
     pub first_look: FirstLook,
-    /// A credential is due when less than this is left. Default 30 days.
+    /// Time left below which a credential is due. Default: 30 days.
     pub renew_before: Duration,
-    /// Below this, guards alert instead of blocking. Default 7 days.
+    /// Time left below which guards alert instead of blocking. Default: 7 days.
     pub urgent_before: Duration,
-    /// How long a new certificate is good. Default 365 days.
+    /// Validity of a new certificate. Default: 365 days.
     pub validity: Duration,
-    /// How long after its start the daemon waits for a synchronized clock before it acts. Default 15 minutes.
+    /// Time after its start for which the daemon waits for a synchronized clock before it acts.
+    /// Default: 15 minutes.
     pub clock_wait: Duration,
-    /// Where things are.
+    /// Paths of the node.
     pub paths: Paths,
     /// Backups.
     pub backup: Backup,
-    /// Where etcd's API is.
+    /// Endpoints and credentials of etcd.
     pub etcd: Etcd,
     /// Restarts.
     pub restart: Restart,
-    /// What is written for Prometheus.
+    /// Metrics for Prometheus.
     pub metrics: Metrics,
-    /// Commands that are told what happened.
+    /// Commands that are called on events.
     pub hooks: Hooks,
-    /// One node of a cluster at a time.
+    /// The cluster lock.
     pub coordination: Coordination,
-    /// Further CAs, or other places for the known ones.
+    /// Further CAs, or other paths of the known ones.
     pub authorities: Vec<AuthoritySpec>,
-    /// Further credentials, or other places for the known ones.
+    /// Further credentials, or other paths of the known ones.
     pub extra: Vec<Extra>,
-    /// Copies of kubeconfigs, which change with their originals. Default none.
+    /// Copies of kubeconfigs, which change with their originals. Default: none.
     pub copies: Vec<CopySpec>,
-    /// Readers that are no static pods, or whose address the manifests do not say.
+    /// Readers that are not static pods, or whose address is not in a manifest.
     pub readers: Vec<ReaderSpec>,
-    /// When restarts that may wait are carried out. Default: at once.
+    /// Maintenance windows for restarts that may wait. Default: none, so that they do not wait.
     pub windows: Vec<Window>,
 }
 
@@ -72,7 +73,7 @@ impl Settings {
         self.urgent_at(end) < now
     }
 
-    /// Returns the end that a certificate made at `now` is to have, whatever its CA allows.
+    /// Returns the end of a certificate that is made at `now`, before the end of its CA limits it.
     pub fn new_end(&self, now: Timestamp) -> Timestamp {
         now.saturating_add(self.validity.try_into().unwrap_or(time::Duration::MAX))
     }
@@ -86,25 +87,25 @@ fn before(end: Timestamp, length: Duration) -> Timestamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum FirstLook {
-    /// It says what would be done and when; the next cycle of the schedule does it.
+    /// Only report the plan. The next cycle of the schedule carries it out.
     Report,
-    /// It is followed by a cycle at once.
+    /// Run a cycle at once.
     Act,
 }
 
 /// A cron schedule in a time zone.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timetable {
-    /// Parsed; six fields, seconds first.
+    /// Parsed schedule with six fields, seconds first.
     pub cron: Cron,
-    /// As written.
+    /// Schedule as written.
     pub text: String,
-    /// The zone in which it is read. Default UTC.
+    /// Time zone of the schedule. Default: UTC.
     pub zone: TimeZone,
 }
 
 impl Timetable {
-    /// The first instant after `now` at which a cycle acts, correct over changes of daylight saving time.
+    /// Returns the first instant after `now`, right across changes of daylight saving time.
     pub fn next(&self, now: crate::model::Timestamp) -> Option<crate::model::Timestamp> {
         let now = window::zoned(now, &self.zone)?;
         let next = self.cron.find_next_occurrence(&now, false).ok()?;
@@ -115,43 +116,43 @@ impl Timetable {
 /// `[paths]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
-    /// Default `/etc/kubernetes`.
+    /// Directory of kubernetes. Default: `/etc/kubernetes`.
     pub kubernetes: PathBuf,
-    /// Default `pki` in [`Self::kubernetes`].
+    /// Directory of the PKI. Default: `pki` in [`Self::kubernetes`].
     pub pki: PathBuf,
-    /// `auto`: the kubelet's `staticPodPath`.
+    /// Directory of the manifests. `None` (`auto`) means the kubelet's `staticPodPath`.
     pub manifests: Option<PathBuf>,
-    /// `auto`: etcd's `--data-dir`.
+    /// etcd's data directory. `None` (`auto`) means etcd's `--data-dir`.
     pub etcd_data: Option<PathBuf>,
-    /// Default `/var/lib/kubelet`.
+    /// The kubelet's directory. Default: `/var/lib/kubelet`.
     pub kubelet: PathBuf,
 }
 
 /// `[backup]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Backup {
-    /// Default `/var/lib/kubecertd/backups`.
+    /// Directory of the backups. Default: `/var/lib/kubecertd/backups`.
     pub directory: PathBuf,
-    /// How many backups stay. Default 5.
+    /// Number of backups that stay. Default: 5.
     pub keep: usize,
-    /// Sets younger than this stay whatever their number. Default none.
+    /// Age below which all backups stay. Default: none.
     pub keep_within: Duration,
-    /// Bytes of all backups together, beyond which the oldest go. Default: no bound.
+    /// Maximum size of all backups together, in bytes; the oldest ones go first. Default: no limit.
     pub max_size: Option<u64>,
-    /// What must have worked before files are replaced.
+    /// Parts that must be backed up before files are replaced.
     pub before_renewal: BeforeRenewal,
-    /// When sets are taken besides those before a change. Default never.
+    /// Schedule of backups besides those before a change. Default: never.
     pub schedule: Option<Timetable>,
-    /// Whether sets are compressed. Default not.
+    /// Compression of backups. Default: none.
     pub compress: Compress,
-    /// The program, and its arguments, that encrypts what it reads. Default none.
+    /// Program and arguments that encrypt their standard input. Default: none.
     pub encrypt_with: Vec<String>,
-    /// The program, and its arguments, that decrypts what [`Self::encrypt_with`] wrote. Default none.
+    /// Program and arguments that decrypt the output of [`Self::encrypt_with`]. Default: none.
     pub decrypt_with: Vec<String>,
 }
 
 impl Backup {
-    /// Whether a backup is put into archives once nothing needs its plain files any more.
+    /// Returns true if backups become archives once their plain files are no longer needed.
     pub fn archives(&self) -> bool {
         self.compress != Compress::None || !self.encrypt_with.is_empty()
     }
@@ -161,32 +162,32 @@ impl Backup {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Compress {
-    /// Not at all.
+    /// No compression.
     None,
     /// Zstandard (RFC 8878), level 3.
     Zstd,
 }
 
-/// `[etcd]`: what the manifests do not say.
+/// `[etcd]`: settings that are not in the manifests.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Etcd {
-    /// `https://HOST:PORT`; empty: as the manifests say.
+    /// Endpoints, `https://HOST:PORT`. Empty means those of the manifests.
     pub endpoints: Vec<String>,
-    /// PEM; `auto`: as the manifests say.
+    /// CA file, PEM. `None` (`auto`) means that of the manifests.
     pub ca: Option<PathBuf>,
-    /// The client certificate, PEM; `auto`: as the manifests say.
+    /// Client certificate, PEM. `None` (`auto`) means that of the manifests.
     pub certificate: Option<PathBuf>,
-    /// Its key, PEM; set with [`Self::certificate`].
+    /// Key of the client certificate, PEM; set together with [`Self::certificate`].
     pub key: Option<PathBuf>,
 }
 
-/// `[backup] before_renewal`. The files to be replaced are kept in every case.
+/// `[backup] before_renewal`. The files to be replaced are backed up in every case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum BeforeRenewal {
-    /// Files and etcd data.
+    /// Files and etcd's data.
     Required,
-    /// Files; etcd data if it works.
+    /// Files; etcd's data if possible.
     Files,
     /// Files only.
     Off,
@@ -195,44 +196,47 @@ pub enum BeforeRenewal {
 /// `[restart]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
-    /// Which readers are restarted. Default: those that need it.
+    /// Readers that are restarted. Default: those that need it.
     pub scope: Scope,
-    /// How static pods are restarted. Default: touch.
+    /// Method for static pods. Default: touch.
     pub method: Method,
-    /// How long an old process may take to end before it is killed, from the change of its manifest. Default 10 seconds.
+    /// Time that an old process gets to end before it is killed, from the change of its manifest.
+    /// Default: 10 seconds.
     pub grace: Duration,
-    /// How long one attempt to restart a reader may take until it is proven. Default 3 minutes.
+    /// Time limit for one attempt to restart a reader, including its proof. Default: 3 minutes.
     pub timeout: Duration,
 }
 
 /// `[metrics]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// The directory that node_exporter's textfile collector reads; none: no metrics are written. Default none.
+    /// Directory that node_exporter's textfile collector reads. `None` disables the metrics.
+    /// Default: none.
     pub textfile_directory: Option<PathBuf>,
 }
 
-/// `[hooks]`: programs with their arguments; empty: nobody is told. All default to nobody.
+/// `[hooks]`: programs with their arguments. An empty list disables a hook. Default: all disabled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hooks {
-    /// A certificate ends soon, has ended, or cannot be renewed: told once a day.
+    /// Called once a day for a certificate that ends soon, has expired, or cannot be renewed.
     pub on_expiring: Vec<String>,
-    /// Credentials were renewed.
+    /// Called after credentials were renewed.
     pub on_renewed: Vec<String>,
-    /// A cycle or a scheduled backup failed, or left something out.
+    /// Called after a cycle or a scheduled backup failed, or left something out.
     pub on_failed: Vec<String>,
-    /// How long one call may take before it is ended. Default 30 seconds.
+    /// Time limit for one call. Default: 30 seconds.
     pub timeout: Duration,
 }
 
 /// `[coordination]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Coordination {
-    /// Whether the lock in etcd is taken. Default: where there are several members.
+    /// Use of the lock in etcd. Default: if the cluster has several members.
     pub mode: CoordinationMode,
-    /// How long the lock outlives a node that says nothing more. Whole seconds. Default 60 seconds.
+    /// Time after which a node that does not answer loses the lock. Whole seconds. Default: 60
+    /// seconds.
     pub lease: Duration,
-    /// How long another node is waited for. Default 30 minutes.
+    /// Time limit to wait for another node. Default: 30 minutes.
     pub wait: Duration,
 }
 
@@ -240,9 +244,10 @@ pub struct Coordination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum CoordinationMode {
-    /// Where etcd is known and has several members; in its own time where its client may not write there.
+    /// If etcd is known and has several members. A node whose client may not write the lock acts in
+    /// its slot.
     Auto,
-    /// Nothing is done where the lock cannot be had.
+    /// Always. Nothing is done without the lock.
     Required,
     /// Never.
     Off,
@@ -252,9 +257,9 @@ pub enum CoordinationMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Method {
-    /// An annotation in the manifest changes; the manifest is never missing.
+    /// Change an annotation in the manifest, which is never missing.
     Touch,
-    /// The manifest is taken out until the old process has ended; faster, and journalled.
+    /// Hide the manifest until the old process has ended. Faster, and recorded for recovery.
     Park,
 }
 
@@ -262,10 +267,10 @@ pub enum Method {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Scope {
-    /// Readers that hold the renewed credential in memory.
+    /// Readers that cache a renewed credential.
     Needed,
     /// Every static pod that reads a renewed credential.
     All,
-    /// None.
+    /// No reader.
     Never,
 }

@@ -1,4 +1,4 @@
-//! The settings in effect as TOML.
+//! The settings in effect, as TOML.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,7 +9,8 @@ use crate::catalog::Storage;
 use crate::catalog::readers::RestartMethod;
 use crate::format::text::{duration, exact_bytes};
 
-/// Every key with its value, in the order of the shipped file. The result is a valid configuration with the same meaning.
+/// Returns every key with its value, in the order of the shipped file. The result is a valid
+/// configuration with the same meaning.
 pub fn show(s: &Settings) -> String {
     let mut out = String::new();
     values(s, &mut out);
@@ -79,7 +80,7 @@ fn values(s: &Settings, out: &mut String) {
     write(&lines, out);
 }
 
-/// What happens once the files are there, and who is told.
+/// Writes the tables about restarts, metrics and hooks.
 fn effects(s: &Settings, out: &mut String) {
     let lines = [
         "\n[restart]".into(),

@@ -1,4 +1,5 @@
-//! The tables of the configuration that may be there many times: CAs, certificates, kubeconfigs, readers, windows.
+//! Tables of the configuration that may be repeated: CAs, certificates, kubeconfigs, readers,
+//! windows.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl Checker<'_> {
         })
     }
 
-    /// A `*` stands for the same text in path, key and name, and only in the last part of a path.
+    /// Checks a pattern: a `*` stands for the same text in path, key and name, and is allowed only
+    /// in the last part of a path.
     fn pattern(&mut self, source: &Source, table: &str, at: &Text, parts: &[&str]) {
         let stars: Vec<_> = parts.iter().map(|part| part.matches('*').count()).collect();
         let in_directory = parts[1..]
@@ -192,7 +194,7 @@ impl Checker<'_> {
         found
     }
 
-    /// No days: every day.
+    /// Parses the days of a window. No days means every day.
     fn days(&mut self, source: &Source, window: &file::Window) -> Option<[bool; 7]> {
         let mut days = [window.days.is_empty(); 7];
         for day in &window.days {
@@ -206,7 +208,7 @@ impl Checker<'_> {
         Some(days)
     }
 
-    /// A value that must be there and parse.
+    /// Parses a value that must be present.
     fn checked<T>(
         &mut self,
         source: &Source,
@@ -227,7 +229,8 @@ impl Checker<'_> {
     }
 }
 
-/// A name that systemd could have for a service; nothing that systemctl takes for an option or a pattern.
+/// Checks that systemd could have a service with this name, and that systemctl does not take it for
+/// an option or a pattern.
 fn is_unit(name: &str) -> Result<(), String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:\\".contains(c);
     let plain = name.len() < 256 && !name.starts_with('-') && name.chars().all(is_plain) && name.contains('.');

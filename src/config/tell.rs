@@ -1,4 +1,4 @@
-//! The `[metrics]` and `[hooks]` tables: who is told what was seen and done.
+//! The `[metrics]` and `[hooks]` tables.
 
 use super::check::Checker;
 use super::settings::{Hooks, Metrics};

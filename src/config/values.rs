@@ -1,4 +1,4 @@
-//! Single values: from text to what they mean, with what is allowed in every error.
+//! Single values: parses text, and names the allowed values in every error.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::format::text;
 pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
     let fields = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
-        // croner would take a seventh for a year, and a year ends.
+        // croner would take a seventh field for a year, and a year ends.
         7.. => return Err(format!("`{text}` is no cron schedule: it has more than six fields")),
         _ => text.to_owned(),
     };
     let parsed = croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Required)
-        // `/10` and `5/10`, which croner 3 took: a schedule that was good stays good.
+        // croner 3 accepted `/10` and `5/10`, so that they stay valid.
         .sloppy_ranges(true)
         .build()
         .parse(&fields)
@@ -45,14 +45,15 @@ pub(super) fn time_of_day(text: &str) -> Result<Time, String> {
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text)
         .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
-    // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5); a century is far below it and far above any use.
+    // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5). A century is far below that, and far
+    // above any use.
     if parsed < Duration::from_secs(60) || parsed > Duration::from_secs(100 * 366 * 86_400) {
         return Err(format!("`{text}` is not between 1m and 100 years"));
     }
     Ok(parsed)
 }
 
-/// A duration between these numbers of seconds.
+/// Parses a duration between these numbers of seconds.
 pub(super) fn seconds(given: &str, least: u64, most: u64) -> Result<Duration, String> {
     let parsed =
         humantime::parse_duration(given).map_err(|e| format!("`{given}` is no duration ({e}); for example `30s`"))?;
@@ -62,7 +63,7 @@ pub(super) fn seconds(given: &str, least: u64, most: u64) -> Result<Duration, St
     allowed.contains(&parsed).then_some(parsed).ok_or_else(message)
 }
 
-/// As [`duration`], or `0s`.
+/// Parses a duration as [`duration`] does, or `0s`.
 pub(super) fn duration_or_none(text: &str) -> Result<Duration, String> {
     if text == "0s" {
         Ok(Duration::ZERO)
@@ -79,7 +80,7 @@ pub(super) fn one_of<T: VariantArray + Copy + Into<&'static str>>(text: &str) ->
         .ok_or_else(|| format!("`{text}` is not one of {}", words.join(", ")))
 }
 
-/// `https://HOST:PORT` without anything after it.
+/// Parses `https://HOST:PORT`, without anything after it.
 pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let parts = address.and_then(|address| address.rsplit_once(':'));

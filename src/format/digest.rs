@@ -2,12 +2,12 @@
 
 use aws_lc_rs::digest::{Context, SHA256, digest};
 
-/// The digest of `bytes`.
+/// Returns the digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(digest(&SHA256, bytes).as_ref())
 }
 
-/// A digest that is fed piece by piece.
+/// A digest of bytes that come in pieces.
 #[derive(Clone)]
 pub struct Sha256(Context);
 
@@ -18,18 +18,18 @@ impl Default for Sha256 {
 }
 
 impl Sha256 {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all pieces.
+    /// Returns the digest of all pieces.
     pub fn finish(self) -> String {
         hex(self.0.finish().as_ref())
     }
 }
 
-/// Lower-case hex.
+/// Returns lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

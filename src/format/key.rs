@@ -1,4 +1,4 @@
-//! Private keys: which public key belongs to them, and how they are written.
+//! Private keys: their public keys and their PEM forms.
 
 use std::borrow::Cow;
 
@@ -19,19 +19,20 @@ use crate::model::{KeyAlgorithm, KeyStyle};
 
 const UNUSABLE: &str = "holds a private key that does not parse or is of an unsupported kind";
 
-/// What is known of a private key without showing it.
+/// Facts about a private key that are not secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFacts {
-    /// How it is written.
+    /// PEM form.
     pub style: KeyStyle,
-    /// The content of the bit string in the `SubjectPublicKeyInfo` of a certificate for this key.
+    /// Content of the bit string in the `SubjectPublicKeyInfo` of a certificate for this key.
     pub public_key: Vec<u8>,
 }
 
 /// Reads the private key of a PEM block.
 ///
-/// An RSA key is taken at its word: its public part is written in it, and to see whether the private part belongs to it takes longer than all
-/// else that a look does with a pair ([`check`] does). Encrypted keys are refused: a renewal would have to write the new one in the clear.
+/// The public part of an RSA key is taken from the key. [`check`] tests whether the private part
+/// belongs to it, which takes longer than everything else in a scan of a pair. Encrypted keys are
+/// refused: a renewal would have to write the new one unencrypted.
 pub fn parse(block: &Block) -> Result<KeyFacts, String> {
     let style = match block.label.as_str() {
         "RSA PRIVATE KEY" => KeyStyle::Pkcs1,
@@ -64,18 +65,19 @@ pub fn parse(block: &Block) -> Result<KeyFacts, String> {
     }
 }
 
-/// Whether the private key of a PEM block that [`parse`] has read can be signed with: its parts belong together.
+/// Checks that the private key of a PEM block, which [`parse`] has read, can sign: its parts belong
+/// together.
 pub fn check(block: &Block) -> Result<(), String> {
     let is_good = match block.label.as_str() {
         "RSA PRIVATE KEY" => rsa::KeyPair::from_der(&block.der).is_ok(),
         _ if rsa_inside(&block.der).is_some() => rsa::KeyPair::from_pkcs8(&block.der).is_ok(),
-        // The others were made into keys to be read.
+        // Reading the others has checked them.
         _ => true,
     };
     if is_good { Ok(()) } else { Err(UNUSABLE.into()) }
 }
 
-/// The `RSAPublicKey` of an `RSAPrivateKey` with two primes (RFC 8017, A.1).
+/// Returns the `RSAPublicKey` of an `RSAPrivateKey` with two primes (RFC 8017, A.1).
 fn rsa_public_key(der: &[u8]) -> Option<Vec<u8>> {
     let (rest, key) = Sequence::from_der(der).ok()?;
     let mut left: &[u8] = &key.content;
@@ -96,7 +98,7 @@ fn rsa_public_key(der: &[u8]) -> Option<Vec<u8>> {
     public.to_der_vec().ok()
 }
 
-/// The `RSAPrivateKey` in a PKCS#8 key (RFC 5958), if it is one.
+/// Returns the `RSAPrivateKey` in a PKCS#8 key (RFC 5958), if it is one.
 fn rsa_inside(pkcs8: &[u8]) -> Option<&[u8]> {
     let (rest, key) = parse_der(pkcs8).ok()?;
     let fields = key.as_sequence().ok().filter(|_| rest.is_empty())?;
@@ -119,12 +121,14 @@ fn ec_public_key(der: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The DER of a PKCS#8 key in another style.
+/// Returns the DER of a PKCS#8 key in another form.
 ///
-/// PKCS#1 is the octet string inside PKCS#8 (RFC 5958); SEC1 is written anew with the curve and the public key, which Go wants.
+/// PKCS#1 is the octet string inside PKCS#8 (RFC 5958). SEC1 is written with the curve and the
+/// public key, which Go requires.
 pub fn from_pkcs8(pkcs8: &[u8], algorithm: &KeyAlgorithm, style: KeyStyle) -> Result<Zeroizing<Vec<u8>>, String> {
     let curve = match (style, algorithm) {
-        // Version 2 of PKCS#8, with the public key, is what the library makes; openssl 3.0 does not read it.
+        // The library writes version 2 of PKCS#8, with the public key, which openssl 3.0 cannot
+        // read.
         (KeyStyle::Pkcs8, KeyAlgorithm::Ed25519) => {
             let key = Ed25519KeyPair::from_pkcs8(pkcs8).map_err(|e| e.to_string())?;
             let version_1 = key.to_pkcs8v1().map_err(|e| e.to_string())?;

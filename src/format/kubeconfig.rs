@@ -1,4 +1,5 @@
-//! Kubeconfigs: which credential the current context uses, and how to replace it without touching anything else.
+//! Kubeconfigs: the credential of the current context, and its replacement without any other
+//! change.
 
 use std::path::PathBuf;
 
@@ -10,31 +11,31 @@ use zeroize::Zeroizing;
 use super::text::printable;
 use super::yaml;
 
-/// What a kubeconfig's current context logs in with.
+/// The login of a kubeconfig's current context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kubeconfig {
-    /// The user's name.
+    /// Name of the user.
     pub user: String,
-    /// Where the credential is.
+    /// Credential of the user.
     pub credential: Credential,
-    /// The CAs by which the server is known (`certificate-authority-data` of the current context's cluster), as PEM.
+    /// CAs for the server (`certificate-authority-data` of the current context's cluster), as PEM.
     pub authorities: Option<String>,
-    /// By which name the server has to show its certificate: `tls-server-name`, or the host of `server`; none where it is not looked at
-    /// (`insecure-skip-tls-verify`, or no TLS).
+    /// Name that the server's certificate must have: `tls-server-name`, or the host of `server`.
+    /// `None` if it is not checked (`insecure-skip-tls-verify`, or no TLS).
     pub server: Option<String>,
 }
 
-/// Where a kubeconfig's credential is. Data wins over files, as in client-go (`clientcmd`).
+/// Storage of a kubeconfig's credential. Data wins over files, as in client-go (`clientcmd`).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// In the kubeconfig itself, as PEM.
+    /// In the kubeconfig, as PEM.
     Embedded {
         /// Certificate and chain.
         certificate: String,
-        /// Private key; absent where the file names none.
+        /// Private key, if the file has one.
         key: Option<Zeroizing<String>>,
     },
-    /// In files; relative paths start at the kubeconfig's directory.
+    /// In files. Relative paths start at the kubeconfig's directory.
     Files {
         /// `client-certificate`.
         certificate: PathBuf,
@@ -56,7 +57,7 @@ const CERTIFICATE: &str = "client-certificate-data";
 const KEY: &str = "client-key-data";
 const AUTHORITIES: &str = "certificate-authority-data";
 
-/// Reads the current context's user out of a kubeconfig.
+/// Reads the current context's user from a kubeconfig.
 pub fn parse(text: &str) -> Result<Kubeconfig, String> {
     let config = yaml::parse(text)?;
     let current = text_of(&config, "current-context").ok_or("has no current-context")?;
@@ -70,14 +71,14 @@ pub fn parse(text: &str) -> Result<Kubeconfig, String> {
     Ok(Kubeconfig {
         user: user.to_owned(),
         credential: credential(entry, user)?,
-        // What is wrong with it is no reason not to renew the user's credential.
+        // A fault of the cluster's entry must not stop the renewal of the user's credential.
         server: cluster.and_then(server),
         authorities: cluster.and_then(|cluster| decode(text_of(cluster, AUTHORITIES)?, AUTHORITIES).ok()),
     })
 }
 
-/// The files that the current context's user refers to: certificate and key. A text in which the certificate can only be embedded is not parsed for
-/// it, which is most of what looking at a node would cost.
+/// Returns the certificate and key files that the current context's user refers to. A text with an
+/// embedded certificate is not parsed for that, which saves most of the time of a scan.
 pub fn files(text: &str) -> Option<(PathBuf, PathBuf)> {
     let mut after = text.split("client-certificate").skip(1);
     // An escape sequence may write the name of a key in another way.
@@ -98,7 +99,7 @@ fn server(cluster: &Value) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The host of a URL, an IPv6 address without its brackets.
+/// Returns the host of a URL. An IPv6 address has no brackets.
 pub fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
@@ -109,7 +110,8 @@ pub fn host_of(url: &str) -> Option<&str> {
     Some(host).filter(|host| !host.is_empty())
 }
 
-/// Every user of a kubeconfig that has a client certificate, with its name; of two with one name the first, which counts.
+/// Returns every user of a kubeconfig with a client certificate, and its name. Of two with the same
+/// name the first one counts.
 pub fn users(text: &str) -> Result<Vec<(String, Credential)>, String> {
     let config = yaml::parse(text)?;
     let mut found: Vec<(String, Credential)> = Vec::new();
@@ -165,15 +167,16 @@ fn decode(data: &str, key: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| format!("has a {key} that is not PEM"))
 }
 
-/// `text` with the current user's embedded certificate and key replaced by these PEM texts.
+/// Returns `text` with the current user's embedded certificate and key replaced by these PEM texts.
 ///
-/// Only the two base64 values change. The result is parsed again and must differ from the original in these two values alone;
-/// a value that an anchor shares with another place, or that is folded over several lines, is refused.
+/// Only the two base64 values change. The result is parsed again and must differ from the original
+/// only in these two values. A value that an anchor shares with another place, or that is folded
+/// over several lines, is refused.
 pub fn replace_credential(text: &str, certificate: &str, key: &str) -> Result<Zeroizing<String>, String> {
     replace_credential_of(text, &parse(text)?.user, certificate, key)
 }
 
-/// The same for the user with this name.
+/// Does the same for the user with this name.
 pub fn replace_credential_of(
     text: &str,
     user: &str,
@@ -207,7 +210,8 @@ fn replace_value(text: &str, user: &str, name: &str, new: &str) -> Result<Zeroiz
     if !text.contains(&old) {
         return Err(format!("has its {name} folded over several lines, which is not edited"));
     }
-    // The same value may stand elsewhere (a second user, a comment): the right place is the one whose change parses to what is wanted.
+    // The same value may occur elsewhere (a second user, a comment). The right place is the one
+    // whose change parses to the intended result.
     for (at, _) in text.match_indices(&old).take(16) {
         let mut out = Zeroizing::new(String::with_capacity(text.len() + new.len()));
         out.push_str(&text[..at]);

@@ -1,4 +1,4 @@
-//! Static pod manifests: which component runs, with which flags, and the annotation that restarts it.
+//! Static pod manifests: the component, its flags, and the annotation that restarts it.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -10,18 +10,18 @@ use super::yaml;
 
 /// The annotation whose change makes the kubelet restart a static pod.
 ///
-/// A static pod's identity is a hash of the decoded Pod object: an mtime, a comment or a deleted mirror pod restart nothing
-/// (measured on kubelets 1.20 and 1.36).
+/// A static pod is identified by a hash of the decoded Pod object: a new mtime, a comment or a
+/// deleted mirror pod does not restart it (measured on kubelets 1.20 and 1.36).
 pub const RESTARTED_AT: &str = "kubecertd.io/restarted-at";
 
-/// What a static pod manifest says.
+/// A static pod manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// The pod's name, for example `kube-apiserver` (the kubelet adds the node's).
+    /// Name of the pod, for example `kube-apiserver`, to which the kubelet adds the node's name.
     pub pod: String,
-    /// The program of the first container, for example `kube-apiserver`.
+    /// Program of the first container, for example `kube-apiserver`.
     pub component: String,
-    /// Major and minor version by the image's tag, where it has one.
+    /// Major and minor version from the image's tag, if it has one.
     pub version: Option<(u32, u32)>,
     flags: Vec<(String, String)>,
     mounts: Vec<(PathBuf, PathBuf)>,
@@ -33,7 +33,7 @@ impl Manifest {
         Self::of(&yaml::parse(text)?)
     }
 
-    /// The same of one that can be restarted: it takes the annotation.
+    /// Reads a manifest of a pod that can be restarted: its annotation can be changed.
     pub fn restartable(text: &str) -> Result<Self, String> {
         let pod = yaml::parse(text)?;
         let manifest = Self::of(&pod)?;
@@ -68,13 +68,15 @@ impl Manifest {
         })
     }
 
-    /// The value of a flag, written `--name=value` or `--name value`; the last one wins, as in pflag.
+    /// Returns the value of a flag, written `--name=value` or `--name value`. The last one wins, as
+    /// in pflag.
     pub fn flag(&self, name: &str) -> Option<&str> {
         let found = self.flags.iter().rev().find(|(flag, _)| flag == name)?;
         Some(&found.1)
     }
 
-    /// Where a path of the container is on the node, by its hostPath volumes (the longest mount wins).
+    /// Returns the path on the node of a path in the container, by its hostPath volumes. The
+    /// longest mount wins.
     pub fn on_the_node(&self, in_container: &Path) -> PathBuf {
         self.mounts
             .iter()
@@ -100,7 +102,8 @@ fn words(container: &Value) -> Vec<String> {
         .collect()
 }
 
-/// `--name=value` and `--name value`; a flag without a value is left out.
+/// Returns the flags in the forms `--name=value` and `--name value`. A flag without a value is left
+/// out.
 fn flags(words: &[String]) -> Vec<(String, String)> {
     let next = |at: usize| words.get(at + 1).filter(|word| !word.starts_with('-'));
     let named = words
@@ -115,7 +118,8 @@ fn flags(words: &[String]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// `(1, 36)` of `registry.k8s.io/kube-apiserver:v1.36.2`; a digest after the tag is ignored.
+/// Returns `(1, 36)` for `registry.k8s.io/kube-apiserver:v1.36.2`. A digest after the tag is
+/// ignored.
 pub fn version_of(image: &str) -> Option<(u32, u32)> {
     let tagged = image.split('@').next()?;
     let (_, tag) = tagged.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'))?;
@@ -136,9 +140,10 @@ fn mounts(spec: &Value, container: &Value) -> Vec<(PathBuf, PathBuf)> {
         .collect()
 }
 
-/// `text` with `metadata.annotations[name] = value`; everything else stays byte for byte.
+/// Returns `text` with `metadata.annotations[name] = value`. All other bytes stay.
 ///
-/// The result is parsed again and must differ from the original in this annotation alone; otherwise the manifest is left alone.
+/// The result is parsed again and must differ from the original only in this annotation. Otherwise
+/// the manifest is left alone.
 pub fn annotate(text: &str, name: &str, value: &str) -> Result<String, String> {
     annotated(text, yaml::parse(text)?, name, value)
 }
@@ -169,7 +174,8 @@ fn annotated(text: &str, mut wanted: Value, name: &str, value: &str) -> Result<S
         }
         Ok(after)
     };
-    // Reading whole manifests with the editor was a third of a look at a node, and the annotations are in a few lines of them.
+    // The editor gets only the lines of the metadata: with whole manifests it took a third of a
+    // scan.
     let block = metadata_block(text);
     let within = |block: Range<usize>| {
         let edited = edit(&text[block.clone()], name, value).ok()?;
@@ -181,7 +187,8 @@ fn annotated(text: &str, mut wanted: Value, name: &str, value: &str) -> Result<S
     }
 }
 
-/// The lines of the metadata, where they look like a block. They may be others in a text that is written in an unusual way.
+/// Returns the lines of the metadata, if they look like a block. In an unusual text they may be
+/// other lines.
 fn metadata_block(text: &str) -> Option<Range<usize>> {
     let begin = if text.starts_with("metadata:") {
         0
@@ -194,7 +201,8 @@ fn metadata_block(text: &str) -> Option<Range<usize>> {
     Some(begin..begin + first + rest.map(str::len).sum::<usize>())
 }
 
-/// The editor drops what follows a `null` on a line of its own. Between the first and the last byte that differ no comment may have been.
+/// Returns true if a comment stood between the first and the last byte that differ: the editor
+/// drops the rest of a line after `null`.
 fn loses_a_comment(before: &str, after: &str) -> bool {
     let same = |(a, b): &(u8, u8)| a == b;
     let head = before.bytes().zip(after.bytes()).take_while(same).count();
@@ -215,7 +223,8 @@ fn edit(text: &str, name: &str, value: &str) -> Result<String, String> {
         .find_map(|document| document.as_mapping())
         .and_then(|pod| pod.get_mapping("metadata"))
         .ok_or("has no metadata")?;
-    // Quoted, because YAML 1.1 readers take a plain timestamp for a date, and annotations are strings.
+    // Quoted, because YAML 1.1 readers take a plain timestamp for a date, and annotations are
+    // strings.
     let value = yaml_edit::ScalarValue::double_quoted(value);
     match metadata.get_mapping("annotations") {
         Some(annotations) => annotations.set(name, &value),

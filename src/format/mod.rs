@@ -1,6 +1,6 @@
 //! Bytes to values and back: PEM, X.509, keys, kubeconfigs, manifests.
 //!
-//! Everything here is pure. Edits are edits of text: what is not meant to change stays byte for byte.
+//! All of it is pure. Edits change text: all other bytes stay as they are.
 
 pub mod digest;
 pub mod key;

@@ -1,4 +1,4 @@
-//! Pairs: a certificate and its private key, as their files say.
+//! Pairs: a certificate and its private key.
 
 use std::ops::Range;
 use std::path::Path;
@@ -7,25 +7,21 @@ use super::text::printable;
 use super::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle};
 
-/// The content of a pair's files.
+/// Contents of the files of a pair.
 #[derive(Debug)]
 pub struct Pair {
     /// The leaf.
     pub certificate: Certificate,
-    /// The place of the leaf in its file.
+    /// Place of the leaf in its file.
     pub leaf: Range<usize>,
-    /// The style of the private key; or why the pair is broken.
+    /// PEM form of the private key, or the reason that the pair is broken.
     pub key: Result<KeyStyle, String>,
-    /// The place of the key in its file, where there is one.
+    /// Place of the key in its file, if it is there.
     pub place: Option<Range<usize>>,
 }
 
-/// Parses a pair from the file of its certificate and the file of its key.
-///
-/// # Errors
-///
-/// Returns the reason if the certificate cannot be read. A key that is missing or useless makes a
-/// broken pair, unless one file holds both.
+/// Reads a pair. A key that is missing or useless makes a broken pair. Only a certificate that
+/// cannot be read is an error.
 pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>) -> Result<Pair, String> {
     let at = |reason: String| format!("{} {reason}", path.display());
     let (block, certificate) = file.bytes.text().and_then(leaf).map_err(at)?;
@@ -34,7 +30,7 @@ pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>)
         .ok_or_else(|| "is missing".to_owned())
         .and_then(|file| find_key(file.bytes.text()?));
     if key_file.is_some_and(|key| key.is_same(file)) {
-        // A new key cannot be put into a file that holds the certificate alone.
+        // A key cannot be added to a file that was meant to hold both.
         found.as_ref().map_err(|reason| key_at(reason.clone()))?;
     }
     let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
@@ -46,13 +42,13 @@ pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>)
     })
 }
 
-/// The first certificate is the leaf; what follows is its chain (RFC 8446, 4.4.2).
+/// Returns the first certificate, which is the leaf. The others are its chain (RFC 8446, 4.4.2).
 pub fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
     let mut all = x509::parse_pem(text)?;
     Ok(all.swap_remove(0))
 }
 
-/// The first private key of a PEM text.
+/// Returns the first private key of a PEM text.
 pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
     let blocks = pem::blocks(text)?;
     let block = blocks
@@ -63,7 +59,7 @@ pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
     Ok((block, facts))
 }
 
-/// Returns the style of the key, if it is that of the certificate.
+/// Returns the PEM form of the key, if it belongs to the certificate.
 pub fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
     let facts = found.map_err(|reason| printable(&reason))?;
     if facts.public_key == certificate.public_key {

@@ -1,6 +1,7 @@
-//! PEM text: find the blocks, and replace one without touching anything else (RFC 7468).
+//! PEM text: finds the blocks, and replaces one without any other change (RFC 7468).
 //!
-//! A block is found where openssl and Go find it: `-----BEGIN label-----` at the start of a line up to the matching end line.
+//! A block is what openssl and Go find: `-----BEGIN label-----` at the start of a line, up to the
+//! matching end line.
 
 use std::ops::Range;
 
@@ -8,26 +9,26 @@ use zeroize::Zeroizing;
 
 use super::text::printable;
 
-/// One block of a PEM text.
+/// A block of a PEM text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// The label, for example `CERTIFICATE`.
+    /// Label, for example `CERTIFICATE`.
     pub label: String,
-    /// Where it stands in the text, from `-----BEGIN` to the last dash of the end line.
+    /// Place in the text, from `-----BEGIN` to the last dash of the end line.
     pub range: Range<usize>,
-    /// The decoded content (wiped when dropped, since it may be a key).
+    /// Decoded content. It is wiped when dropped, since it may be a key.
     pub der: Zeroizing<Vec<u8>>,
-    /// It has RFC 1421 headers, as encrypted keys of the traditional form do.
+    /// True if it has RFC 1421 headers, as encrypted keys in the traditional form have.
     pub has_headers: bool,
 }
 
 impl Block {
-    /// True for every kind of private key.
+    /// Returns true for every kind of private key.
     pub fn is_private_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY")
     }
 
-    /// True for a certificate.
+    /// Returns true for a certificate.
     pub fn is_certificate(&self) -> bool {
         self.label == "CERTIFICATE"
     }
@@ -35,7 +36,8 @@ impl Block {
 
 const BEGIN: &str = "-----BEGIN ";
 
-/// All blocks of `text`, in order. Text between blocks is allowed; a block that is cut or does not decode is an error.
+/// Returns all blocks of `text`, in order. Text between blocks is allowed. A block that is cut or
+/// cannot be decoded is an error.
 pub fn blocks(text: &str) -> Result<Vec<Block>, String> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -78,16 +80,18 @@ fn next_begin(text: &str, from: usize) -> Option<usize> {
     }
 }
 
-/// PEM of `der` in lines of 64 characters with `line_end`, without a line end after the last line.
+/// Returns the PEM of `der` in lines of 64 characters with `line_end`, without a line end after the
+/// last line.
 pub fn encode(label: &str, der: &[u8], line_end: &str) -> Zeroizing<String> {
     let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     let text = Zeroizing::new(pem::encode_config(&pem::Pem::new(label, der.to_vec()), unix));
     Zeroizing::new(text.trim_end().replace('\n', line_end))
 }
 
-/// `text` with each range replaced by its PEM; all other bytes stay.
+/// Returns `text` with each range replaced by its PEM. All other bytes stay.
 ///
-/// The ranges come from [`blocks`] of the same text, so they lie inside it and do not overlap.
+/// The ranges must come from [`blocks`] of the same text, so that they lie inside it and do not
+/// overlap.
 pub fn replace(text: &str, mut edits: Vec<(Range<usize>, Zeroizing<String>)>) -> Zeroizing<String> {
     edits.sort_by_key(|(range, _)| range.start);
     let mut out = Zeroizing::new(String::with_capacity(text.len() + 512));
@@ -101,7 +105,7 @@ pub fn replace(text: &str, mut edits: Vec<(Range<usize>, Zeroizing<String>)>) ->
     out
 }
 
-/// The line end that `text` uses.
+/// Returns the line end that `text` uses.
 pub fn line_end(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }

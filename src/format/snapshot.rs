@@ -1,13 +1,14 @@
-//! etcd's snapshot: the database file, then the SHA-256 of all of it (etcd `server/etcdserver/api/v3rpc/maintenance.go`).
+//! etcd's snapshot: the database file, then its SHA-256 (etcd
+//! `server/etcdserver/api/v3rpc/maintenance.go`).
 
 use super::digest::{Sha256, hex};
 
-/// Bytes of the digest at the end.
+/// Size of the digest at the end, in bytes.
 pub const TRAILER: usize = 32;
-/// The database's pages are a multiple of this (etcdutl `snapshot.hasChecksum`).
+/// Size that divides the size of the database, in bytes (etcdutl `snapshot.hasChecksum`).
 const SECTOR: u64 = 512;
 
-/// Checks a snapshot while its bytes go by.
+/// A check of a snapshot while its bytes are copied.
 #[derive(Clone, Default)]
 pub struct Trailer {
     digest: Sha256,
@@ -16,12 +17,13 @@ pub struct Trailer {
 }
 
 impl Trailer {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.size += piece.len() as u64;
         let keep = piece.len().min(TRAILER);
         let (body, end) = piece.split_at(piece.len() - keep);
-        // What was the end until now turns out to be of the database, but for as much as the new end lacks.
+        // The bytes that seemed to be the end belong to the database, except for those that the new
+        // end lacks.
         let old = self.tail.len().saturating_sub(TRAILER - keep);
         self.digest.update(&self.tail[..old]);
         self.tail.drain(..old);
@@ -29,7 +31,7 @@ impl Trailer {
         self.tail.extend_from_slice(end);
     }
 
-    /// The size of the whole snapshot in bytes, if it is whole and undamaged; otherwise what is wrong with it.
+    /// Returns the size of the whole snapshot in bytes, or what is wrong with it.
     pub fn check(self) -> Result<u64, String> {
         if self.size <= TRAILER as u64 || self.size % SECTOR != TRAILER as u64 {
             return Err(format!(
@@ -87,7 +89,7 @@ mod tests {
                 "{length} bytes"
             );
         }
-        // By whole pages: the size fits, the digest does not.
+        // The size fits, and the digest does not.
         assert!(check(&whole[..16_384 + 32], 4096).unwrap_err().contains("damaged"));
     }
 }

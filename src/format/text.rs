@@ -1,4 +1,4 @@
-//! Words for people: dates, durations, tables.
+//! Text for people: dates, durations, tables.
 
 use std::time::Duration;
 
@@ -10,12 +10,13 @@ use crate::model::Timestamp;
 const KUBEADM: &[BorrowedFormatItem<'_>] = format_description!("[month repr:short] [day], [year] [hour]:[minute] UTC");
 const RFC3339: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
-/// `Nov 23, 2027 18:43 UTC`, kubeadm's format.
+/// Returns `Nov 23, 2027 18:43 UTC`, kubeadm's format.
 pub fn date(at: Timestamp) -> String {
     at.format(KUBEADM).unwrap_or_default()
 }
 
-/// Text from a file as it may be shown: one line, no control characters (they steer terminals and forge lines of a log), not endless.
+/// Returns text from a file that is safe to show: one line, without control characters (which steer
+/// terminals and forge lines of a log), and of limited length.
 pub fn printable(text: &str) -> String {
     const LONGEST: usize = 300;
     let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
@@ -26,7 +27,7 @@ pub fn printable(text: &str) -> String {
     out
 }
 
-/// `a, b, c`, and of more than thirty how many are left: a line of a log or a reason is read by people.
+/// Returns `a, b, c`. Of more than thirty names it counts the rest, since people read the result.
 pub fn list(names: &[&str]) -> String {
     const SHOWN: usize = 30;
     match names.len().saturating_sub(SHOWN) {
@@ -35,17 +36,17 @@ pub fn list(names: &[&str]) -> String {
     }
 }
 
-/// `2027-11-23T18:43:08Z`.
+/// Returns `2027-11-23T18:43:08Z`.
 pub fn rfc3339(at: Timestamp) -> String {
     at.format(RFC3339).unwrap_or_default()
 }
 
-/// The reverse of [`rfc3339`].
+/// Parses the output of [`rfc3339`].
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     Some(time::PrimitiveDateTime::parse(text, RFC3339).ok()?.assume_utc())
 }
 
-/// Bytes in the largest unit of 1024 that keeps a digit before the point: `128.4 MiB`.
+/// Returns a size in the largest unit of 1024 that keeps a digit before the point: `128.4 MiB`.
 pub fn bytes(count: u64) -> String {
     let mut value = count as f64;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
@@ -64,7 +65,7 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// Bytes as a whole number of the largest unit that fits: `20GiB`.
+/// Returns a size as a whole number of the largest unit that fits: `20GiB`.
 pub fn exact_bytes(count: u64) -> String {
     let mut value = count;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].into_iter();
@@ -75,7 +76,8 @@ pub fn exact_bytes(count: u64) -> String {
     format!("{value}{}", units.next().unwrap_or_default())
 }
 
-/// The reverse of [`exact_bytes`], with or without a blank before the unit: `20GiB`, `500 MiB`.
+/// Parses the output of [`exact_bytes`], with or without a blank before the unit: `20GiB`, `500
+/// MiB`.
 pub fn parse_bytes(text: &str) -> Option<u64> {
     let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
     let power = match text[digits.len()..].trim() {
@@ -89,7 +91,8 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1024_u64.pow(power))
 }
 
-/// The largest unit alone, as `duration.ShortHumanDuration` of kubernetes `apimachinery` prints it; `<invalid>` for the past.
+/// Returns a time left in its largest unit, as `duration.ShortHumanDuration` of kubernetes
+/// `apimachinery` prints it; `<invalid>` for the past.
 pub fn residual(left: time::Duration) -> String {
     let seconds = left.whole_seconds();
     match seconds {
@@ -103,7 +106,8 @@ pub fn residual(left: time::Duration) -> String {
     }
 }
 
-/// `30d`, `1d 12h`, `90s`: days, hours, minutes and seconds, which the configuration reads back.
+/// Returns `30d`, `1d 12h`, `90s`: days, hours, minutes and seconds, which the configuration can
+/// read.
 pub fn duration(of: Duration) -> String {
     let mut left = of.as_secs();
     let mut parts = Vec::new();
@@ -116,7 +120,8 @@ pub fn duration(of: Duration) -> String {
     if parts.is_empty() { "0s".into() } else { parts.join(" ") }
 }
 
-/// A table as Go's `tabwriter` sets it with minimum width 10 and three blanks between columns: every cell but a row's last is padded.
+/// Returns a table as Go's `tabwriter` formats it with minimum width 10 and three blanks between
+/// columns. All cells except a row's last are padded.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

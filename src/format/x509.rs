@@ -1,4 +1,4 @@
-//! X.509 certificates: DER to [`Certificate`], and whether one signed the other (RFC 5280).
+//! X.509 certificates: DER to [`Certificate`], and checks of signatures and names (RFC 5280).
 
 use std::net::IpAddr;
 
@@ -14,7 +14,8 @@ use super::pem;
 use super::text::printable;
 use crate::model::{Certificate, Extension, KeyAlgorithm, Serial, Validity};
 
-/// All certificates of a PEM text, in order. An empty list is an error, because a certificate was expected here.
+/// Returns all certificates of a PEM text, in order. An empty list is an error, because a
+/// certificate is expected.
 pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
     let blocks = pem::blocks(text)?;
     if text.trim().is_empty() {
@@ -33,7 +34,8 @@ pub fn parse_pem(text: &str) -> Result<Vec<(pem::Block, Certificate)>, String> {
     }
 }
 
-/// The first common name (RFC 5280, A.1) of a name's DER, as it may be shown; empty where there is none.
+/// Returns the first common name (RFC 5280, A.1) of a name's DER, safe to show. Empty if it has
+/// none.
 pub fn common_name(name: &[u8]) -> String {
     let Ok((_, name)) = x509_parser::x509::X509Name::from_der(name) else {
         return String::new();
@@ -42,7 +44,7 @@ pub fn common_name(name: &[u8]) -> String {
     found.next().map(printable).unwrap_or_default()
 }
 
-/// One certificate from its DER.
+/// Parses a certificate.
 pub fn parse(der: &[u8]) -> Result<Certificate, String> {
     let (rest, x509) = X509Certificate::from_der(der)
         .map_err(|e| printable(&format!("holds a certificate that does not parse ({e})")))?;
@@ -50,7 +52,7 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
         return Err("holds a certificate with bytes after its end".into());
     }
     let tbs = &x509.tbs_certificate;
-    // X.690, 8.19.2: an object identifier has a byte at least, and its last one has no high bit.
+    // X.690, 8.19.2: an object identifier has at least one byte, and its last byte has no high bit.
     if tbs
         .extensions()
         .iter()
@@ -58,7 +60,8 @@ pub fn parse(der: &[u8]) -> Result<Certificate, String> {
     {
         return Err("holds a certificate with an extension without an identifier".into());
     }
-    // Names are copied as they are, so each must be one whole element; the library does not see to it.
+    // Names are copied as they are, so that each must be one whole element, which the library does
+    // not check.
     let is_whole = |name: &[u8]| matches!(x509_parser::der_parser::parse_der(name), Ok((rest, _)) if rest.is_empty());
     if !is_whole(tbs.subject.as_raw()) || !is_whole(tbs.issuer.as_raw()) {
         return Err("holds a certificate with a damaged name".into());
@@ -138,7 +141,7 @@ fn key_algorithm(spki: &SubjectPublicKeyInfo<'_>) -> KeyAlgorithm {
     KeyAlgorithm::Other(printable(&algorithm.to_id_string()))
 }
 
-/// True when `issuer`'s key made the signature on `certificate` and the names agree.
+/// Returns true if `issuer`'s key made the signature on `certificate`, and the names agree.
 pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     if certificate.issuer_der != issuer.subject_der {
         return false;
@@ -150,7 +153,7 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
         return false;
     };
     if key_algorithm(issuer.public_key()) == KeyAlgorithm::P521 {
-        // The one curve that x509-parser leaves out; rcgen signs with SHA-512 on it, as Go does.
+        // The one curve that x509-parser lacks. rcgen signs with SHA-512 on it, as Go does.
         let key = &issuer.public_key().subject_public_key.data;
         let key = UnparsedPublicKey::new(&ECDSA_P521_SHA512_ASN1, key);
         let tbs: &[u8] = leaf.tbs_certificate.as_ref();
@@ -159,8 +162,9 @@ pub fn is_signed_by(certificate: &Certificate, issuer: &Certificate) -> bool {
     leaf.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
-/// Whether a server that shows `certificate` may be called by `name`, an address or a host name: as TLS clients compare, by the
-/// SubjectAltName alone (RFC 6125, 6.4; Go has left the common name aside since 1.15). A `*` stands for one label.
+/// Returns true if the certificate is valid for `name`, an address or a host name, as TLS clients
+/// compare: by the SubjectAltName alone (RFC 6125, 6.4; Go ignores the common name since 1.15). A
+/// `*` stands for one label.
 pub fn is_for(certificate: &Certificate, name: &str) -> bool {
     use x509_parser::extensions::GeneralName;
     let Ok((_, x509)) = X509Certificate::from_der(&certificate.der) else {
@@ -188,7 +192,8 @@ fn is_host(known: &str, name: &str) -> bool {
     }
 }
 
-/// The content of the bit string of a DER `SubjectPublicKeyInfo` (the `PUBLIC KEY` of a PEM file).
+/// Returns the content of the bit string of a DER `SubjectPublicKeyInfo` (the `PUBLIC KEY` of a PEM
+/// file).
 pub fn public_key(der: &[u8]) -> Option<Vec<u8>> {
     let (_, spki) = SubjectPublicKeyInfo::from_der(der).ok()?;
     Some(spki.subject_public_key.data.to_vec())

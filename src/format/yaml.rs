@@ -1,4 +1,4 @@
-//! YAML: read into values, and the rule that every edit of text is checked against.
+//! YAML: parses values, and checks every edit of text.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use yaml_serde::Value;
 
 use super::text::printable;
 
-/// Kubeconfigs and manifests are some kilobytes. The parser takes some hundred bytes for every value and time by the square of the open
-/// brackets, so a text that has more of either than any real one is refused before it is parsed, a longer file before it is read. Bytes.
+/// Maximum size of a kubeconfig or manifest, in bytes. Real ones have some kilobytes. The parser
+/// needs some hundred bytes for every value, and time by the square of the open brackets. So a text
+/// that exceeds all real ones is refused before it is parsed or read.
 pub const LONGEST: usize = 128 << 10;
 const MOST_BRACKETS: usize = 4_000;
 
-/// Lines and commas: a value follows each.
+/// Maximum number of lines and commas: a value follows each.
 const MOST_PARTS: usize = 8_000;
 
-/// Aliases make a document larger than its text: 2 KiB of them can be 800 MiB of values.
+/// Maximum number of values after aliases are followed: 2 KiB of aliases can be 800 MiB of values.
 const MOST_VALUES: usize = 64 << 10;
 
 fn is_bounded(text: &str) -> Result<(), String> {
@@ -34,7 +35,8 @@ fn is_bounded(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The one document of `text`. Several documents are refused: nothing on a node has them, and an edit could hit the wrong one.
+/// Parses the one document of `text`. Several documents are refused: no file on a node has them,
+/// and an edit could hit the wrong one.
 pub fn parse(text: &str) -> Result<Value, String> {
     is_bounded(text)?;
     let mut documents = yaml_serde::Deserializer::from_str(text);
@@ -57,7 +59,7 @@ pub fn parse(text: &str) -> Result<Value, String> {
     }
 }
 
-/// The entry of the list `list` whose `name` is `name`.
+/// Returns the entry of the list `list` whose `name` is `name`.
 pub(super) fn named<'a>(list: Option<&'a Value>, name: &str) -> Option<&'a Value> {
     list?
         .as_sequence()?
@@ -67,7 +69,8 @@ pub(super) fn named<'a>(list: Option<&'a Value>, name: &str) -> Option<&'a Value
 
 /// Accepts `after` only if it parses to exactly `wanted`.
 ///
-/// An edit through an anchor changes a second place and is caught here, as is any slip of the editor.
+/// This catches an edit through an anchor, which changes a second place, and any fault of the
+/// editor.
 pub(super) fn check(after: &str, wanted: &Value) -> Result<(), String> {
     match parse(after) {
         Ok(value) if value == *wanted => Ok(()),
@@ -75,7 +78,8 @@ pub(super) fn check(after: &str, wanted: &Value) -> Result<(), String> {
     }
 }
 
-/// Walks through a document, aliases followed, and keeps nothing; an error where it has more values than are left.
+/// Counts the values of a document, with aliases followed, and keeps none. Fails if it has more
+/// values than are left.
 struct Count<'a>(&'a mut usize);
 
 impl Count<'_> {
