@@ -11,31 +11,31 @@ use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::{Format, backups};
 
-/// Its verbs.
+/// Subcommands of `kubecertd backup`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
-    /// Take a backup now
+    /// Create a backup now
     Create,
-    /// List the backups, oldest first
+    /// List backups, oldest first
     List {
-        /// How to print it
-        #[arg(short, long, value_enum, default_value = "text")]
+        /// Output format
+        #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
         output: Format,
     },
-    /// Read every file of a backup and compare it with the list
+    /// Verify a backup against its manifest
     Verify {
-        /// The backup, as `list` names it; the newest without one
+        /// ID of the backup [default: the newest]
         id: Option<String>,
     },
-    /// Remove what keep, keep_within and max_size of the configuration do not keep
+    /// Delete backups beyond the configured retention
     Prune {
-        /// Show what would be removed and change nothing
+        /// Show the changes without making them
         #[arg(long)]
         dry_run: bool,
     },
 }
 
-/// Runs one of them.
+/// Runs a subcommand of `kubecertd backup`.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     match args {
@@ -79,19 +79,23 @@ fn check(context: &Context, settings: &Settings, id: Option<&str>) -> Result<Exi
         super::say(format_args!("kubecertd: {}: {reason}", backup.id));
     }
     if wrong.is_empty() {
-        let sealed = if verify::reads_inside(settings, &backup) {
+        let limit = if verify::reads_inside(settings, &backup) {
             ""
         } else {
-            " as far as can be seen without [backup] decrypt_with"
+            " (content not checked: [backup] decrypt_with is not set)"
         };
-        super::print(&format!("{}: good{sealed}\n", backup.id))?;
+        super::print(&format!("{}: good{limit}\n", backup.id))?;
         return Ok(Exit::Done);
     }
     super::print(&format!("{}: bad\n", backup.id))?;
     Ok(Exit::Failed)
 }
 
-/// The backup with this name, or the newest that is `fit`.
+/// Returns the backup with this name. Without a name, returns the newest one that is `fit`.
+///
+/// # Errors
+///
+/// Fails with [`Exit::Usage`] if no backup has the name, and with [`Exit::Failed`] if none is fit.
 pub(super) fn find(
     context: &Context,
     settings: &Settings,
@@ -106,9 +110,10 @@ pub(super) fn find(
     };
     found.ok_or_else(|| match id {
         Some(id) => Failure::new(format!("cannot find the backup {id} in {directory}"))
-            .hint("`kubecertd backup list` names them")
+            .hint("run `kubecertd backup list` to see the backups")
             .exit(Exit::Usage),
-        None => Failure::new(format!("cannot find any backup in {directory}")),
+        None => Failure::new(format!("cannot find a usable backup in {directory}"))
+            .hint("run `kubecertd backup list` to see the backups"),
     })
 }
 

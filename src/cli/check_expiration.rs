@@ -5,15 +5,15 @@ use crate::model::{Exit, Failure};
 use crate::report::{Format, expiration};
 use crate::{inventory, scan};
 
-/// Its options.
+/// Options of `kubecertd check-expiration`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print it
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 }
 
-/// Prints the tables; exit code 4 when something that is there cannot be read.
+/// Prints the tables. The exit code is 4 if an existing file cannot be read.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let inventory = inventory::build(&scan::scan(&context.host, &settings));

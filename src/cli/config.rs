@@ -4,10 +4,10 @@ use super::context::Context;
 use crate::config::show;
 use crate::model::{Exit, Failure};
 
-/// Its verbs.
+/// Subcommands of `kubecertd config`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
-    /// Exit with 78 and list every problem when the configuration is bad
+    /// List all problems of the configuration
     Check,
     /// Print the configuration in effect as TOML
     Show,

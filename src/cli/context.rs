@@ -1,4 +1,4 @@
-//! What every verb starts from: the host and the configuration.
+//! The host and the configuration, with which every command starts.
 
 use std::path::{Path, PathBuf};
 
@@ -8,25 +8,28 @@ use crate::host::Host;
 use crate::host::files::distrust;
 use crate::host::stop::Stop;
 use crate::host::write::parent;
-use crate::model::{Failure, ReadError};
+use crate::model::{Exit, Failure, ReadError};
 
-/// Where the configuration is, if `--config` does not say otherwise.
+/// Default path of the configuration.
 pub const CONFIG: &str = "/etc/kubecertd/config.toml";
 
-/// The host, and where its configuration is.
+/// The host, and the path of its configuration.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The door outside.
+    /// The node: files, processes, clock.
     pub host: Host,
     config: PathBuf,
 }
 
 impl Context {
-    /// Fails only when signals cannot be caught or the root is no directory. SIGHUP ends what runs `on_terminal`.
+    /// Opens the node below `root`. SIGHUP stops a command that runs `on_terminal`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if signals cannot be caught, or if `root` is not a directory ([`Exit::Usage`]).
     pub fn new(root: &Path, config: &Path, on_terminal: bool) -> Result<Self, Failure> {
         let root = root.canonicalize().ok().filter(|root| root.is_dir()).ok_or_else(|| {
-            Failure::new(format!("cannot use --root {}: it is no directory", root.display()))
-                .exit(crate::model::Exit::Usage)
+            Failure::new(format!("cannot use --root {}: not a directory", root.display())).exit(Exit::Usage)
         })?;
         let stop = Stop::on_signals(on_terminal).map_err(|e| Failure::new(format!("cannot catch signals: {e}")))?;
         Ok(Self {
@@ -35,7 +38,12 @@ impl Context {
         })
     }
 
-    /// The checked configuration: the file, then `config.d/*.toml` beside it in the order of their names. All absent: the defaults.
+    /// Returns the checked configuration: the file, then `config.d/*.toml` next to it in the order
+    /// of their names. Without any file, returns the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Exit::Config`] and all problems.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let (settings, problems) = self.settings_and_problems();
         if problems.is_empty() {
@@ -45,7 +53,7 @@ impl Context {
         }
     }
 
-    /// The same with the defaults in place of what is wrong, and everything that is.
+    /// Returns the configuration with defaults in place of invalid values, and all problems.
     pub fn settings_and_problems(&self) -> (Settings, Vec<Problem>) {
         let mut problems = Vec::new();
         let mut sources = Vec::new();
@@ -85,7 +93,7 @@ impl Context {
             .unsafe_way
             .or_else(|| distrust(path, identity.uid, identity.gid, identity.mode))
         {
-            problems.push(problem(path, format!("is not used: {reason}")));
+            problems.push(problem(path, format!("is rejected: {reason}")));
         }
         match file.bytes.text() {
             Ok(text) => sources.push(Source::parse(path.to_owned(), text.to_owned(), problems)),

@@ -11,16 +11,16 @@ use crate::report::{Format, doctor};
 use crate::restart::pending;
 use crate::{cycle, scan};
 
-/// Its options.
+/// Options of `kubecertd doctor`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print it
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 }
 
-/// Looks at everything once, changes nothing, and prints what it found. A bad configuration is one of the findings: the defaults stand in for what
-/// is wrong in it.
+/// Examines the node, changes nothing, and prints the findings. An invalid configuration is one of
+/// them; the examination then uses defaults in place of invalid values.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let (settings, problems) = context.settings_and_problems();

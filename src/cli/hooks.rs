@@ -1,11 +1,12 @@
-//! Commands of the operator's that are told what happened (`[hooks]`). One that fails is reported, and changes nothing else.
+//! Calls the hooks, which are commands of the operator (`[hooks]`). A hook that fails is reported,
+//! and changes nothing else.
 
 use crate::config::settings::Hooks;
 use crate::host::Host;
 use crate::model::Failure;
 use crate::report::hook::{Event, Occasion};
 
-/// Tells the hook that an event is for. None where there is no such hook.
+/// Calls the hook for an event. Returns `None` if that hook is not configured.
 pub fn call(host: &Host, hooks: &Hooks, event: &Event) -> Option<Result<(), Failure>> {
     let words = match event.event {
         Occasion::Expiring => &hooks.on_expiring,
@@ -16,7 +17,7 @@ pub fn call(host: &Host, hooks: &Hooks, event: &Event) -> Option<Result<(), Fail
         return None;
     }
     let key = event.event.key();
-    let fail = |reason: String| Failure::new(format!("cannot tell [hooks] {key}: {reason}"));
+    let fail = |reason: String| Failure::new(format!("cannot call [hooks] {key}: {reason}"));
     let json = match serde_json::to_string(event) {
         Ok(json) => json + "\n",
         Err(e) => return Some(Err(fail(e.to_string()))),

@@ -1,4 +1,4 @@
-//! The command line: one file per verb.
+//! The command line, one file per command.
 
 mod backup;
 mod check_expiration;
@@ -22,15 +22,15 @@ use crate::host;
 use crate::model::{Exit, Failure};
 use crate::plan::{Decision, Plan};
 
-/// Keeps the certificates of a Kubernetes control-plane node alive.
+/// Renew Kubernetes node certificates before they expire
 #[derive(Debug, Parser)]
 #[command(name = "kubecertd", version, max_term_width = 100)]
 struct Args {
-    /// Work on the node whose root directory this is; every other path is seen from there
+    /// Operate on the filesystem rooted at DIR
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
     root: PathBuf,
 
-    /// The configuration; drop-ins are read from config.d beside it
+    /// Configuration file; drop-ins are in config.d next to it
     #[arg(long, global = true, value_name = "FILE", default_value = context::CONFIG)]
     config: PathBuf,
 
@@ -40,33 +40,33 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show when every certificate ends, in kubeadm's words
+    /// Show certificate expiration, as kubeadm does
     CheckExpiration(check_expiration::Args),
-    /// Show what would be renewed and restarted, and why
+    /// Show what to renew and restart, and why
     Plan(plan::Args),
-    /// Renew what is due, or what is named
+    /// Renew credentials that are due, or those you name
     Renew(renew::Args),
-    /// Run as the daemon
+    /// Run the daemon
     Run,
-    /// Show what the daemon did last, will do next, and what is wrong
+    /// Show the last and next actions of the daemon, and problems
     Status(status::Args),
-    /// Find what usually goes wrong, and say what to do about it
+    /// Find common problems and show how to fix them
     Doctor(doctor::Args),
-    /// Make a page that shows all of it
+    /// Write an HTML report
     Report(report::Args),
-    /// Finish or undo what an interrupted renewal left
+    /// Complete or roll back an interrupted run
     Recover,
-    /// Take, list, verify and remove backups
+    /// Create, list, verify and prune backups
     #[command(subcommand)]
     Backup(backup::Args),
-    /// Put back what a backup holds
+    /// Restore files or etcd's data from a backup
     Restore(restore::Args),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Args),
 }
 
-/// The grammar of the command line, from which manual page and completions are made.
+/// Returns the grammar of the command line, for the manual page and the completions.
 pub fn grammar() -> clap::Command {
     Args::command()
 }
@@ -95,13 +95,13 @@ pub fn main() -> Exit {
     })
 }
 
-/// One line on stderr. Where that cannot be written (a full disk behind it), the work goes on.
+/// Writes one line to stderr. A failure, such as a full disk, does not stop the work.
 fn say(line: impl std::fmt::Display) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Says what went wrong on stderr.
+/// Writes a failure and its hint to stderr.
 fn complain(failure: &Failure) {
     for line in failure.message.lines() {
         say(format_args!("kubecertd: {line}"));
@@ -111,7 +111,7 @@ fn complain(failure: &Failure) {
     }
 }
 
-/// Says on stderr what speaks against a plan and what of it cannot be done.
+/// Writes the warnings of a plan, and the credentials that it cannot renew, to stderr.
 fn complain_of(plan: &Plan, warnings: &[String]) {
     for item in plan.faults() {
         match &item.decision {
@@ -125,7 +125,11 @@ fn complain_of(plan: &Plan, warnings: &[String]) {
     }
 }
 
-/// Prints a report; a reader that went away (`| head`) is no failure.
+/// Prints a report. A closed pipe (`| head`) is not a failure.
+///
+/// # Errors
+///
+/// Fails if standard output cannot be written.
 fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {

@@ -7,19 +7,19 @@ use crate::model::{Exit, Failure};
 use crate::plan::Request;
 use crate::report::{Format, plan};
 
-/// Its options.
+/// Options of `kubecertd plan`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print it
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 
-    /// Exit with 10 when something is due
+    /// Exit with code 10 if a credential is due
     #[arg(long)]
     exit_code: bool,
 }
 
-/// Prints what the next cycle would do.
+/// Prints the plan of the next cycle.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let settings = context.settings()?;
     let look =

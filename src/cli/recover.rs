@@ -9,14 +9,15 @@ use crate::cycle;
 use crate::host::log;
 use crate::model::{Exit, Failure};
 
-/// Finishes or undoes what an ended process left. Does nothing while another process holds the lock: that one is not finished yet.
+/// Completes or rolls back the work of an interrupted process. Does nothing while another process
+/// holds the lock, because that one is still running.
 ///
-/// A bad configuration does not keep it from working: the journal has all paths.
+/// Works with an invalid configuration, because the journal has all paths.
 pub fn run(context: &Context) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let Some(lock) = context.host.try_lock("recover")? else {
         info!(
-            "nothing to recover: kubecertd is at work ({})",
+            "nothing to recover: another kubecertd is running ({})",
             context.host.lock_holder().unwrap_or_default()
         );
         return Ok(Exit::Done);

@@ -12,23 +12,23 @@ use crate::plan::{Request, Which};
 use crate::report::hook::Event;
 use crate::report::{Format, plan};
 
-/// Its options.
+/// Options of `kubecertd renew`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Credentials to renew whether they are due or not, or `all`; without a name, what is due
+    /// Credentials to renew, or `all` [default: all that are due]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 
-    /// Show what would be done and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
 
-    /// Renew also what is not due, or would gain less than a day
+    /// Renew even if not due, or if it gains less than a day
     #[arg(long)]
     force: bool,
 
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 }
 
@@ -58,7 +58,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     };
     let assessment = assess().map_err(ExecutionRefusal::failure)?;
     let report = cycle.execute(&request, Trigger::Manual, assessment, assess);
-    // The exit code speaks of the node: an output that is full must not turn it into another one.
+    // The exit code describes the node. A failure to print must not change it.
     if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }
@@ -81,9 +81,11 @@ impl Args {
             [] => Which::Due,
             [all] if all == "all" => Which::All,
             names if names.iter().any(|name| name == "all") => {
-                return Err(Failure::new("cannot renew all and others: `all` is every credential")
-                    .hint("name those that are meant, or `all` alone")
-                    .exit(Exit::Usage));
+                return Err(
+                    Failure::new("cannot renew `all` and named credentials: `all` includes them")
+                        .hint("run `kubecertd renew all`, or leave out `all`")
+                        .exit(Exit::Usage),
+                );
             }
             names => Which::Named(names.to_vec()),
         };

@@ -15,21 +15,22 @@ use crate::plan::Request;
 use crate::report::html::Page;
 use crate::restart::pending;
 
-/// What every page begins with: nothing else is replaced, so that a slip of the finger does not cost a certificate.
+/// Beginning of every page. Only a file that begins so is replaced, so that a typing mistake does
+/// not cost a certificate.
 const BEGIN: &[u8] = b"<!DOCTYPE html>";
-/// No page is larger.
+/// Maximum size of a page, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Its options.
+/// Options of `kubecertd report`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Write one self-contained page to this file, as the shell sees it and not below --root; - for standard output
+    /// Output file, outside of --root; `-` for standard output
     #[arg(long, value_name = "FILE", required = true)]
     html: PathBuf,
 }
 
-/// Looks now and writes the page, with what the daemon left. Nothing on the node changes. What is wrong with the node is in the page, and no
-/// failure of the report.
+/// Assesses the node now and writes the page, with the status that the daemon left. Nothing on the
+/// node changes. Problems of the node are in the page and do not make the report fail.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let host = &context.host;
     let settings = context.settings()?;
@@ -54,8 +55,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// In one step: who reads it sees the page of before or the new one. A new file is 0644, for nothing in it is private; one that is there keeps
-/// owner and mode.
+/// Replaces the page in one step: a reader sees the old page or the new one. A new file has mode
+/// 0644, because nothing in it is private. An existing file keeps owner and mode.
+///
+/// # Errors
+///
+/// Fails if the file exists and is not such a page, if it is not a regular file, or if it is in the
+/// manifests directory.
 fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), Failure> {
     let shown = file.display();
     let cannot = |reason: &str| Failure::new(format!("cannot write {shown}: {reason}"));
@@ -65,24 +71,23 @@ fn write(host: &Host, manifests: &Path, file: &Path, html: &str) -> Result<(), F
         Some(found) => {
             let bytes = here.read_at_most(&file, LARGEST).map(|file| file.bytes);
             if found.size > 0 && !bytes.is_ok_and(|bytes| bytes.starts_with(BEGIN)) {
-                return Err(
-                    cannot("it exists, and this command did not write it").hint("remove it first, or name another one")
-                );
+                return Err(cannot("it exists and is not a report of kubecertd")
+                    .hint("remove the file, or choose another name"));
             }
             here.attributes(&file)?
         }
         None if here.exists(&file) || here.is_symlink(&file) => {
-            // A rename would put the page in the place of a device, or cut a link.
-            return Err(cannot("it exists and is not a regular file").hint("`--html -` writes to standard output"));
+            // A rename would replace a device or a symlink.
+            return Err(cannot("it is not a regular file").hint("use `--html -` for standard output"));
         }
         None => here.for_everybody(),
     };
     let directory = here.resolve(parent(&file)).ok().map(|directory| directory.real);
     let directory = directory.filter(|directory| here.is_directory(directory));
-    let directory = directory.ok_or_else(|| cannot("its directory is not there"))?;
+    let directory = directory.ok_or_else(|| cannot("its directory does not exist"))?;
     let is_manifests = |found: ResolvedPath| host.outside(&found.real) == directory;
     if host.resolve(manifests).is_ok_and(is_manifests) {
-        return Err(cannot("the kubelet takes every file in this directory for a pod"));
+        return Err(cannot("the kubelet starts every file in this directory as a pod"));
     }
     here.replace(&file, html.as_bytes(), &like)
 }

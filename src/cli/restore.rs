@@ -14,30 +14,30 @@ use crate::report::restore::{EtcdReport, Report};
 use crate::restore::Part;
 use crate::restore::etcd::Way;
 
-/// Its options.
+/// Options of `kubecertd restore`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The backup, as `backup list` names it; the newest good one without it
+    /// ID of the backup [default: the newest good one]
     id: Option<String>,
 
-    /// Restore these parts alone
-    #[arg(long, value_enum, value_delimiter = ',')]
+    /// Restore only these parts
+    #[arg(long, value_enum, value_name = "PARTS", value_delimiter = ',')]
     only: Vec<Part>,
 
-    /// Restore etcd's data instead, on the only member of a cluster
+    /// Restore etcd's data instead (single-member cluster)
     #[arg(long, conflicts_with = "only")]
     etcd: bool,
 
-    /// Show what would change and change nothing
+    /// Show the changes without making them
     #[arg(long)]
     dry_run: bool,
 
-    /// How to print it
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 }
 
-/// Restores.
+/// Restores files, or etcd's data with `--etcd`.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     log::start(LevelFilter::INFO);
     let settings = context.settings()?;
@@ -98,7 +98,8 @@ fn run_etcd(context: &Context, settings: &Settings, args: &Args) -> Result<Exit,
     if let Some(Way::ByHand { because, procedure }) = by_hand {
         super::print(&procedure)?;
         return Err(
-            Failure::new(format!("nothing was changed: {because}")).hint("the commands for this cluster are above")
+            Failure::new(format!("cannot restore etcd on this node alone: {because}"))
+                .hint("run the commands above; kubecertd changed nothing"),
         );
     }
     let Some(report) = report else { return Ok(Exit::Failed) };
@@ -115,7 +116,8 @@ fn chosen(context: &Context, settings: &Settings, args: &Args) -> Result<StoredB
     find(context, settings, args.id.as_deref(), StoredBackup::is_good)
 }
 
-/// The exit code speaks of the node: an output that is full must not turn it into another one.
+/// Prints the report. The exit code describes the node, so that a failure to print must not change
+/// it.
 fn say(report: &Report, output: Format) {
     if let Err(failure) = report.render(output).and_then(|text| super::print(&text)) {
         super::complain(&failure);

@@ -8,26 +8,31 @@ use crate::model::{Exit, Failure};
 use crate::report::Format;
 use crate::report::status::Status;
 
-/// Its options.
+/// Options of `kubecertd status`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print it
-    #[arg(short, long, value_enum, default_value = "text")]
+    /// Output format
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value = "text")]
     output: Format,
 }
 
-/// Prints what the daemon left last: from the state directory, or its public copy for those who may not look in there. It need not run, and no
-/// configuration is read. What can be seen of the moment is added: whether the daemon lives, and who is at work.
+/// Prints the status that the daemon wrote last: from the state directory, or from its public copy
+/// for users without access. The daemon need not run, and the configuration is not read.
+///
+/// # Errors
+///
+/// Fails if the daemon has not written a status yet.
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let status = known(&context.host).ok_or_else(|| {
-        Failure::new("cannot show the status: the daemon has not looked at this node yet")
-            .hint("`systemctl status kubecertd` says whether it runs; `kubecertd plan` looks now")
+        Failure::new("cannot show the status: the daemon has not assessed this node yet")
+            .hint("run `systemctl status kubecertd`, or `kubecertd plan` to assess the node now")
     })?;
     super::print(&status.render(args.output)?)?;
     Ok(Exit::Done)
 }
 
-/// What the daemon left, and whether it lives.
+/// Returns the status that the daemon wrote last, completed with the running processes of this
+/// moment. Returns `None` without a status.
 pub(super) fn known(host: &Host) -> Option<Status> {
     let read = |path: PathBuf| {
         let file = host.read_own(&path).ok()?;

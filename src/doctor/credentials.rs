@@ -1,4 +1,5 @@
-//! Certificates: what has ended, what will not be renewed, and what ends with its CA.
+//! Checks of certificates: those that have expired, that cannot be renewed, or that expire with
+//! their CA.
 
 use super::{Evidence, Finding};
 use crate::catalog::{RenewedBy, Storage};
@@ -7,14 +8,14 @@ use crate::inventory::{Authority, Credential, Signer, State};
 use crate::model::Timestamp;
 use crate::plan::{Decision, refusal};
 
-/// What can be read about replacing a CA.
+/// Hint for a CA that must be replaced.
 const REPLACE_CA: &str = "replace the CA: https://kubernetes.io/docs/tasks/tls/manual-rotation-of-ca-certificates/";
 
 fn has_broken_pair(credential: &Credential) -> bool {
     matches!(&credential.state, State::Present(material) if material.key.is_err())
 }
 
-/// What has expired, cannot be read, or should be renewed and cannot be.
+/// Finds credentials that have expired, or that cannot be read or renewed.
 pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
     let items = evidence.plan.with_credentials(evidence.inventory);
     let ours = items.filter(|(_, credential)| credential.spec.renewed_by == RenewedBy::Us);
@@ -25,27 +26,29 @@ pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
         match &item.decision {
             Decision::Unreadable(reason) => Some(
                 Finding::fault(name, format!("cannot be read: {reason}"))
-                    .hint("`kubecertd backup list`, then `kubecertd restore ID --dry-run`: a backup may have it"),
+                    .hint("run `kubecertd restore --dry-run`: the newest good backup may have it"),
             ),
-            Decision::Blocked { because, obstacle } if obstacle.is_fault() => Some(Finding::fault(
-                name,
-                format!("should be renewed and cannot be: {because}"),
-            )),
+            Decision::Blocked { because, obstacle } if obstacle.is_fault() => {
+                Some(Finding::fault(name, format!("cannot be renewed: {because}")))
+            }
             _ if item.expires.is_some() && ends < evidence.plan.at => {
-                Some(Finding::fault(name, format!("has expired on {} ({path})", date(ends))).hint(renew))
+                Some(Finding::fault(name, format!("expired on {} ({path})", date(ends))).hint(renew))
             }
             Decision::Renew { because, .. } if has_broken_pair(credential) => {
                 Some(Finding::fault(name, because.clone()).hint(renew))
             }
-            Decision::Blocked { because, .. } if item.is_urgent(evidence.settings, evidence.plan.at) => Some(
-                Finding::fault(name, format!("ends {} and is not renewed here: {because}", date(ends))),
-            ),
+            Decision::Blocked { because, .. } if item.is_urgent(evidence.settings, evidence.plan.at) => {
+                Some(Finding::fault(
+                    name,
+                    format!("expires {} and is not renewed here: {because}", date(ends)),
+                ))
+            }
             Decision::Blocked { because, .. } => Some(Finding::warning(
                 name,
-                format!("ends {} and is not renewed here: {because}", date(ends)),
+                format!("expires {} and is not renewed here: {because}", date(ends)),
             )),
             Decision::Renew { .. } if item.is_urgent(evidence.settings, evidence.plan.at) => {
-                Some(Finding::warning(name, format!("ends {}, and was not renewed in time", date(ends))).hint(renew))
+                Some(Finding::warning(name, format!("expires {} and was not renewed in time", date(ends))).hint(renew))
             }
             _ => None,
         }
@@ -53,10 +56,10 @@ pub(super) fn state(evidence: &Evidence<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-/// What would keep a credential from being renewed the day that it is due.
+/// Finds credentials whose renewal will fail once they are due.
 pub(super) fn refused(evidence: &Evidence<'_>) -> Vec<Finding> {
     let items = evidence.plan.with_credentials(evidence.inventory);
-    // Those that are due are told with the reason already.
+    // `state` reports those that are due already.
     let later = items.filter(|(item, _)| !matches!(item.decision, Decision::Blocked { .. }) && item.due.is_some());
     let found = later.filter_map(|(item, credential)| {
         let State::Present(present) = &credential.state else {
@@ -65,13 +68,14 @@ pub(super) fn refused(evidence: &Evidence<'_>) -> Vec<Finding> {
         let reason = refusal(evidence.inventory, present)?;
         Some(
             Finding::warning(&item.name, format!("will not be renewed when it is due: {reason}"))
-                .hint(format!("mend that before {}", item.due.map(date).unwrap_or_default())),
+                .hint(format!("fix this before {}", item.due.map(date).unwrap_or_default())),
         )
     });
     found.collect()
 }
 
-/// CAs that have ended or end before what they are to sign, and those that cannot sign.
+/// Finds CAs that have expired, that expire before the certificates that they will sign, or that
+/// cannot sign.
 pub(super) fn authorities(evidence: &Evidence<'_>) -> Vec<Finding> {
     evidence
         .inventory
@@ -96,23 +100,26 @@ fn of_authority(evidence: &Evidence<'_>, authority: &Authority) -> Option<Findin
     };
     let ends = certificate.validity.not_after;
     if ends < now {
-        let message = format!("has expired on {}: nothing that it signed is good", date(ends));
+        let message = format!("expired on {}: every certificate that it signed is invalid", date(ends));
         return Some(Finding::fault(name, message).hint(REPLACE_CA));
     }
     if let Signer::Unusable(reason) = &authority.signer {
-        return Some(
-            Finding::fault(name, format!("cannot sign: {reason}"))
-                .hint(format!("put the key of {} back", authority.spec.certificate.display())),
-        );
+        return Some(Finding::fault(name, format!("cannot sign: {reason}")).hint(format!(
+            "restore the key of {}, for example with `kubecertd restore --only pki`",
+            authority.spec.certificate.display()
+        )));
     }
     if ends < now + evidence.settings.renew_before {
-        let message = format!("ends {}, and what it signs ends with it", date(ends));
+        let message = format!(
+            "expires {}, and every certificate that it signed expires with it",
+            date(ends)
+        );
         return Some(Finding::fault(name, message).hint(REPLACE_CA));
     }
-    // What is renewed from now on cannot have its whole life.
+    // Certificates that are renewed from now on cannot have their full lifetime.
     (ends < now + evidence.settings.validity).then(|| {
         let message = format!(
-            "ends {}: what is renewed until then is good for less than {}",
+            "expires {}: renewed certificates are valid for less than {}",
             date(ends),
             text::duration(evidence.settings.validity)
         );
@@ -120,7 +127,8 @@ fn of_authority(evidence: &Evidence<'_>, authority: &Authority) -> Option<Findin
     })
 }
 
-/// kubelet.conf leads to a certificate that has ended: the kubelet cannot renew it any more, since it is not let in.
+/// Finds an expired certificate of kubelet.conf. The API server rejects it, so that the kubelet
+/// cannot rotate it.
 pub(super) fn kubelet(evidence: &Evidence<'_>) -> Vec<Finding> {
     let Some(credential) = evidence.inventory.kubelet() else {
         return Vec::new();
@@ -133,12 +141,12 @@ pub(super) fn kubelet(evidence: &Evidence<'_>) -> Vec<Finding> {
             let ends = present.certificate.validity.not_after;
             let place = match present.files().first() {
                 Some(file) if !present.is_embedded() => format!("in {}", file.real.display()),
-                _ => "inside it, where the kubelet never renews it".into(),
+                _ => "embedded, so that the kubelet never rotates it".into(),
             };
             let expired = Finding::fault(
                 name,
                 format!(
-                    "{path} points at a certificate that has expired on {} ({place})",
+                    "{path} refers to a certificate that expired on {} ({place})",
                     date(ends)
                 ),
             )
@@ -149,7 +157,7 @@ pub(super) fn kubelet(evidence: &Evidence<'_>) -> Vec<Finding> {
     }
 }
 
-/// The kubelet does not rotate its certificate.
+/// Finds a kubelet that does not rotate its certificate.
 pub(super) fn rotation(evidence: &Evidence<'_>) -> Vec<Finding> {
     let config = evidence.settings.paths.kubelet.join("config.yaml");
     let is_off = evidence.scan.kubelet_rotates == Some(false)
@@ -160,17 +168,17 @@ pub(super) fn rotation(evidence: &Evidence<'_>) -> Vec<Finding> {
     let finding = || {
         Finding::warning(
             config.display(),
-            "does not say `rotateCertificates: true`: the kubelet lets its certificate end",
+            "does not set `rotateCertificates: true`: the kubelet's certificate will expire",
         )
         .hint(format!(
-            "set `rotateCertificates: true` in {}, then `systemctl restart kubelet`",
+            "set `rotateCertificates: true` in {}, then run `systemctl restart kubelet`",
             config.display()
         ))
     };
     is_off.then(finding).into_iter().collect()
 }
 
-/// Copies of kubeconfigs that will not change with their originals, or did not.
+/// Finds copies of kubeconfigs that are not updated together with their originals.
 pub(super) fn copies(evidence: &Evidence<'_>) -> Vec<Finding> {
     let left = evidence
         .plan
@@ -185,10 +193,10 @@ pub(super) fn copies(evidence: &Evidence<'_>) -> Vec<Finding> {
         });
         Finding::note(
             copy.path.display(),
-            format!("does not change with {}: {reason}", copy.of),
+            format!("is not updated with {}: {reason}", copy.of),
         )
         .hint(format!(
-            "compare it with {}, or take it out of [[kubeconfig_copy]]",
+            "compare it with {}, or remove it from [[kubeconfig_copy]]",
             path.unwrap_or_default()
         ))
     });

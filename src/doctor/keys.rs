@@ -1,4 +1,4 @@
-//! Keys: who may read them, and whether those of the service accounts are a pair.
+//! Checks of keys: access rights, and the key pair of the service accounts.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::{Evidence, Finding};
 use crate::inventory::{Location, Signer, State};
 use crate::model::{File, ReadError};
 
-/// Keys that others than root may read or write, or that are not root's.
+/// Finds keys that belong to another user than root, or that others can access.
 pub(super) fn modes(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut told = BTreeSet::new();
     let credentials = evidence.inventory.credentials.iter().filter_map(|credential| {
@@ -38,30 +38,30 @@ fn of_file(file: &File) -> Option<Finding> {
     let (path, found) = (file.real.display(), &file.identity);
     let mode = found.mode & 0o777;
     if mode & 0o007 != 0 {
-        let message = format!("is {mode:04o}: every user of the node may use this key");
+        let message = format!("has mode {mode:04o}: every user of the node can access this key");
         return Some(Finding::fault(path, message).hint(format!("chmod 0600 {}", file.real.display())));
     }
     if found.uid != 0 {
-        let message = format!("holds a key and belongs to user {}", found.uid);
+        let message = format!("contains a key and belongs to user {}, not to root", found.uid);
         return Some(Finding::warning(path, message).hint(format!("chown root:root {}", file.real.display())));
     }
-    // A group of root's own has nobody in it.
+    // The group root has no other members.
     (mode & 0o070 != 0 && found.gid != 0).then(|| {
-        let message = format!("is {mode:04o}: group {} may use this key", found.gid);
+        let message = format!("has mode {mode:04o}: group {} can access this key", found.gid);
         Finding::warning(path, message).hint(format!("chmod 0600 {}", file.real.display()))
     })
 }
 
-/// sa.key and sa.pub: tokens that are signed with the one are checked with the other.
+/// Finds a mismatch of sa.key, which signs tokens, and sa.pub, which verifies them.
 pub(super) fn service_account(evidence: &Evidence<'_>) -> Vec<Finding> {
     let (key, public) = &evidence.scan.service_account;
-    // Neither is there on a worker, nor where tokens are signed elsewhere.
+    // A worker has neither file, and neither has a node whose tokens are signed elsewhere.
     let is_missing = |path: &Path| matches!(evidence.scan.file(path), Err(ReadError::Missing));
     match &evidence.inventory.service_account {
         Err(reason) if !(is_missing(key) && is_missing(public)) => vec![
             Finding::fault(
                 key.display(),
-                format!("{reason}: no token of a service account is accepted"),
+                format!("{reason}: tokens of service accounts are rejected"),
             )
             .hint(format!(
                 "openssl pkey -in {} -pubout -out {}",

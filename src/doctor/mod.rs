@@ -1,4 +1,5 @@
-//! What usually goes wrong on a node, and what to do about it: a table of checks, each a pure function of what was seen.
+//! Common problems of a node and their fixes: a table of checks. Each check is a pure function of
+//! the evidence.
 
 mod credentials;
 mod keys;
@@ -16,56 +17,56 @@ use crate::plan::Plan;
 use crate::scan::surroundings::Surroundings;
 use crate::scan::{Conditions, Scan};
 
-/// Everything that the checks look at.
+/// Everything that the checks examine.
 #[derive(Debug)]
 pub struct Evidence<'a> {
-    /// The settings; defaults in place of those that are wrong.
+    /// The settings, with defaults in place of invalid values.
     pub settings: &'a Settings,
-    /// What is wrong with the configuration.
+    /// Problems of the configuration.
     pub problems: &'a [Problem],
-    /// The bytes.
+    /// The bytes of the files.
     pub scan: &'a Scan,
     /// The credentials.
     pub inventory: &'a Inventory,
-    /// What would be done now.
+    /// The plan of a cycle that would run now.
     pub plan: &'a Plan,
-    /// The processes of the components, other tools that renew, and the clock.
+    /// Processes of the components, other tools that renew, and the clock.
     pub conditions: &'a Conditions,
-    /// The service and what is around it.
+    /// The service, other units, and the disk.
     pub surroundings: &'a Surroundings,
-    /// The readers whose restart is recorded as still to be done.
+    /// Components with a pending restart.
     pub pending: &'a [String],
-    /// The daemon runs.
+    /// True if the daemon runs.
     pub daemon_runs: bool,
-    /// Nobody is at work, and something is half done.
+    /// True if an interrupted run left unfinished work, and no kubecertd runs.
     pub interrupted: bool,
 }
 
-/// How bad it is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "snake_case")]
 pub enum Severity {
-    /// Good to know.
+    /// Information only.
     Note,
-    /// It works now, and will not for ever.
+    /// A part that works now, but not forever.
     Warning,
-    /// It does not work, or the next renewal will not.
+    /// A part that does not work, or that will prevent the next renewal.
     Fault,
 }
 
-/// One thing that was found.
+/// One finding of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
     /// The check that found it.
     pub check: &'static str,
-    /// The path, unit or certificate that it concerns.
+    /// The path, unit or certificate that the finding is about.
     pub about: String,
-    /// What is so, and what it means.
+    /// The problem and its consequence.
     pub message: String,
-    /// What to do: a command where there is one.
+    /// The fix, as a command if there is one.
     pub hint: Option<String>,
 }
 
@@ -100,7 +101,8 @@ impl Finding {
 
 type Check = fn(&Evidence<'_>) -> Vec<Finding>;
 
-/// All checks by their names, which `-o json` has too, in the order in which findings of one severity are told.
+/// All checks with their names, which are part of `-o json`. Findings of one severity have this
+/// order.
 const CHECKS: [(&str, Check); 20] = [
     ("configuration", service::configuration),
     ("interrupted", node::interrupted),
@@ -124,18 +126,18 @@ const CHECKS: [(&str, Check); 20] = [
     ("copies", credentials::copies),
 ];
 
-/// What was found, the worst first.
+/// The findings of all checks, the worst first.
 #[derive(Debug, Serialize)]
 pub struct Diagnosis {
-    /// The worst of it; none where nothing was found.
+    /// The worst severity. `None` without findings.
     pub worst: Option<Severity>,
-    /// What was found.
+    /// The findings.
     pub findings: Vec<Finding>,
-    /// The names of all checks that were made.
+    /// The names of all checks.
     pub checks: Vec<&'static str>,
 }
 
-/// Makes all checks.
+/// Runs all checks.
 pub fn examine(evidence: &Evidence<'_>) -> Diagnosis {
     let found = CHECKS.iter().flat_map(|(name, check)| {
         let found = check(evidence).into_iter();
@@ -151,7 +153,7 @@ pub fn examine(evidence: &Evidence<'_>) -> Diagnosis {
 }
 
 impl Diagnosis {
-    /// 78 where the configuration is bad, 1 where something does not work, 4 where there are warnings, else 0.
+    /// Returns 78 for an invalid configuration, 1 for a fault, 4 for a warning, and 0 otherwise.
     pub fn exit(&self) -> Exit {
         let is_bad = |finding: &Finding| finding.check == CHECKS[0].0;
         match self.worst {

@@ -1,4 +1,5 @@
-//! Names: those by which the API server and etcd are called must be in the certificates that they show.
+//! Checks of names: the certificates of the API server and of etcd must include the names that
+//! clients use.
 
 use super::{Evidence, Finding};
 use crate::catalog::readers::{APISERVER, ETCD};
@@ -6,7 +7,7 @@ use crate::format::kubeconfig::{self, host_of};
 use crate::format::x509::is_for;
 use crate::model::Certificate;
 
-/// kubeadm's kubeconfigs: all of them lead to this cluster.
+/// Kubeconfigs of kubeadm. All of them are for this cluster.
 const KUBECONFIGS: [&str; 5] = [
     "admin.conf",
     "super-admin.conf",
@@ -15,33 +16,35 @@ const KUBECONFIGS: [&str; 5] = [
     "kubelet.conf",
 ];
 
-/// etcd's certificates, and the flag with the URLs by which it is called.
+/// Certificates of etcd, each with the flag that has its URLs.
 const OF_ETCD: [(&str, &str); 2] = [
     ("etcd-server", "advertise-client-urls"),
     ("etcd-peer", "initial-advertise-peer-urls"),
 ];
 
-/// The name, and where it stands.
-type Called = (String, String);
+/// A name, and the place that uses it.
+type UsedName = (String, String);
 
 pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let certificate = |name: &str| Some(&evidence.inventory.present(name)?.certificate);
     if let Some(certificate) = certificate("apiserver") {
         for (name, place) in missing(certificate, servers(evidence)) {
-            let message =
-                format!("is not for {name}, by which {place} calls it: who does is refused by the check of the name");
+            let message = format!(
+                "does not include {name}, which {place} uses to connect; \
+                 clients will reject it (hostname mismatch)"
+            );
             found.push(Finding::fault("apiserver", message).hint(again("apiserver")));
         }
         for (name, place) in missing(certificate, advertised(evidence)) {
-            let message = format!("is not for {name}, the node's address in {place}");
+            let message = format!("does not include {name}, the node's address in {place}");
             found.push(Finding::warning("apiserver", message).hint(again("apiserver")));
         }
     }
     for (credential, flag) in OF_ETCD {
         if let Some(certificate) = certificate(credential) {
             for (name, place) in missing(certificate, urls(evidence, flag)) {
-                let message = format!("is not for {name}, by which etcd is called ({place}): is it another node's?");
+                let message = format!("does not include {name}, an address of etcd ({place}); is it another node's?");
                 found.push(Finding::fault(credential, message).hint(again(credential)));
             }
         }
@@ -49,14 +52,17 @@ pub(super) fn check(evidence: &Evidence<'_>) -> Vec<Finding> {
     found
 }
 
-/// kubecertd keeps the names of a certificate; kubeadm makes one anew only where none is.
+/// Returns a hint. kubecertd keeps the names of a certificate, and kubeadm creates one only if it
+/// is missing.
 fn again(credential: &str) -> String {
     format!(
-        "move its .crt and .key out of the PKI directory, then `kubeadm init phase certs {credential} --config FILE`, with the name in FILE (apiServer.certSANs, etcd.local.serverCertSANs, peerCertSANs)"
+        "move its .crt and .key out of the PKI directory, then run \
+         `kubeadm init phase certs {credential} --config FILE` with the name in FILE \
+         (apiServer.certSANs, etcd.local.serverCertSANs, peerCertSANs)"
     )
 }
 
-fn missing(certificate: &Certificate, called: Vec<Called>) -> impl Iterator<Item = Called> {
+fn missing(certificate: &Certificate, called: Vec<UsedName>) -> impl Iterator<Item = UsedName> {
     let mut told: Vec<String> = Vec::new();
     called.into_iter().filter(move |(name, _)| {
         let is_new = !is_for(certificate, name) && !told.contains(name);
@@ -65,8 +71,8 @@ fn missing(certificate: &Certificate, called: Vec<Called>) -> impl Iterator<Item
     })
 }
 
-/// The control-plane endpoint and the like: the servers of the kubeconfigs.
-fn servers(evidence: &Evidence<'_>) -> Vec<Called> {
+/// Returns the servers of the kubeconfigs, such as the control-plane endpoint.
+fn servers(evidence: &Evidence<'_>) -> Vec<UsedName> {
     let of_ours = evidence
         .inventory
         .credentials
@@ -81,12 +87,12 @@ fn servers(evidence: &Evidence<'_>) -> Vec<Called> {
     servers.collect()
 }
 
-fn advertised(evidence: &Evidence<'_>) -> Vec<Called> {
+fn advertised(evidence: &Evidence<'_>) -> Vec<UsedName> {
     let flag = evidence
         .inventory
         .pod(APISERVER)
         .and_then(|pod| pod.flag("advertise-address"));
-    // 0.0.0.0 and none: the address of the default route.
+    // 0.0.0.0 or no flag stand for the address of the default route.
     let address = flag.filter(|address| !["0.0.0.0", "::"].contains(address));
     let place = "--advertise-address of its manifest";
     address
@@ -95,7 +101,7 @@ fn advertised(evidence: &Evidence<'_>) -> Vec<Called> {
         .collect()
 }
 
-fn urls(evidence: &Evidence<'_>, flag: &str) -> Vec<Called> {
+fn urls(evidence: &Evidence<'_>, flag: &str) -> Vec<UsedName> {
     let urls = evidence
         .inventory
         .pod(ETCD)

@@ -1,4 +1,4 @@
-//! The node: its manifests, the processes that hold what was renewed, its clock, its disk, and what an interrupted run left.
+//! Checks of the node: manifests, processes with old credentials, clock, disk and interrupted runs.
 
 use std::time::Duration;
 
@@ -10,29 +10,30 @@ use crate::guard;
 use crate::inventory::readers::BadManifest;
 use crate::inventory::{Location, State};
 
-/// Seconds between the start of a process and the change of a file that say nothing: both clocks are coarse.
+/// Tolerance between the start of a process and the change of a file. Both clocks are coarse.
 const COARSE: time::Duration = time::Duration::seconds(2);
 
-/// Bytes of a backup besides etcd's: the files of a look are 6 MiB at most, and have a list.
+/// Size of a backup without etcd's data, in bytes: at most 6 MiB of scanned files, and the
+/// manifest.
 const FILES: u64 = 8 << 20;
 
-/// Files in the manifests directory that nobody means, pods that are there twice, and manifests that cannot be used.
+/// Finds stray files in the manifests directory, pods with two manifests, and unusable manifests.
 pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.inventory.bad_manifests.iter().map(|bad| match bad {
         BadManifest::Unusable(path, reason) => Finding::fault(
             path.display(),
-            format!("{reason}: its pod cannot be restarted, or does not start"),
+            format!("{reason}: its pod cannot start, or cannot be restarted"),
         )
-        .hint("mend it, or move it out of the directory: the kubelet reads every file there"),
+        .hint("fix the file or move it out of the directory: the kubelet reads every file there"),
         BadManifest::Twice(pod, files) => {
             let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
             let about = files.first().cloned().unwrap_or_default();
             let message = format!(
-                "the pod {pod} is in {}: the kubelet runs one of them",
+                "the pod {pod} is in {}: the kubelet runs only one of them",
                 files.join(" and ")
             );
             Finding::fault(about, message)
-                .hint("move all but one of them out of the directory, and wait until the pod runs")
+                .hint("move all but one of the files out of the directory, and wait until the pod runs")
         }
         BadManifest::Stray(path) => Finding::warning(
             path.display(),
@@ -43,7 +44,7 @@ pub(super) fn manifests(evidence: &Evidence<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-/// Processes that started before the credential that they hold was written, and certificates that are in memory only.
+/// Finds processes that are older than their credential, and credentials that exist in memory only.
 pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for credential in evidence
@@ -73,7 +74,7 @@ pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
                 continue;
             };
             let message = format!(
-                "runs since {}, and {} was written {}: it holds the one of before",
+                "has run since {}, but {} was written {}: it still uses the old one",
                 date(started),
                 credential.spec.name,
                 date(file.identity.modified)
@@ -93,31 +94,34 @@ pub(super) fn memory(evidence: &Evidence<'_>) -> Vec<Finding> {
     found.extend(in_memory.map(|step| {
         Finding::note(
             &step.reader,
-            format!("holds {}; the next cycle restarts it", step.holds.join(", ")),
+            format!(
+                "still holds the old {}; the next cycle restarts it",
+                step.holds.join(", ")
+            ),
         )
     }));
     found
 }
 
-/// A clock that is not synchronized, or that cannot be right.
+/// Finds a clock that is not synchronized, or not reliable.
 pub(super) fn clock(evidence: &Evidence<'_>) -> Vec<Finding> {
     let now = evidence.plan.at;
     let earliest_plausible = guard::earliest_plausible(evidence.inventory, evidence.conditions);
     if let Some(doubt) = guard::clock_doubt(now, earliest_plausible, evidence.conditions, Duration::ZERO) {
-        return vec![Finding::fault("clock", format!("cannot be right: {doubt}")).hint("timedatectl set-ntp true")];
+        return vec![Finding::fault("clock", format!("is not reliable: {doubt}")).hint("timedatectl set-ntp true")];
     }
     let is_free = evidence.conditions.synchronized == Some(false);
     let finding = || {
         Finding::warning(
             "clock",
-            "is not synchronized: a certificate of a wrong clock is refused elsewhere",
+            "is not synchronized: other nodes may reject certificates that a wrong clock made",
         )
         .hint("timedatectl set-ntp true")
     };
     is_free.then(finding).into_iter().collect()
 }
 
-/// No room for the next backup, without which nothing is renewed.
+/// Finds a disk that is too full for the next backup, without which nothing is renewed.
 pub(super) fn space(evidence: &Evidence<'_>) -> Vec<Finding> {
     let directory = evidence.settings.backup.directory.display();
     let needed = evidence.surroundings.database + FILES;
@@ -125,20 +129,20 @@ pub(super) fn space(evidence: &Evidence<'_>) -> Vec<Finding> {
     let finding = |free| {
         Finding::fault(
             &directory,
-            format!("has {} free, and the next backup needs {}", bytes(free), bytes(needed)),
+            format!("has {} free, but the next backup needs {}", bytes(free), bytes(needed)),
         )
-        .hint("free space there, or set [backup] keep or directory; `kubecertd backup prune` removes what is too many")
+        .hint("free space there, lower [backup] keep and run `kubecertd backup prune`, or set [backup] directory")
     };
     short.map(finding).into_iter().collect()
 }
 
-/// Directories that a cycle writes to and cannot.
+/// Finds directories that a cycle must write to and cannot.
 pub(super) fn writable(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.surroundings.refused.iter().map(|refused| {
         let directory = refused.directory.display();
         if !refused.by_sandbox {
-            return Finding::fault(directory, format!("cannot be written to: {}", refused.reason))
-                .hint("look at the mount and at `lsattr -d`; a look by another user than root says this, too");
+            return Finding::fault(directory, format!("is not writable: {}", refused.reason))
+                .hint("run `kubecertd doctor` as root; check the mount options and `lsattr -d` of the directory");
         }
         let is_home = ["/root", "/home"]
             .iter()
@@ -150,18 +154,18 @@ pub(super) fn writable(evidence: &Evidence<'_>) -> Vec<Finding> {
         };
         Finding::fault(
             directory,
-            format!("cannot be written to by the service: {}", refused.reason),
+            format!("is not writable for the service: {}", refused.reason),
         )
         .hint(format!(
-            "`systemctl edit kubecertd`, add `[Service]` and {lines}, then `systemctl restart kubecertd`"
+            "run `systemctl edit kubecertd`, add `[Service]` and {lines}, then run `systemctl restart kubecertd`"
         ))
     });
     found.collect()
 }
 
-/// What a run left half done.
+/// Finds unfinished work of an interrupted run.
 pub(super) fn interrupted(evidence: &Evidence<'_>) -> Vec<Finding> {
-    let finding =
-        || Finding::fault("kubecertd", "an interrupted run is neither finished nor undone").hint("kubecertd recover");
+    let message = "an interrupted run was neither completed nor rolled back";
+    let finding = || Finding::fault("kubecertd", message).hint("kubecertd recover");
     evidence.interrupted.then(finding).into_iter().collect()
 }

@@ -1,17 +1,17 @@
-//! The service: its configuration, its unit, and who else renews on this node.
+//! Checks of the service: its configuration, its unit, and other tools that renew on this node.
 
 use std::path::Path;
 
 use super::{Evidence, Finding};
 use crate::guard;
 
-/// Our own unit.
+/// The unit of kubecertd.
 const UNIT: &str = "kubecertd.service";
 
-/// What renews by a script of its own: Kubespray's and KubeKey's.
+/// Names of the renewal scripts of Kubespray and KubeKey.
 const RENEWERS: [&str; 1] = ["k8s-certs-renew"];
 
-/// What is wrong in the configuration.
+/// Finds problems of the configuration.
 pub(super) fn configuration(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.problems.iter().map(|problem| {
         let place = match problem.at {
@@ -27,32 +27,32 @@ pub(super) fn configuration(evidence: &Evidence<'_>) -> Vec<Finding> {
     found.collect()
 }
 
-/// The unit is not there, masked, not enabled, or does not run.
+/// Finds a unit that is not installed, masked, not enabled, or not running.
 pub(super) fn unit(evidence: &Evidence<'_>) -> Vec<Finding> {
     let surroundings = evidence.surroundings;
     let is_installed = surroundings.units.iter().any(|(path, _)| is_named(path, UNIT));
     let mut found = Vec::new();
     if surroundings.masked.contains(UNIT) {
         found.push(
-            Finding::warning(UNIT, "is masked: nothing is renewed by itself")
+            Finding::warning(UNIT, "is masked: nothing is renewed automatically")
                 .hint("systemctl unmask kubecertd && systemctl enable --now kubecertd"),
         );
     } else if !is_installed && !evidence.daemon_runs {
         found.push(Finding::note(
             UNIT,
-            "is not installed on this node: nothing is renewed by itself",
+            "is not installed on this node: nothing is renewed automatically",
         ));
     } else if is_installed {
         if !surroundings.enabled.contains(UNIT) {
             found.push(
-                Finding::warning(UNIT, "is not enabled: it does not start with the node")
+                Finding::warning(UNIT, "is not enabled: it does not start at boot")
                     .hint("systemctl enable --now kubecertd"),
             );
         }
         if !evidence.daemon_runs {
             found.push(
-                Finding::warning(UNIT, "does not run: nothing is renewed by itself")
-                    .hint("systemctl start kubecertd; why it ended: journalctl -u kubecertd"),
+                Finding::warning(UNIT, "is not running: nothing is renewed automatically")
+                    .hint("run `systemctl start kubecertd`, and `journalctl -u kubecertd` to see why it stopped"),
             );
         }
     }
@@ -63,7 +63,7 @@ fn is_named(path: &Path, name: &str) -> bool {
     path.file_name().is_some_and(|found| found == name)
 }
 
-/// Timers, enabled, whose service renews certificates.
+/// Finds enabled timers whose service renews certificates.
 pub(super) fn timers(evidence: &Evidence<'_>) -> Vec<Finding> {
     let units = &evidence.surroundings.units;
     let services = units
@@ -107,7 +107,7 @@ fn is_known(path: &Path) -> bool {
     stem.is_some_and(|stem| RENEWERS.contains(&stem))
 }
 
-/// Entries and scripts of cron that call kubeadm.
+/// Finds entries and scripts of cron that call kubeadm.
 pub(super) fn cron(evidence: &Evidence<'_>) -> Vec<Finding> {
     let found = evidence.surroundings.cron.iter().filter_map(|(path, text)| {
         let (at, _) = text.lines().enumerate().find(|(_, line)| is_renewal(line))?;
@@ -115,13 +115,14 @@ pub(super) fn cron(evidence: &Evidence<'_>) -> Vec<Finding> {
         Some(other(
             &place.to_string(),
             &format!("calls kubeadm in line {}", at + 1),
-            &format!("take it out of {place}"),
+            &format!("remove it from {place}"),
         ))
     });
     found.collect()
 }
 
-/// Whether a line of a unit, a script or a table of cron renews: comments do nothing, and neither does a look.
+/// Returns true if a line of a unit, a script or a crontab renews certificates. Comments and
+/// `check-expiration` do not.
 fn is_renewal(line: &str) -> bool {
     let line = line.trim_start();
     let calls = line.contains("kubeadm") && !line.contains("check-expiration");
@@ -135,12 +136,12 @@ fn is_renewal(line: &str) -> bool {
 fn other(about: &str, does: &str, hint: &str) -> Finding {
     Finding::warning(
         about,
-        format!("{does}: it renews beside kubecertd, without a backup or a proof"),
+        format!("{does}: it renews in addition to kubecertd, without backup and verification"),
     )
     .hint(hint)
 }
 
-/// Somebody is renewing at this moment.
+/// Finds another tool that is renewing at this moment.
 pub(super) fn others_at_work(evidence: &Evidence<'_>) -> Vec<Finding> {
     let conditions = guard::others_at_work(evidence.conditions);
     conditions

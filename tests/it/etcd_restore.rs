@@ -268,7 +268,7 @@ fn another_version_of_the_tool_only_prints_the_procedure() {
     let before = node.snapshot();
     let ran = node.run(&now(), &["restore", "--etcd"]).exits(1);
     let ran = ran
-        .complains("nothing was changed: no tool fits:")
+        .complains("cannot restore etcd on this node alone: no tool fits:")
         .complains("is 3.4, and the server 3.6");
     ran.says("snapshot restore /var/lib/kubecertd/backups/")
         .says("--name master01 --initial-cluster master01=https://127.0.0.1:")
@@ -290,7 +290,9 @@ fn restoring_etcd_on_three_members_only_prints_commands() {
     assert_eq!(list["etcd"]["snapshot"]["members"].as_array().map(Vec::len), Some(3));
     let before = node.snapshot();
     let refused = |ran: Ran| {
-        let ran = ran.exits(1).complains("nothing was changed: the cluster has 3 members");
+        let ran = ran
+            .exits(1)
+            .complains("cannot restore etcd on this node alone: the cluster has 3 members");
         let ran = ran.says("# on master01").says("# on master02").says("# on master03");
         let cluster = ran.stdout.split("--initial-cluster ").nth(1).expect("the flag");
         assert_eq!(

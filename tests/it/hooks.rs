@@ -201,7 +201,7 @@ fn a_hook_that_fails_hangs_or_is_missing_is_only_reported() {
         let begun = Instant::now();
         let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
         daemon.logs("cycle: renewed: scheduler.conf");
-        daemon.logs("cannot tell [hooks] on_renewed: ");
+        daemon.logs("cannot call [hooks] on_renewed: ");
         daemon.logs("cycle: nothing due");
         assert!(
             begun.elapsed() < Duration::from_secs(30),
@@ -224,7 +224,7 @@ fn a_hook_that_fails_hangs_or_is_missing_is_only_reported() {
         );
 
         let ran = node.run(clock::FRESH, &["renew", "admin.conf"]).exits(0);
-        ran.complains("cannot tell [hooks] on_renewed: ");
+        ran.complains("cannot call [hooks] on_renewed: ");
     }
 }
 
@@ -462,5 +462,5 @@ fn a_webhook_that_is_refused_is_reported() {
     node.run(clock::FRESH, &["renew", "apiserver"])
         .exits(0)
         .complains("curl: (7) ")
-        .complains("cannot tell [hooks] on_renewed: cannot run curl: it ended with exit status: 7");
+        .complains("cannot call [hooks] on_renewed: cannot run curl: it ended with exit status: 7");
 }

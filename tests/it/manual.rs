@@ -40,3 +40,38 @@ fn the_examples_are_command_lines_of_the_program() {
         assert!(parsed.is_ok(), "{line}: {parsed:?}");
     }
 }
+
+/// Calls `each` with the path and the help of every command and option that a person sees.
+fn each_help(command: &clap::Command, path: &str, each: &mut dyn FnMut(String, String)) {
+    if command.get_name() == "help" {
+        return;
+    }
+    let path = format!("{path} {}", command.get_name());
+    each(path.clone(), command.get_about().expect("a help").to_string());
+    for argument in command.get_arguments() {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        each(format!("{path} {}", argument.get_id()), help);
+    }
+    for command in command.get_subcommands() {
+        each_help(command, &path, each);
+    }
+}
+
+#[test]
+fn every_line_of_help_is_short_and_flags_have_one_phrase() {
+    let mut phrases = std::collections::BTreeMap::new();
+    each_help(&kubecertd::cli::grammar(), "", &mut |path, help| {
+        assert!((1..=60).contains(&help.len()), "{path}: {help:?}");
+        assert!(
+            !help.ends_with('.') && !help.starts_with(char::is_lowercase),
+            "{path}: {help:?}"
+        );
+        for flag in ["output", "dry_run"] {
+            if path.ends_with(&format!(" {flag}")) {
+                let first = phrases.entry(flag).or_insert_with(|| help.clone());
+                assert_eq!(*first, help, "{path}");
+            }
+        }
+    });
+    assert_eq!(phrases.len(), 2);
+}

@@ -451,7 +451,7 @@ fn dashboard_and_alert_queries_return_what_was_written() {
         directory.path(),
     );
     run_until(&well, "cycle: renewed: scheduler.conf");
-    run_until(&unwell, "cannot tell [hooks] on_failed");
+    run_until(&unwell, "cannot call [hooks] on_failed");
 
     let cluster = blocked();
     let all = [("cp-1", &well), ("cp-2", &unwell), ("cp-3", &cluster.nodes[0])];

@@ -275,16 +275,16 @@ fn a_mistyped_output_path_overwrites_nothing_important() {
     for (file, reason) in [
         (
             node.path("etc/kubernetes/pki/ca.crt"),
-            "it exists, and this command did not write it",
+            "it exists and is not a report of kubecertd",
         ),
-        (link, "it exists and is not a regular file"),
-        (node.scratch("null"), "it exists and is not a regular file"),
-        (node.path("etc"), "it exists and is not a regular file"),
+        (link, "it is not a regular file"),
+        (node.scratch("null"), "it is not a regular file"),
+        (node.path("etc"), "it is not a regular file"),
         (
             node.path("etc/kubernetes/manifests/page.html"),
-            "the kubelet takes every file in this directory for a pod",
+            "the kubelet starts every file in this directory as a pod",
         ),
-        (node.scratch("nowhere/page.html"), "its directory is not there"),
+        (node.scratch("nowhere/page.html"), "its directory does not exist"),
     ] {
         let ran = report(&node, &file).exits(1);
         ran.complains(&format!("kubecertd: cannot write {}: {reason}", file.display()));

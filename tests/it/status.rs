@@ -17,7 +17,7 @@ fn before_the_daemon_ran_there_is_no_status() {
     let node = Node::of(support::ECDSA);
     let ran = node.run(clock::FRESH, &["status"]);
     ran.exits(1)
-        .complains("cannot show the status: the daemon has not looked at this node yet")
+        .complains("cannot show the status: the daemon has not assessed this node yet")
         .complains("hint: ");
 }
 

@@ -46,7 +46,7 @@ fn a_failing_or_hanging_hook_does_not_undo_the_renewal() {
         "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nwait\nsleep 1000\n",
         "timeout = \"2s\"\n",
     );
-    node.logs("cannot tell [hooks] on_renewed: cannot run told: it did not end within 2 s");
+    node.logs("cannot call [hooks] on_renewed: cannot run told: it did not end within 2 s");
     node.wait("all of it has ended", || {
         node.sh("grep -qsx sleep /proc/[0-9]*/comm").code != 0
     });

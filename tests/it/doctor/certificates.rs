@@ -19,7 +19,7 @@ fn expired_unreadable_and_overdue_certificates_are_found() {
         &node,
         FRESH,
         ["credentials", "fault", "etcd-server"],
-        "has expired on Oct 25, 2026",
+        "expired on Oct 25, 2026",
         "kubecertd renew etcd-server",
     );
     leaf.set_validity(&node, &clock::later(FRESH, -40 * DAY), 43);
@@ -36,7 +36,7 @@ fn expired_unreadable_and_overdue_certificates_are_found() {
         FRESH,
         ["credentials", "fault", "etcd-server"],
         "cannot be read: /etc/kubernetes/pki/etcd/server.crt is empty",
-        "restore ID",
+        "restore --dry-run",
     );
 
     let other = healthy(ECDSA);
@@ -55,8 +55,8 @@ fn a_kubelet_conf_with_an_expired_certificate_is_found() {
     let found = of_check(&node, FRESH, "kubelet");
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].starts_with("kubelet.conf: /etc/kubernetes/kubelet.conf points at a certificate that has expired on ")
-            && found[0].contains("inside it, where the kubelet never renews it"),
+        found[0].starts_with("kubelet.conf: /etc/kubernetes/kubelet.conf refers to a certificate that expired on ")
+            && found[0].contains("embedded, so that the kubelet never rotates it"),
         "{found:?}"
     );
 }
@@ -67,14 +67,14 @@ fn a_ca_that_ends_soon_or_cannot_sign_is_found() {
     // The fixture's CAs have ten years.
     let node = healthy(ECDSA);
     for (days, severity, message) in [
-        (200, "warning", "is good for less than 365d"),
-        (20, "fault", "what it signs ends with it"),
+        (200, "warning", "are valid for less than 365d"),
+        (20, "fault", "every certificate that it signed expires with it"),
     ] {
         renew_authority(&node, "front-proxy-ca", days);
         let found = of_check(&node, FRESH, "authorities");
         assert_eq!(found.len(), 1, "{ca} in {days} days: {found:?}");
         assert!(
-            found[0].starts_with("front-proxy-ca: ends ") && found[0].contains(message),
+            found[0].starts_with("front-proxy-ca: expires ") && found[0].contains(message),
             "{found:?}"
         );
         let (code, _) = diagnosis(&node, FRESH);
@@ -121,7 +121,7 @@ fn names_that_certificates_miss_are_found() {
         &node,
         FRESH,
         ["names", "fault", "apiserver"],
-        "is not for lb.example.internal, by which /etc/kubernetes/admin.conf calls it",
+        "does not include lb.example.internal, which /etc/kubernetes/admin.conf uses to connect",
         "kubeadm init phase certs apiserver",
     );
     node.rewrite(
@@ -175,7 +175,7 @@ fn addresses_of_the_node_that_certificates_miss_are_found() {
             &node,
             FRESH,
             ["names", severity, about],
-            &format!("is not for {name}"),
+            &format!("does not include {name}"),
             "move its .crt and .key",
         );
         node.rewrite(&path, text.as_bytes());
@@ -215,7 +215,7 @@ fn keys_that_others_may_use_are_found() {
             0o640,
             (0, 999),
             "warning",
-            "group 999 may use this key",
+            "group 999 can access this key",
         ),
         (
             "pki/etcd/server.key",
@@ -255,7 +255,7 @@ fn a_copy_that_does_not_change_with_its_original_is_noted() {
         &node,
         FRESH,
         ["copies", "note", "/root/.kube/config"],
-        "does not change with admin.conf: it does not hold the credential",
+        "is not updated with admin.conf: it does not hold the credential",
         "compare it with /etc/kubernetes/admin.conf",
     );
     node.rewrite("root/.kube/config", node.read("etc/kubernetes/admin.conf").as_bytes());

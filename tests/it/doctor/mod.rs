@@ -127,7 +127,7 @@ fn a_person_reads_the_worst_first_and_what_to_do() {
     assert_eq!(
         lines[..4],
         [
-            "fault    /etc/kubernetes/pki/sa.key: is 0644: every user of the node may use this key",
+            "fault    /etc/kubernetes/pki/sa.key: has mode 0644: every user of the node can access this key",
             "         hint: chmod 0600 /etc/kubernetes/pki/sa.key",
             "warning  /etc/kubernetes/manifests/notes.txt: does not have the name of a manifest, but the kubelet reads it anyway",
             "         hint: mv /etc/kubernetes/manifests/notes.txt /root/",
@@ -170,7 +170,7 @@ fn what_an_interrupted_run_left_is_found() {
         &node,
         FRESH,
         ["interrupted", "fault", "kubecertd"],
-        "neither finished nor undone",
+        "neither completed nor rolled back",
         "kubecertd recover",
     );
 }

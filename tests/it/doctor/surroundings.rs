@@ -20,7 +20,7 @@ fn a_kubelet_that_does_not_rotate_is_found() {
         &node,
         FRESH,
         ["rotation", "warning", "/var/lib/kubelet/config.yaml"],
-        "lets its certificate end",
+        "certificate will expire",
         "systemctl restart kubelet",
     );
 }
@@ -30,7 +30,7 @@ fn a_clock_that_cannot_be_right_is_found() {
     let node = healthy(ECDSA);
     let found = of_check(&node, "2026-11-01 00:00:00", "clock");
     assert!(
-        found.len() == 1 && found[0].starts_with("clock: cannot be right: the clock says Nov 01, 2026"),
+        found.len() == 1 && found[0].starts_with("clock: is not reliable: the clock says Nov 01, 2026"),
         "{found:?}"
     );
 }
@@ -132,7 +132,7 @@ fn a_process_that_is_older_than_its_credential_is_found() {
         &node,
         &clock::later(FRESH, 60),
         ["memory", "warning", "kube-scheduler"],
-        "scheduler.conf was written Nov 25, 2026 00:00 UTC: it holds the one of before",
+        "scheduler.conf was written Nov 25, 2026 00:00 UTC: it still uses the old one",
         "kubecertd renew scheduler.conf",
     );
 }
@@ -146,7 +146,7 @@ fn a_directory_that_cannot_be_written_to_is_found() {
             &node,
             FRESH,
             ["writable", "fault", "/etc/kubernetes/pki/etcd"],
-            "cannot be written to: read-only file system",
+            "is not writable: read-only file system",
             "lsattr",
         );
         drop(mounted);
@@ -183,7 +183,7 @@ fn a_directory_read_only_for_the_service_is_found() {
     daemon.says("READY=1");
     let found = of_check(&node, FRESH, "writable");
     let wanted = ["/etc/kubernetes/pki/etcd", "/root/.kube"]
-        .map(|directory| format!("{directory}: cannot be written to by the service: read-only file system"));
+        .map(|directory| format!("{directory}: is not writable for the service: read-only file system"));
     assert_eq!(found, wanted);
     node.run(FRESH, &["doctor"])
         .exits(1)
@@ -202,7 +202,7 @@ fn a_disk_that_is_too_full_for_the_next_backup_is_found() {
             &node,
             FRESH,
             ["space", "fault", "/srv/backups"],
-            "has 4.0 MiB free, and the next backup needs 8.0 MiB",
+            "has 4.0 MiB free, but the next backup needs 8.0 MiB",
             "backup prune",
         );
     });
@@ -225,7 +225,7 @@ fn a_service_missing_disabled_masked_or_stopped_is_found() {
         &node,
         FRESH,
         ["service", "warning", "kubecertd.service"],
-        "does not run",
+        "is not running",
         "systemctl start kubecertd",
     );
     symlink("/dev/null", node.path("etc/systemd/system/kubecertd.service")).expect("a symlink");
@@ -280,7 +280,7 @@ fn timers_that_renew_are_found() {
         &node,
         FRESH,
         ["timers", "warning", "k8s-certs-renew.timer"],
-        "starts /usr/lib/systemd/system/k8s-certs-renew.service: it renews beside kubecertd",
+        "starts /usr/lib/systemd/system/k8s-certs-renew.service: it renews in addition to kubecertd",
         "systemctl disable --now k8s-certs-renew.timer",
     );
     fs::remove_file(node.path(&format!("{ENABLED}/k8s-certs-renew.timer"))).expect("a symlink");
