@@ -27,7 +27,7 @@ impl Node {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            // A process may end while it is looked at.
+            // A process may end while the test reads it.
             let Some((component, started)) = self.component(pid) else {
                 continue;
             };

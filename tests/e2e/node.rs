@@ -1,4 +1,4 @@
-//! A node of its own: started, looked at, and ended with the test.
+//! A real node: started, observed and ended by the test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(180);
 pub const SETTLE: Duration = Duration::from_secs(180);
 /// No command on the node takes longer.
 const COMMAND_SECONDS: &str = "300";
-/// parts.sh: they cannot be had on this system.
+/// parts.sh: they are not available on this system.
 const NOT_HERE: i32 = 77;
 
 pub struct Node {
@@ -41,7 +41,7 @@ pub struct Ran {
 }
 
 impl Node {
-    /// A node whose four components are healthy, or nothing where its parts cannot be had.
+    /// A node whose four components are healthy, or `None` if its parts are not available.
     pub fn up() -> Option<Self> {
         let begin = Instant::now();
         let parts = parts()?;
@@ -228,7 +228,7 @@ impl Drop for Node {
     }
 }
 
-/// The directory of the real parts; nothing where they cannot be had.
+/// The directory of the real parts; `None` if they are not available.
 fn parts() -> Option<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from);

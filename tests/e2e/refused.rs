@@ -10,7 +10,7 @@ use std::time::Duration;
 const PKI: &str = "/etc/kubernetes/pki";
 
 #[test]
-fn what_the_node_refuses_is_put_back() {
+fn a_certificate_that_the_node_refuses_is_rolled_back() {
     scenario::run(&[
         (
             "an API server that does not come up with the new certificates",

@@ -113,7 +113,7 @@ fn a_power_loss_during_a_recovery_is_repaired_by_the_next_one() {
 }
 
 #[test]
-fn what_a_renewal_says_is_done_survives_a_power_loss() {
+fn a_renewal_reported_as_done_survives_a_power_loss() {
     let bench = Bench::new();
     let image = node::image();
     let (calls, real) = recorded(&bench, &image, &RENEW_ALL);

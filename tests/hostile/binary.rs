@@ -100,7 +100,7 @@ fn pairs_are_renewed_next_to_256_kib_of_hostile_yaml() {
 }
 
 #[test]
-fn the_pairs_are_renewed_beside_yaml_that_grows_by_aliases() {
+fn pairs_are_renewed_next_to_yaml_that_grows_by_aliases() {
     for text in amplified::bombs() {
         the_pairs_are_renewed_beside(&[text]);
     }

@@ -20,7 +20,7 @@ use yaml_serde::Value;
 const LONGEST_REASON: usize = 1000;
 /// More problems of one configuration than anybody reads.
 const MOST_PROBLEMS: usize = 1000;
-/// Further blocks of a file are looked at in the same way as these.
+/// Other blocks of a file are checked in the same way as these.
 const BLOCKS: usize = 8;
 
 #[track_caller]

@@ -9,7 +9,7 @@ use std::fs;
 const PKI: &str = "etc/kubernetes/pki";
 
 #[test]
-fn in_a_ca_bundle_the_ca_whose_key_is_there_signs() {
+fn in_a_ca_bundle_the_ca_with_a_key_signs() {
     let node = Node::of(RSA);
     let path = format!("{PKI}/ca.crt");
     let real = node.read(&path);

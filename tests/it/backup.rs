@@ -220,7 +220,7 @@ fn the_etcd_data_directory_is_where_the_etcd_manifest_says() {
 }
 
 #[test]
-fn the_newest_sets_are_kept_and_nothing_else_is_removed() {
+fn the_newest_backups_are_kept_and_nothing_else_is_removed() {
     let node = Node::of(ECDSA);
     node.configure("[backup]\nkeep = 2\n");
     node.write(

@@ -77,7 +77,7 @@ fn a_damaged_missing_or_readable_file_makes_a_backup_bad() {
 }
 
 #[test]
-fn a_set_without_its_list_is_bad_and_listed_with_the_reason() {
+fn a_backup_without_its_list_is_listed_as_bad_with_the_reason() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["backup", "create"]).exits(0);
     fs::write(node.path(&format!("{SETS}/20261124T000000Z/manifest.json")), "{").unwrap();
@@ -112,7 +112,7 @@ fn prune_follows_the_configuration_and_lists_what_it_removes() {
 }
 
 #[test]
-fn an_interrupted_set_is_not_listed_and_is_removed() {
+fn an_interrupted_backup_is_not_listed_and_is_removed() {
     let node = Node::of(ECDSA);
     node.write(&format!("{SETS}/.unfinished-20261101T000000Z/files/x"), b"half", 0o600);
     assert_eq!(ids(&node), [""; 0]);
@@ -121,7 +121,7 @@ fn an_interrupted_set_is_not_listed_and_is_removed() {
 }
 
 #[test]
-fn a_thousand_sets_are_listed_and_pruned() {
+fn a_thousand_backups_are_listed_and_pruned() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["backup", "create"]).exits(0);
     let list = fs::read(node.path(&format!("{SETS}/20261124T000000Z/manifest.json"))).unwrap();

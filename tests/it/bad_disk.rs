@@ -124,7 +124,7 @@ fn a_read_only_manifests_directory_leaves_the_node_as_it_was() {
 }
 
 #[test]
-fn a_read_only_state_directory_stops_the_renewal_and_no_look() {
+fn a_read_only_state_directory_stops_only_the_renewal() {
     in_own_namespace(|| {
         let node = Node::of(ECDSA);
         fs::create_dir_all(node.path("var/lib/kubecertd")).expect("a directory");
@@ -135,9 +135,9 @@ fn a_read_only_state_directory_stops_the_renewal_and_no_look() {
     });
 }
 
-/// A look at a node that is mounted read-only, say from a rescue system.
+/// An assessment of a node that is mounted read-only, say from a rescue system.
 #[test]
-fn a_read_only_node_can_be_looked_at() {
+fn a_read_only_node_can_be_assessed() {
     in_own_namespace(|| {
         let node = Node::of(ECDSA);
         let _mount = Mount::read_only(&node.root());

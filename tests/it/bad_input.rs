@@ -172,7 +172,7 @@ fn a_ca_key_of_another_ca_signs_nothing() {
 }
 
 #[test]
-fn a_ca_key_that_is_no_key_signs_nothing() {
+fn a_malformed_ca_key_signs_nothing() {
     let node = Node::of(ECDSA);
     node.rewrite(
         &format!("{PKI}/front-proxy-ca.key"),
@@ -183,7 +183,7 @@ fn a_ca_key_that_is_no_key_signs_nothing() {
 
 /// The key's public part is that of the certificate, its private part is not.
 #[test]
-fn a_ca_key_whose_private_part_is_damaged_signs_nothing() {
+fn a_ca_key_with_a_damaged_private_part_signs_nothing() {
     let node = Node::of(RSA);
     let path = format!("{PKI}/front-proxy-ca.key");
     let mut lines: Vec<_> = node.read(&path).lines().map(str::to_owned).collect();
@@ -205,7 +205,7 @@ fn an_expired_ca_signs_nothing() {
 }
 
 #[test]
-fn a_certificate_that_is_no_ca_signs_nothing() {
+fn a_certificate_that_is_not_a_ca_signs_nothing() {
     let node = Node::of(ECDSA);
     let leaf = credential::named("front-proxy-client").material(&node);
     node.rewrite(&format!("{PKI}/front-proxy-ca.crt"), leaf.certificate.as_bytes());
@@ -325,7 +325,7 @@ fn a_mismatched_pair_is_reported_and_repaired_by_the_next_cycle() {
 
 /// As with kubeadm, which never reads the old key.
 #[test]
-fn a_pair_whose_key_is_gone_gets_a_new_pair() {
+fn a_pair_without_its_key_is_replaced() {
     let node = Node::of(ECDSA);
     let apiserver = credential::named("apiserver");
     let old = apiserver.material(&node);
@@ -337,7 +337,7 @@ fn a_pair_whose_key_is_gone_gets_a_new_pair() {
 }
 
 #[test]
-fn a_manifest_that_is_no_yaml_is_left_alone_and_reported() {
+fn a_manifest_that_is_not_yaml_is_left_alone_and_reported() {
     let node = Node::of(ECDSA);
     let path = credential::manifest("kube-scheduler");
     node.rewrite(&path, b"metadata: {\n");

@@ -91,7 +91,7 @@ CN=a directory name
 }
 
 #[test]
-fn a_subject_key_identifier_is_made_anew_for_the_new_key() {
+fn the_subject_key_identifier_follows_the_new_key() {
     let node = Node::of(RSA);
     let apiserver = credential::named("apiserver");
     let extensions = PLAIN.replace("subjectKeyIdentifier=none", "subjectKeyIdentifier=hash");

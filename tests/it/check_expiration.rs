@@ -26,22 +26,22 @@ fn prints_what_kubeadm_printed(node: &Node, state: &str) {
 }
 
 #[test]
-fn a_1_36_rsa_node_looks_as_in_kubeadm() {
+fn a_1_36_rsa_node_prints_as_in_kubeadm() {
     prints_what_kubeadm_printed(&Node::of(RSA), RSA);
 }
 
 #[test]
-fn a_1_36_ecdsa_node_looks_as_in_kubeadm() {
+fn a_1_36_ecdsa_node_prints_as_in_kubeadm() {
     prints_what_kubeadm_printed(&Node::of(support::ECDSA), support::ECDSA);
 }
 
 #[test]
-fn a_1_20_node_looks_as_in_kubeadm() {
+fn a_1_20_node_prints_as_in_kubeadm() {
     prints_what_kubeadm_printed(&Node::of(support::OLD_RELEASE), support::OLD_RELEASE);
 }
 
 #[test]
-fn an_expired_node_looks_as_in_kubeadm() {
+fn an_expired_node_prints_as_in_kubeadm() {
     prints_what_kubeadm_printed(&Node::of(support::EXPIRED), support::EXPIRED);
 }
 
@@ -313,9 +313,9 @@ fn an_expired_leaf_of_an_external_ca_is_a_row() {
     );
 }
 
-/// Only a look: nothing is written, not even kubecertd's own state directory.
+/// The command only reads: nothing is written, not even kubecertd's own state directory.
 #[test]
-fn a_look_leaves_no_trace_on_the_node() {
+fn check_expiration_leaves_no_trace_on_the_node() {
     let node = Node::of(RSA);
     let before = node.snapshot();
     for args in [
@@ -331,7 +331,7 @@ fn a_look_leaves_no_trace_on_the_node() {
 }
 
 #[test]
-fn root_is_accepted_before_and_after_the_verb() {
+fn root_is_accepted_before_and_after_the_command() {
     let node = Node::of(RSA);
     let root = node.root().display().to_string();
     let before = node.run(FRESH, &["check-expiration"]).exits(0).says("super-admin.conf");

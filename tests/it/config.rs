@@ -275,7 +275,7 @@ fn a_schedule_that_never_fires_is_refused() {
 }
 
 #[test]
-fn a_schedule_that_is_no_cron_is_refused() {
+fn a_schedule_that_is_not_cron_is_refused() {
     is_refused("\nschedule = \"0 25 * * *\"\n", 2, "schedule", "0 17 3 * * *");
 }
 

@@ -151,7 +151,7 @@ fn the_marker_of_a_removed_member_blocks_no_node() {
 }
 
 #[test]
-fn a_restore_goes_on_where_its_turn_cannot_be_had() {
+fn a_restore_continues_without_an_unavailable_lock() {
     let cluster = Cluster::start(3);
     cluster.configure(QUICK);
     cluster.run(0, &["backup", "create"]).exits(0);

@@ -45,7 +45,7 @@ fn the_daemon_tells_systemd_its_state_and_renews_what_is_due() {
 }
 
 #[test]
-fn the_first_look_at_start_changes_nothing() {
+fn the_first_assessment_at_start_changes_nothing() {
     let node = Node::of(support::ECDSA);
     credential::named("etcd-server").make_due(&node);
     node.configure("spread = \"0s\"\n");
@@ -62,7 +62,7 @@ fn the_first_look_at_start_changes_nothing() {
 }
 
 #[test]
-fn what_is_due_and_cannot_be_renewed_is_no_first_one_to_come() {
+fn a_blocked_credential_is_not_announced_as_the_next_one() {
     let node = Node::of(support::ECDSA);
     credential::named("etcd-server").make_due(&node);
     node.remove("etc/kubernetes/pki/etcd/ca.key");
@@ -123,7 +123,7 @@ fn replaced(trace: &Path) -> usize {
 }
 
 #[test]
-fn sigterm_before_the_first_rename_gives_up_and_after_it_undoes() {
+fn sigterm_gives_up_before_the_first_rename_or_rolls_back() {
     let mut undone = 0;
     let mut given_up = 0;
     for n in 1.. {
@@ -153,7 +153,7 @@ fn sigterm_before_the_first_rename_gives_up_and_after_it_undoes() {
 }
 
 #[test]
-fn the_daemon_undoes_a_cycle_on_sigterm_and_ends_well() {
+fn the_daemon_rolls_a_cycle_back_on_sigterm() {
     let node = Node::of(support::ECDSA);
     for name in ["etcd-server", "apiserver", "scheduler.conf"] {
         credential::named(name).make_due(&node);

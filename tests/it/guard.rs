@@ -109,7 +109,7 @@ fn a_clock_set_back_defers_the_daemon_and_warns_a_person() {
 }
 
 #[test]
-fn a_forward_jump_of_the_clock_is_waited_out_for_one_look() {
+fn a_forward_jump_of_the_clock_defers_for_one_assessment() {
     let node = Node::of(support::ECDSA);
     node.configure("schedule = \"0 0 0 1 1 *\"\nclock_wait = \"0s\"\n");
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
@@ -148,7 +148,7 @@ fn a_certainly_expired_leaf_is_renewed_on_a_doubtful_clock() {
     node.configure(OFTEN);
     let old = leaf.material(&node);
     let mut daemon = Daemon::start(&node, &clock::later(clock::FRESH, 5 * clock::DAY), &[]);
-    // The look at start has seen the jump; it is made again for the first cycle.
+    // The assessment at start has seen the jump; it is repeated for the first cycle.
     daemon.logs("etcd-server");
     let deadline = Instant::now() + Duration::from_secs(60);
     while leaf.material(&node).certificate == old.certificate {

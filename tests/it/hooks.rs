@@ -40,7 +40,7 @@ fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 #[test]
-fn on_renewed_gets_what_the_daemon_has_renewed() {
+fn on_renewed_hears_of_the_daemons_renewals() {
     let node = Node::of(ECDSA);
     credential::named("scheduler.conf").make_due(&node);
     node.write("etc/hostname", b"cp-1\n", 0o644);
@@ -76,7 +76,7 @@ fn on_renewed_gets_what_the_daemon_has_renewed() {
 }
 
 #[test]
-fn on_renewed_gets_what_a_person_has_renewed() {
+fn on_renewed_hears_of_manual_renewals() {
     let node = Node::of(ECDSA);
     let hook = keeps(&node, "renewed");
     node.configure(&format!("[hooks]\non_renewed = {hook}\non_failed = [\"/bin/false\"]\n"));
@@ -230,7 +230,7 @@ fn a_hook_that_fails_hangs_or_is_missing_is_only_reported() {
 
 /// A shell that was started by a hook does not outlive it.
 #[test]
-fn what_a_hanging_hook_has_started_ends_with_it() {
+fn the_children_of_a_hanging_hook_end_with_it() {
     let node = Node::of(ECDSA);
     let pid = node.scratch("pid");
     node.configure(&format!(

@@ -55,13 +55,13 @@ fn keeps_its_kind(key: String) {
 }
 
 #[test]
-fn rsa_3072_and_4096_stay_what_they_are() {
+fn rsa_3072_and_4096_keep_their_size() {
     keeps_its_kind(rsa(3072));
     keeps_its_kind(rsa(4096));
 }
 
 #[test]
-fn ecdsa_in_sec1_and_in_pkcs8_stays_what_it_is() {
+fn ecdsa_in_sec1_and_in_pkcs8_keeps_its_form() {
     for curve in ["prime256v1", "secp384r1", "secp521r1"] {
         keeps_its_kind(sec1(curve));
         keeps_its_kind(pkcs8(&[

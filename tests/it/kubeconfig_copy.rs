@@ -93,7 +93,7 @@ fn a_copy_is_left_alone_while_its_original_is_not_renewed() {
 }
 
 #[test]
-fn a_plan_says_what_becomes_of_a_copy() {
+fn a_plan_shows_the_future_of_a_copy() {
     let node = node(ECDSA);
     credential::named("admin.conf").make_due(&node);
     // The copy has the old certificate of the same key.
@@ -143,7 +143,7 @@ fn copies_that_others_could_replace_are_left_and_reported() {
 }
 
 #[test]
-fn a_symlink_to_the_original_is_no_copy_and_is_kept() {
+fn a_symlink_to_the_original_is_kept() {
     let node = node(ECDSA);
     node.remove(COPY);
     symlink(format!("/{ADMIN}"), node.path(COPY)).expect("a symlink");
@@ -229,7 +229,7 @@ fn renew_with_error(node: &Node, call: &str, path: &str, time: usize) -> Ran {
 
 /// The journal cannot say that all is in place: everything goes back.
 #[test]
-fn what_is_put_back_is_put_back_with_its_copy() {
+fn a_rollback_includes_the_copies() {
     let node = node(ECDSA);
     let before = node.snapshot();
     let ran = renew_with_error(&node, "rename", "var/lib/kubecertd/.transaction.json.kubecertd-new", 2).exits(1);
@@ -239,7 +239,7 @@ fn what_is_put_back_is_put_back_with_its_copy() {
 
 /// A copy is people's: that it is gone does not undo what was installed.
 #[test]
-fn a_copy_that_was_removed_since_does_not_undo_a_renewal() {
+fn a_copy_removed_since_does_not_roll_back_a_renewal() {
     let node = node(ECDSA);
     let before = node.snapshot();
     renew_with_error(&node, "unlink", "etc/kubernetes/.admin.conf.kubecertd-old", 1)

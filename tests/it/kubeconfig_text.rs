@@ -58,7 +58,7 @@ preferences: {{}}
 }
 
 #[test]
-fn a_kubeconfig_kept_by_hand_changes_in_two_values_only() {
+fn an_edited_kubeconfig_changes_in_two_values_only() {
     let node = Node::of(RSA);
     let path = "etc/kubernetes/scheduler.conf";
     let old_text = kubeconfig_by_hand(&node);

@@ -46,7 +46,7 @@ fn of(text: &str, name: &str, credential: &str) -> Option<i64> {
 }
 
 #[test]
-fn what_a_pattern_stands_for_has_the_names_of_its_certificate() {
+fn pairs_of_a_pattern_have_the_names_of_their_certificates() {
     let node = node();
     let client = credential::named("apiserver-kubelet-client").material(&node);
     node.write("etc/further/1.crt", client.certificate.as_bytes(), 0o644);
@@ -116,7 +116,7 @@ fn an_assessment_writes_all_expirations_and_what_is_due() {
 }
 
 #[test]
-fn a_look_whose_work_is_put_off_is_measured_too() {
+fn a_deferred_cycle_is_measured_too() {
     let node = node();
     credential::named("etcd-server").make_due(&node);
     node.write("proc/4711/comm", b"kubeadm\n", 0o444);
@@ -166,7 +166,7 @@ fn certificates_carry_the_labels_of_x509_certificate_exporter() {
 }
 
 #[test]
-fn what_cannot_be_renewed_has_a_reason_of_a_small_vocabulary() {
+fn blocked_credentials_have_a_reason_of_a_small_vocabulary() {
     let node = node();
     for name in ["etcd-server", "front-proxy-client", "admin.conf"] {
         credential::named(name).make_due(&node);
@@ -207,7 +207,7 @@ fn the_metrics_file_is_readable_and_the_only_one() {
 }
 
 #[test]
-fn a_daemon_that_ends_says_so_and_leaves_what_it_knew() {
+fn a_daemon_that_ends_says_so_and_leaves_its_metrics() {
     let node = node();
     let running = look(&node, &format!("{RARELY}{METRICS}"));
     let ended = node.read(FILE);
@@ -369,7 +369,7 @@ fn a_port_that_does_not_answer_delays_nothing_and_has_no_series() {
 }
 
 #[test]
-fn without_a_directory_nothing_is_written_and_nobody_is_asked() {
+fn without_a_directory_nothing_is_written_or_probed() {
     let node = node();
     let witness = TcpListener::bind("127.0.0.1:0").expect("a port");
     witness.set_nonblocking(true).expect("a socket");

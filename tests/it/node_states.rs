@@ -231,7 +231,7 @@ fn case_13_a_file_size_limit_never_leaves_half_a_file() {
 }
 
 #[test]
-fn case_14_a_kubeadm_at_work_defers_the_daemon() {
+fn case_14_a_running_kubeadm_defers_the_daemon() {
     let node = Node::of(ECDSA);
     credential::named("etcd-server").make_due(&node);
     node.write("proc/4711/comm", b"kubeadm\n", 0o444);

@@ -70,7 +70,7 @@ fn is_rejected(judge: impl FnOnce() + std::panic::UnwindSafe) -> bool {
 }
 
 #[test]
-fn what_is_no_renewal_is_rejected() {
+fn the_oracles_reject_a_wrong_renewal() {
     let node = Node::of(RSA);
     let apiserver = credential::named("apiserver");
     let old = apiserver.material(&node);
@@ -126,7 +126,7 @@ fn what_is_no_renewal_is_rejected() {
 /// The other side: a leaf that openssl renewed passes. openssl counts whole days from notBefore, so
 /// its CA is made to end with it.
 #[test]
-fn what_is_a_renewal_is_accepted() {
+fn the_oracles_accept_a_right_renewal() {
     let node = Node::of(RSA);
     let authority = credential::named("apiserver").authority(&node);
     let extensions = "basicConstraints=critical,CA:FALSE\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\nsubjectAltName=DNS:a\n";

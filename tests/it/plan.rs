@@ -25,7 +25,7 @@ fn readers(document: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_not_due_is_left_and_says_when_it_will_be() {
+fn a_credential_that_is_not_due_tells_its_due_date() {
     let node = Node::of(ECDSA);
     let document = plan(&node, FRESH);
     for credential in credential::all_of(ECDSA) {
@@ -40,7 +40,7 @@ fn what_is_not_due_is_left_and_says_when_it_will_be() {
 }
 
 #[test]
-fn what_is_due_is_renewed_and_its_readers_restarted() {
+fn a_due_credential_is_renewed_and_its_readers_restarted() {
     let node = Node::of(ECDSA);
     credential::named("scheduler.conf").make_due(&node);
     let document = plan(&node, FRESH);
@@ -105,7 +105,7 @@ fn external_missing_and_unreadable_leaves_are_named_as_such() {
 }
 
 #[test]
-fn exit_code_10_means_due_and_only_where_asked_for() {
+fn exit_code_10_means_due_and_only_on_request() {
     let node = Node::of(ECDSA);
     node.run(FRESH, &["plan", "--exit-code"])
         .exits(0)
@@ -125,7 +125,7 @@ fn a_leaf_that_cannot_be_renewed_here_is_not_due() {
 }
 
 #[test]
-fn an_unknown_verb_or_option_is_a_usage_error() {
+fn an_unknown_command_or_option_is_a_usage_error() {
     let node = Node::of(ECDSA);
     for args in [
         &["renw"][..],

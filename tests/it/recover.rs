@@ -63,7 +63,7 @@ fn stops_what_writes_and_no_look(node: &Node, reason: &str) {
 }
 
 #[test]
-fn a_damaged_journal_stops_what_writes_and_no_look() {
+fn a_damaged_journal_stops_only_commands_that_write() {
     for damaged in [&b""[..], b"{\"format\":1", b"[]", &[0xff; 100]] {
         let node = Node::of(ECDSA);
         node.write(JOURNAL, damaged, 0o600);

@@ -218,7 +218,7 @@ fn a_node_with_an_external_etcd_has_its_other_seven_renewed() {
 }
 
 #[test]
-fn a_missing_leaf_is_not_created_and_is_no_failure() {
+fn a_missing_leaf_is_not_created_and_not_a_failure() {
     let node = Node::of(RSA);
     node.remove("etc/kubernetes/super-admin.conf");
     node.remove("etc/kubernetes/pki/apiserver-etcd-client.crt");

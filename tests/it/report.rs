@@ -107,7 +107,7 @@ fn a_bar_is_solid_until_due_and_an_arrow_continues_it() {
 }
 
 #[test]
-fn what_a_running_daemon_did_and_will_do_is_said_with_its_time() {
+fn the_last_and_next_cycle_of_a_daemon_have_their_times() {
     let node = Node::of(ECDSA);
     for (minutes, name) in [(0, "etcd-peer"), (5, "etcd-server")] {
         credential::named(name).make_due(&node);

@@ -270,7 +270,7 @@ fn an_obstacle_is_named_and_stops_the_whole_restore() {
 }
 
 #[test]
-fn a_restore_that_fails_half_way_is_undone() {
+fn a_restore_that_fails_half_way_is_rolled_back() {
     let node = node();
     fs::remove_dir_all(node.path("etc/kubernetes/pki/etcd")).expect("a directory");
     node.rewrite("etc/kubernetes/admin.conf", b"damaged");
@@ -298,7 +298,7 @@ fn a_restore_that_fails_half_way_is_undone() {
 /// Killed at every rename of a restore; `recover` makes of it the node before or the node after,
 /// and the same command can be given again.
 #[test]
-fn a_restore_that_is_killed_at_any_rename_is_undone_or_finished() {
+fn a_restore_killed_at_any_rename_is_rolled_back_or_finished() {
     let (mut undone, mut finished) = (0, 0);
     for nth in 1.. {
         let node = Node::of(ECDSA);

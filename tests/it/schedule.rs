@@ -146,7 +146,7 @@ fn each_node_has_its_own_moment_within_the_spread_and_keeps_it() {
 }
 
 #[test]
-fn a_fault_is_said_once_a_day_and_not_at_every_look() {
+fn a_fault_is_logged_once_a_day() {
     let node = Node::of(support::ECDSA);
     node.rewrite("etc/kubernetes/pki/apiserver.crt", b"no certificate");
     node.configure(RARELY);

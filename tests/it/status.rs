@@ -13,7 +13,7 @@ fn status(node: &Node) -> Value {
 }
 
 #[test]
-fn before_the_daemon_ran_there_is_no_status() {
+fn status_before_the_first_run_of_the_daemon() {
     let node = Node::of(support::ECDSA);
     let ran = node.run(clock::FRESH, &["status"]);
     ran.exits(1)
@@ -111,7 +111,7 @@ fn any_user_sees_the_public_copy_and_nothing_private_is_in_it() {
 }
 
 #[test]
-fn who_is_at_work_is_named_while_they_live() {
+fn the_running_process_is_named_while_it_lives() {
     let node = Node::of(support::ECDSA);
     node.configure(RARELY);
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);

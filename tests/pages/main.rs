@@ -2,7 +2,7 @@
 //! that nothing is asked for outside.
 //!
 //! `make pages` runs it, as root. Every browser runs in a network namespace of its own, in which
-//! there is nothing. The pictures stay in target/pages, for people to look at.
+//! there is nothing. The pictures stay in target/pages, for people to see.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -23,7 +23,7 @@ pub struct Tally {
     pub together: usize,
     /// The same, if the renewal was urgent and another node was unhealthy.
     pub urgent: usize,
-    /// The same, where a clock was off by more than is tolerated, and the lock could not be had.
+    /// The same, if a clock was off by more than is tolerated, and the lock was not available.
     pub clocks: usize,
     /// The same, if etcd came back after a node had begun without it.
     pub came_back: usize,

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_beside_another_is_found() {
+    fn a_replacement_during_another_is_found() {
         let found = wrong(&[
             turn(0, 0),
             vec![(1, 2, What::Begins), (20, 2, What::Ends), (21, 2, done())],
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_beside_a_replacement_is_found() {
+    fn a_restart_during_a_replacement_is_found() {
         let alone = vec![(2, 1, What::Restarting("kube-scheduler".into())), (30, 1, done())];
         let found = wrong(&[turn(0, 0), alone, turn(40, 2)]);
         let (at, what) = (Duration::from_secs(2), What::Restarting("kube-scheduler".into()));
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn two_restarts_at_once_lose_the_quorum_whoever_began() {
+    fn two_restarts_at_once_lose_the_quorum() {
         let hanging = vec![(1, 0, What::Restarting(etcd())), (20, 0, done())];
         let found = wrong(&[
             hanging,

@@ -212,7 +212,7 @@ fn missed() -> String {
 }
 
 /// Returns the node that holds the lock, a random moment after it was taken or after the first
-/// replacement; none when no node does in time.
+/// replacement; `None` if no node does in time.
 fn caught(lab: &Lab, seen: &Seen, chance: &mut Chance) -> Option<usize> {
     let by_journal = chance.one_in(2);
     // The first turns are as good as the last.

@@ -41,15 +41,15 @@ pub struct Plan {
 }
 
 #[test]
-fn three_nodes_take_turns_whatever_happens() {
-    lab::alone("rounds::three_nodes_take_turns_whatever_happens", || {
+fn three_nodes_take_turns_under_every_fault() {
+    lab::alone("rounds::three_nodes_take_turns_under_every_fault", || {
         soak(3, rounds() * 3 / 4);
     });
 }
 
 #[test]
-fn five_nodes_take_turns_whatever_happens() {
-    lab::alone("rounds::five_nodes_take_turns_whatever_happens", || {
+fn five_nodes_take_turns_under_every_fault() {
+    lab::alone("rounds::five_nodes_take_turns_under_every_fault", || {
         soak(5, rounds() / 4);
     });
 }

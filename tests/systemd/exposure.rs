@@ -52,11 +52,11 @@ fn every_point_is_explained(unit: &str, limit: f64) {
 }
 
 #[test]
-fn the_daemon_is_closed_but_for_what_its_unit_explains() {
+fn the_daemon_is_sandboxed_except_as_its_unit_explains() {
     every_point_is_explained("kubecertd.service", 2.5);
 }
 
 #[test]
-fn recovery_at_boot_is_closed_but_for_what_the_unit_explains() {
+fn recovery_is_sandboxed_except_as_its_unit_explains() {
     every_point_is_explained("kubecertd-recover.service", 1.6);
 }

@@ -41,7 +41,7 @@ fn a_hook_is_a_unit_outside_of_the_sandbox_and_gets_the_event() {
 }
 
 #[test]
-fn a_failing_or_hanging_hook_does_not_undo_the_renewal() {
+fn a_failing_or_hanging_hook_does_not_stop_the_renewal() {
     let node = renews(
         "#!/bin/sh\ntrap '' TERM\nsleep 1000 &\nwait\nsleep 1000\n",
         "timeout = \"2s\"\n",

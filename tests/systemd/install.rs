@@ -76,7 +76,7 @@ fn the_plan_is_logged_at_once_and_the_renewal_waits() {
 }
 
 #[test]
-fn the_first_look_after_installation_only_reports() {
+fn the_first_assessment_after_installation_only_reports() {
     let node = Node::with_one_due(LEAF);
     let leaf = credential::named(LEAF);
     let old = node.material(&leaf);
@@ -164,7 +164,7 @@ fn removal_stops_it_and_a_purge_leaves_the_backups_alone() {
 }
 
 #[test]
-fn it_is_not_removed_while_a_renewal_cannot_be_put_back() {
+fn the_package_stays_while_a_renewal_cannot_be_rolled_back() {
     let node = Node::with_one_due(LEAF);
     node.install();
     node.sh("systemctl stop kubecertd").exits(0);

@@ -1,4 +1,4 @@
-//! The packages under a real systemd: installed by apt in a booted Debian 13, looked at as an
+//! The packages under a real systemd: installed by apt in a booted Debian 13, judged as an
 //! operator would.
 //!
 //! `make e2e-systemd` runs it, as root: it builds the packages and the Debian, and the tests boot a

@@ -70,7 +70,7 @@ fn a_daemon_stopped_in_a_cycle_rolls_back() {
 }
 
 #[test]
-fn what_a_crash_of_the_machine_interrupted_is_settled_at_boot() {
+fn a_cycle_interrupted_by_a_crash_is_recovered_at_boot() {
     let node = Node::with_one_due(LEAF);
     node.install();
     let condition = || {

@@ -183,7 +183,7 @@ fn addresses_of_the_node_that_certificates_miss_are_found() {
 }
 
 #[test]
-fn what_will_not_be_renewed_the_day_it_is_due_is_found_before() {
+fn a_credential_that_will_be_renewed_late_is_found_before() {
     let node = healthy(ECDSA);
     chown(node.path("etc/kubernetes/pki/etcd"), Some(2379), None).expect("an owner");
     let found = of_check(&node, FRESH, "refused");
@@ -192,7 +192,7 @@ fn what_will_not_be_renewed_the_day_it_is_due_is_found_before() {
 }
 
 #[test]
-fn service_account_keys_that_are_no_pair_are_found() {
+fn mismatched_service_account_keys_are_found() {
     let node = healthy(ECDSA);
     let other = fs::read_to_string(support::fixture(&format!("{RSA}/etc/kubernetes/pki/sa.pub"))).expect("a key");
     node.rewrite("etc/kubernetes/pki/sa.pub", other.as_bytes());

@@ -112,7 +112,7 @@ fn on_a_healthy_node_nothing_is_wrong_and_nothing_is_written() {
 }
 
 #[test]
-fn a_person_reads_the_worst_first_and_what_to_do() {
+fn the_worst_finding_comes_first_with_a_hint() {
     let node = healthy(ECDSA);
     let ran = node.run(FRESH, &["doctor"]);
     assert!(ran.stdout.contains(" checks)\n"), "{ran}");
@@ -163,7 +163,7 @@ fn a_bad_configuration_is_a_finding_among_others() {
 }
 
 #[test]
-fn what_an_interrupted_run_left_is_found() {
+fn remains_of_an_interrupted_run_are_found() {
     let node = healthy(ECDSA);
     node.write("var/lib/kubecertd/transaction.json", b"{}", 0o600);
     finds(

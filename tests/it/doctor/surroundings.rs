@@ -320,7 +320,7 @@ fn entries_and_scripts_of_cron_that_renew_are_found() {
 }
 
 #[test]
-fn a_kubeadm_at_work_is_noted() {
+fn a_running_kubeadm_is_noted() {
     let node = healthy(ECDSA);
     node.write("proc/4711/comm", b"kubeadm\n", 0o444);
     finds(
