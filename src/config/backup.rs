@@ -74,7 +74,7 @@ impl Checker<'_> {
     /// system's directories.
     pub(super) fn command(&mut self, key: &str, get: impl Fn(&File) -> &Texts + Copy) -> Vec<String> {
         let words = self.texts(key, get, |word| match word {
-            "" => Err("an empty word is no part of a command".into()),
+            "" => Err("an empty word is not a part of a command".into()),
             _ if word.contains('\0') => Err("a command has no NUL bytes".into()),
             _ => Ok(word.to_owned()),
         });

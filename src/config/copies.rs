@@ -58,7 +58,7 @@ impl Checker<'_> {
                 }
                 let is_taken = |path: &&Spanned<String>| taken.contains(&Path::new(path.get_ref().as_str()));
                 if let Some(path) = copy.path.as_ref().filter(is_taken) {
-                    let message = format!("{} is no copy: it is renewed or kept itself", path.get_ref());
+                    let message = format!("{} is not a copy: it is renewed or protected itself", path.get_ref());
                     self.problems
                         .push(source.problem(path.span(), "kubeconfig_copy.path", message));
                 }

@@ -152,7 +152,7 @@ impl Checker<'_> {
         let parsed = probe.get_ref().parse();
         if parsed.is_err() {
             let message = format!(
-                "`{}` is no address and port, for example `127.0.0.1:2379`",
+                "`{}` is not an address and a port, for example `127.0.0.1:2379`",
                 probe.get_ref()
             );
             self.problems
@@ -236,7 +236,7 @@ fn is_unit(name: &str) -> Result<(), String> {
     let plain = name.len() < 256 && !name.starts_with('-') && name.chars().all(is_plain) && name.contains('.');
     plain
         .then_some(())
-        .ok_or_else(|| format!("`{name}` is no unit, for example `etcd.service`"))
+        .ok_or_else(|| format!("`{name}` is not a unit, for example `etcd.service`"))
 }
 
 fn list(list: &[Spanned<String>]) -> Vec<String> {

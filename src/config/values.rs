@@ -14,7 +14,7 @@ pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
     let fields = match text.split_whitespace().count() {
         5 => format!("0 {text}"),
         // croner would take a seventh field for a year, and a year ends.
-        7.. => return Err(format!("`{text}` is no cron schedule: it has more than six fields")),
+        7.. => return Err(format!("`{text}` is not a cron schedule: it has more than six fields")),
         _ => text.to_owned(),
     };
     let parsed = croner::parser::CronParser::builder()
@@ -23,7 +23,12 @@ pub(super) fn cron(text: &str) -> Result<(Cron, String), String> {
         .sloppy_ranges(true)
         .build()
         .parse(&fields)
-        .map_err(|e| format!("`{text}` is no cron schedule ({e}); six fields with seconds first, or five without, for example `0 17 3 * * *`"))?;
+        .map_err(|e| {
+            format!(
+                "`{text}` is not a cron schedule ({e}); six fields with seconds first, or five without, \
+                 for example `0 17 3 * * *`"
+            )
+        })?;
     Ok((parsed, text.to_owned()))
 }
 
@@ -39,12 +44,12 @@ pub(super) fn time_zone(name: &str) -> Result<TimeZone, String> {
 
 /// Parses a time of day, `HH:MM`.
 pub(super) fn time_of_day(text: &str) -> Result<Time, String> {
-    Time::strptime("%H:%M", text).map_err(|_| format!("`{text}` is no time of day, for example `02:30`"))
+    Time::strptime("%H:%M", text).map_err(|_| format!("`{text}` is not a time of day, for example `02:30`"))
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text)
-        .map_err(|e| format!("`{text}` is no duration ({e}); for example `30d` or `12h`"))?;
+        .map_err(|e| format!("`{text}` is not a duration ({e}); for example `30d` or `12h`"))?;
     // X.509 dates end in the year 9999 (RFC 5280, 4.1.2.5). A century is far below that, and far
     // above any use.
     if parsed < Duration::from_secs(60) || parsed > Duration::from_secs(100 * 366 * 86_400) {
@@ -55,8 +60,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// Parses a duration between these numbers of seconds.
 pub(super) fn seconds(given: &str, least: u64, most: u64) -> Result<Duration, String> {
-    let parsed =
-        humantime::parse_duration(given).map_err(|e| format!("`{given}` is no duration ({e}); for example `30s`"))?;
+    let parsed = humantime::parse_duration(given)
+        .map_err(|e| format!("`{given}` is not a duration ({e}); for example `30s`"))?;
     let allowed = Duration::from_secs(least)..=Duration::from_secs(most);
     let [least, most] = [allowed.start(), allowed.end()].map(|end| text::duration(*end));
     let message = || format!("`{given}` is not between {least} and {most}");
@@ -89,7 +94,9 @@ pub(super) fn endpoint(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && host.chars().all(is_host) && port.parse::<u16>().is_ok() => {
             Ok(text.to_owned())
         }
-        _ => Err(format!("`{text}` is no endpoint; for example `https://10.0.0.11:2379`")),
+        _ => Err(format!(
+            "`{text}` is not an endpoint; for example `https://10.0.0.11:2379`"
+        )),
     }
 }
 

@@ -70,7 +70,10 @@ mod tests {
     use super::*;
     use time::macros::datetime;
 
-    fn window(days: &[usize], start: (i8, i8), hours: u64, zone: TimeZone) -> Window {
+    /// Hour and minute.
+    type Start = (i8, i8);
+
+    fn window(days: &[usize], start: Start, hours: u64, zone: TimeZone) -> Window {
         Window {
             days: std::array::from_fn(|day| days.contains(&day)),
             start: Time::constant(start.0, start.1, 0, 0),

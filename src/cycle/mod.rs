@@ -332,10 +332,12 @@ fn report_on(assessment: &Assessment, request: &Request) -> Report {
 fn renewed(inventory: &Inventory, new: &IssuedPair) -> Option<RenewedCredential> {
     let credential = inventory.credential(&new.name)?;
     let old = &inventory.present(&new.name)?.certificate;
-    Some(RenewedCredential::new(
-        &new.name,
-        credential.spec.storage.path().to_owned(),
-        (&old.serial, old.validity.not_after),
-        (&new.serial, new.not_after),
-    ))
+    Some(RenewedCredential {
+        name: new.name.clone(),
+        path: credential.spec.storage.path().to_owned(),
+        old_serial: old.serial.to_string(),
+        new_serial: new.serial.to_string(),
+        old_end: text::rfc3339(old.validity.not_after),
+        new_end: text::rfc3339(new.not_after),
+    })
 }

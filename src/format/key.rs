@@ -1,6 +1,8 @@
 //! Private keys: their public keys and their PEM forms.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa;
@@ -17,7 +19,55 @@ use super::pem::Block;
 use super::text::printable;
 use crate::model::{KeyAlgorithm, KeyStyle};
 
+const ENCRYPTED: &str = "holds an encrypted private key";
 const UNUSABLE: &str = "holds a private key that does not parse or is of an unsupported kind";
+
+/// The reason that a private key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyFault {
+    /// The key is encrypted.
+    Encrypted(String),
+    /// The key is missing, damaged, of an unknown kind, or that of another certificate.
+    Unusable(String),
+}
+
+impl KeyFault {
+    /// Adds the path of the key's file to the reason.
+    pub fn at(self, path: &Path) -> Self {
+        self.map(|reason| format!("{} {reason}", path.display()))
+    }
+
+    /// Makes the reason safe to show (see [`printable`]).
+    pub fn printable(self) -> Self {
+        self.map(|reason| printable(&reason))
+    }
+
+    fn map(self, change: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Encrypted(reason) => Self::Encrypted(change(reason)),
+            Self::Unusable(reason) => Self::Unusable(change(reason)),
+        }
+    }
+}
+
+impl fmt::Display for KeyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Encrypted(reason) | Self::Unusable(reason)) = self;
+        f.write_str(reason)
+    }
+}
+
+impl From<String> for KeyFault {
+    fn from(reason: String) -> Self {
+        Self::Unusable(reason)
+    }
+}
+
+impl From<&str> for KeyFault {
+    fn from(reason: &str) -> Self {
+        Self::Unusable(reason.to_owned())
+    }
+}
 
 /// Facts about a private key that are not secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,20 +83,19 @@ pub struct KeyFacts {
 /// The public part of an RSA key is taken from the key. [`check`] tests whether the private part
 /// belongs to it, which takes longer than everything else in a scan of a pair. Encrypted keys are
 /// refused: a renewal would have to write the new one unencrypted.
-pub fn parse(block: &Block) -> Result<KeyFacts, String> {
+pub fn parse(block: &Block) -> Result<KeyFacts, KeyFault> {
     let style = match block.label.as_str() {
         "RSA PRIVATE KEY" => KeyStyle::Pkcs1,
         "EC PRIVATE KEY" => KeyStyle::Sec1,
         "PRIVATE KEY" => KeyStyle::Pkcs8,
-        "ENCRYPTED PRIVATE KEY" => return Err("holds an encrypted private key".into()),
+        "ENCRYPTED PRIVATE KEY" => return Err(KeyFault::Encrypted(ENCRYPTED.into())),
         other => {
-            return Err(printable(&format!(
-                "holds a private key of an unknown kind (`{other}`)"
-            )));
+            let reason = format!("holds a private key of an unknown kind (`{other}`)");
+            return Err(printable(&reason).into());
         }
     };
     if block.has_headers {
-        return Err("holds an encrypted private key".into());
+        return Err(KeyFault::Encrypted(ENCRYPTED.into()));
     }
     let public_key = match style {
         KeyStyle::Pkcs1 => rsa_public_key(&block.der),

@@ -164,7 +164,7 @@ fn annotated(text: &str, mut wanted: Value, name: &str, value: &str) -> Result<S
     }
     annotations
         .as_mapping_mut()
-        .ok_or("has annotations that are no mapping")?
+        .ok_or("has annotations that are not a mapping")?
         .insert(name.into(), value.into());
 
     let checked = |after: String| {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::text::printable;
+use super::key::KeyFault;
 use super::{key, pem, x509};
 use crate::model::{Certificate, File, KeyStyle};
 
@@ -15,7 +15,7 @@ pub struct Pair {
     /// Place of the leaf in its file.
     pub leaf: Range<usize>,
     /// PEM form of the private key, or the reason that the pair is broken.
-    pub key: Result<KeyStyle, String>,
+    pub key: Result<KeyStyle, KeyFault>,
     /// Place of the key in its file, if it is there.
     pub place: Option<Range<usize>>,
 }
@@ -25,17 +25,16 @@ pub struct Pair {
 pub fn parse(path: &Path, file: &File, key_path: &Path, key_file: Option<&File>) -> Result<Pair, String> {
     let at = |reason: String| format!("{} {reason}", path.display());
     let (block, certificate) = file.bytes.text().and_then(leaf).map_err(at)?;
-    let key_at = |reason: String| format!("{} {reason}", key_path.display());
     let found = key_file
-        .ok_or_else(|| "is missing".to_owned())
+        .ok_or_else(|| KeyFault::from("is missing"))
         .and_then(|file| find_key(file.bytes.text()?));
     if key_file.is_some_and(|key| key.is_same(file)) {
         // A key cannot be added to a file that was meant to hold both.
-        found.as_ref().map_err(|reason| key_at(reason.clone()))?;
+        found.as_ref().map_err(|fault| fault.clone().at(key_path).to_string())?;
     }
     let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
     Ok(Pair {
-        key: matching(found.map(|(_, facts)| facts), &certificate).map_err(key_at),
+        key: matching(found.map(|(_, facts)| facts), &certificate).map_err(|fault| fault.at(key_path)),
         certificate,
         leaf: block.range,
         place,
@@ -49,7 +48,7 @@ pub fn leaf(text: &str) -> Result<(pem::Block, Certificate), String> {
 }
 
 /// Returns the first private key of a PEM text.
-pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
+pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), KeyFault> {
     let blocks = pem::blocks(text)?;
     let block = blocks
         .into_iter()
@@ -60,8 +59,8 @@ pub fn find_key(text: &str) -> Result<(pem::Block, key::KeyFacts), String> {
 }
 
 /// Returns the PEM form of the key, if it belongs to the certificate.
-pub fn matching(found: Result<key::KeyFacts, String>, certificate: &Certificate) -> Result<KeyStyle, String> {
-    let facts = found.map_err(|reason| printable(&reason))?;
+pub fn matching(found: Result<key::KeyFacts, KeyFault>, certificate: &Certificate) -> Result<KeyStyle, KeyFault> {
+    let facts = found.map_err(KeyFault::printable)?;
     if facts.public_key == certificate.public_key {
         Ok(facts.style)
     } else {

@@ -35,7 +35,7 @@ impl Trailer {
     pub fn check(self) -> Result<u64, String> {
         if self.size <= TRAILER as u64 || self.size % SECTOR != TRAILER as u64 {
             return Err(format!(
-                "is cut short, or has no checksum: {} bytes are no database and a SHA-256",
+                "is cut short, or has no checksum: {} bytes are not a database and a SHA-256",
                 self.size
             ));
         }

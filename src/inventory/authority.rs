@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{Authority, Signer, why};
 use crate::catalog::AuthoritySpec;
+use crate::format::key::KeyFault;
 use crate::format::pair::find_key;
 use crate::format::text::printable;
 use crate::format::{key, pem, x509};
@@ -59,9 +60,9 @@ fn signer(scan: &Scan, spec: &AuthoritySpec, bundle: &[Certificate]) -> (usize, 
         Err(ReadError::Missing) => return (0, Signer::External),
         Err(ReadError::Because(reason)) => return unusable(0, &spec.key, reason),
     };
-    let (block, facts) = match file.bytes.text().and_then(find_key) {
+    let (block, facts) = match file.bytes.text().map_err(KeyFault::from).and_then(find_key) {
         Ok(found) => found,
-        Err(reason) => return unusable(0, &spec.key, &reason),
+        Err(fault) => return unusable(0, &spec.key, &fault.to_string()),
     };
     // A CA renewed with its own key stands twice in the bundle: the one that lasts longer signs.
     let matching = bundle

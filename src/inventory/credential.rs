@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{CertificateFile, EmbeddedPem, KeyFile, Location, Material, State, is_missing, why};
 use crate::catalog::{Spec, Storage};
+use crate::format::key::KeyFault;
 use crate::format::kubeconfig::{self, Kubeconfig};
 use crate::format::pair::{self, find_key, leaf, matching};
 use crate::format::text::printable;
@@ -79,11 +80,11 @@ fn in_kubeconfig(scan: &Scan, path: &Path) -> Result<Material, String> {
             let (block, certificate) = leaf(&text).map_err(|e| at(format!("has a client certificate that {e}")))?;
             let found = key
                 .as_ref()
-                .ok_or_else(|| "has no client key".to_owned())
+                .ok_or_else(|| KeyFault::from("has no client key"))
                 .and_then(|text| find_key(text));
             let place = found.as_ref().ok().map(|(block, _)| block.range.clone());
             Ok(Material {
-                key: matching(found.map(|(_, facts)| facts), &certificate).map_err(at),
+                key: matching(found.map(|(_, facts)| facts), &certificate).map_err(|fault| fault.at(path)),
                 certificate,
                 location: Location::Embedded {
                     file: file.clone(),

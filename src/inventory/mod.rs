@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::catalog::readers::ETCD;
 use crate::catalog::{self, AuthoritySpec, RenewedBy, Spec};
+use crate::format::key::KeyFault;
 use crate::format::manifest::Manifest;
 use crate::format::text::printable;
 use crate::model::{Certificate, File, KeyStyle, ReadError, ReadResult, Timestamp};
@@ -74,7 +75,7 @@ pub struct Material {
     /// The leaf.
     pub certificate: Certificate,
     /// The style of the private key; or why the pair is broken.
-    pub key: Result<KeyStyle, String>,
+    pub key: Result<KeyStyle, KeyFault>,
     /// The place of its bytes.
     pub location: Location,
 }

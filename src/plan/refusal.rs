@@ -1,5 +1,6 @@
 //! Refusals: a renewal that would lose something is not done.
 
+use crate::format::key::KeyFault;
 use crate::format::kubeconfig;
 use crate::inventory::{Inventory, Location, Material};
 use crate::model::KeyAlgorithm;
@@ -36,9 +37,7 @@ pub fn refusal(inventory: &Inventory, present: &Material) -> Option<String> {
         | KeyAlgorithm::Ed25519 => {}
         other => return Some(format!("keys of this kind cannot be created: {other}")),
     }
-    if let Err(reason) = &present.key
-        && reason.contains("encrypted")
-    {
+    if let Err(KeyFault::Encrypted(reason)) = &present.key {
         return Some(format!("{reason}, and the new one would not be encrypted"));
     }
     if let Location::Embedded { file, .. } = &present.location

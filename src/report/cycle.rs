@@ -8,7 +8,7 @@ use strum::{IntoStaticStr, VariantArray};
 use super::{Format, json, plan, yaml};
 use crate::coordinate::LockRefusal;
 use crate::format::text;
-use crate::model::{Exit, Failure, Serial, Timestamp};
+use crate::model::{Exit, Failure};
 use crate::plan::{Decision, Item, Plan, Request, Which};
 use crate::restart::pending::PendingRestart;
 use crate::restart::{RestartResult, Rollout};
@@ -64,20 +64,6 @@ pub struct RenewedCredential {
     pub old_end: String,
     /// End of the new certificate.
     pub new_end: String,
-}
-
-impl RenewedCredential {
-    /// Returns an entry from the serial numbers and ends of both certificates.
-    pub fn new(name: &str, path: PathBuf, old: (&Serial, Timestamp), new: (&Serial, Timestamp)) -> Self {
-        Self {
-            name: name.to_owned(),
-            path,
-            old_serial: old.0.to_string(),
-            new_serial: new.0.to_string(),
-            old_end: text::rfc3339(old.1),
-            new_end: text::rfc3339(new.1),
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]

@@ -206,7 +206,8 @@ fn beside(inventory: &Inventory) -> String {
                 match &present.location {
                     Location::Embedded { .. } => {
                         format!(
-                            "holds its certificate itself, good until {ends}; the kubelet does not rotate it while it is embedded"
+                            "holds its certificate itself, valid until {ends}; \
+                             the kubelet does not rotate an embedded one"
                         )
                     }
                     Location::Files { certificate, .. } => {

@@ -157,7 +157,8 @@ impl EtcdReport {
         };
         let mut warnings = Vec::new();
         if !bumps_revision {
-            let advice = "the revision goes back: restart the kubelets of the other nodes too, and whatever else watches the API";
+            let advice = "the revision goes back: restart the kubelets of the other nodes, \
+                          and all other clients that watch the API";
             warnings.push(advice.into());
         }
         Self {

@@ -281,7 +281,7 @@ impl Status {
             lines.push(("next cycle", date(&self.next_cycle)));
         }
         lines.extend(self.coordination.lines());
-        lines.extend(self.at_work.iter().map(|holder| ("at work", holder.clone())));
+        lines.extend(self.at_work.iter().map(|holder| ("in progress", holder.clone())));
         let mut out: String = lines.iter().map(|(what, is)| format!("{what:<12}{is}\n")).collect();
         if !self.credentials.is_empty() {
             let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"].map(str::to_owned);

@@ -115,7 +115,7 @@ fn is_a_key_or_refused(block: &Block) {
             assert_eq!(facts.style.label(), block.label);
             let _ = key::from_pkcs8(&block.der, &KeyAlgorithm::P256, facts.style);
         }
-        Err(reason) => assert_speakable(&reason),
+        Err(reason) => assert_speakable(&reason.to_string()),
     }
 }
 

@@ -268,7 +268,7 @@ fn a_configuration_that_makes_no_sense_is_refused_by_line() {
         ("of = \"admin.conf\"\n", "every [[kubeconfig_copy]] needs a `path`"),
         (
             "path = \"/etc/kubernetes/pki/ca.key\"\nof = \"admin.conf\"\n",
-            "is no copy: it is renewed or kept itself",
+            "is not a copy: it is renewed or protected itself",
         ),
         (
             "path = \"/root/a\"\nof = \"admin.conf\"\n[[kubeconfig_copy]]\npath = \"/root/a\"\nof = \"admin.conf\"\n",

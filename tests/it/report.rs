@@ -61,7 +61,7 @@ fn every_credential_and_ca_has_a_row_in_order_of_expiration() {
         assert!(peer.contains(text), "no {text:?} in {peer}");
     }
     assert!(
-        html.contains("1 certificate has expired, 4 more need a person."),
+        html.contains("1 certificate has expired, 4 more require operator action."),
         "{html}"
     );
     assert!(html.contains("The daemon has not run on this node yet"), "{html}");

@@ -50,7 +50,7 @@ fn the_document_shows_every_name_as_text_and_runs_nothing() {
         "{document}"
     );
     assert!(
-        document.contains("1 certificate has expired, 4 more need a person."),
+        document.contains("1 certificate has expired, 4 more require operator action."),
         "{document}"
     );
 }

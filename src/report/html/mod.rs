@@ -126,8 +126,8 @@ impl Page<'_> {
         if expired > 0 {
             let others = match stuck {
                 0 => String::new(),
-                1 => ", 1 more needs a person".into(),
-                more => format!(", {more} more need a person"),
+                1 => ", 1 more requires operator action".into(),
+                more => format!(", {more} more require operator action"),
             };
             let words = format!("{} {} expired{others}.", count(expired, "certificate"), verb(expired));
             return ("expired", words);
@@ -140,9 +140,7 @@ impl Page<'_> {
             .filter(|row| row.state == State::Fine)
             .filter_map(|row| Some((row.due?, &row.name)));
         match (soon, next.min()) {
-            (0, None) if credentials.is_empty() => {
-                ("missing", "There are no certificates to renew on this node.".into())
-            }
+            (0, None) if credentials.is_empty() => ("missing", "This node has no certificates to renew.".into()),
             (0, None) => ("fine", "Nothing is due.".into()),
             (0, Some((due, name))) => (
                 "fine",

@@ -101,7 +101,7 @@ fn handling(page: &Page<'_>, item: &Item, is_urgent: bool) -> (String, bool) {
         (Decision::Renew { .. } | Decision::With(_), _) => match page.acts() {
             _ if page.runs() && is_urgent => (format!("renewed at once: {because}"), true),
             Some(at) => (format!("renewed {}: {because}", text::date(at)), true),
-            None => (format!("to be renewed by hand: {because}"), false),
+            None => (format!("to be renewed manually: {because}"), false),
         },
         (Decision::Leave(_), Some(due)) => (format!("due {}", text::date(due)), page.runs()),
         // The kubelet renews its own credential long before its end.

@@ -17,7 +17,7 @@ pub(super) struct Row {
     /// `credential` or `authority`.
     kind: &'static str,
     /// Certificate. `None` if it cannot be read.
-    certificate: Option<Shown>,
+    certificate: Option<CertificateLabels>,
     /// Time from which it is due, and true if it is due.
     due: Option<(Timestamp, bool)>,
     /// Obstacle to its renewal.
@@ -26,7 +26,7 @@ pub(super) struct Row {
 
 /// Labels and ends of a certificate.
 #[derive(Debug, Clone)]
-struct Shown {
+struct CertificateLabels {
     path: String,
     file: String,
     /// User of the kubeconfig that holds it. Empty for a file of its own.
@@ -38,7 +38,7 @@ struct Shown {
     not_after: i64,
 }
 
-impl Shown {
+impl CertificateLabels {
     fn new(certificate: &Certificate, path: &Path, user: String) -> Self {
         Self {
             path: path.display().to_string(),
@@ -62,7 +62,11 @@ pub(super) fn rows(inventory: &Inventory, plan: &Plan) -> Vec<Row> {
         Some(Row {
             name: authority.spec.name.clone(),
             kind: "authority",
-            certificate: Some(Shown::new(certificate, &authority.spec.certificate, String::new())),
+            certificate: Some(CertificateLabels::new(
+                certificate,
+                &authority.spec.certificate,
+                String::new(),
+            )),
             due: None,
             blocked: None,
         })
@@ -82,7 +86,7 @@ fn credential(found: &Credential, plan: &Plan, item: &Item) -> Option<Row> {
                 }
                 _ => String::new(),
             };
-            Some(Shown::new(&present.certificate, &item.path, user))
+            Some(CertificateLabels::new(&present.certificate, &item.path, user))
         }
     };
     let is_renewed = matches!(item.decision, Decision::Renew { .. } | Decision::With(_));
@@ -144,7 +148,7 @@ impl Row {
         vec![("credential", &self.name)]
     }
 
-    fn labels<'a>(&'a self, shown: &'a Shown) -> Labels<'a> {
+    fn labels<'a>(&'a self, shown: &'a CertificateLabels) -> Labels<'a> {
         let mut labels = self.by_name();
         labels.push(("kind", self.kind));
         labels.extend([("filename", shown.file.as_str()), ("filepath", &shown.path)]);
