@@ -123,11 +123,11 @@ impl LockRefusal {
 /// | off | any | | no lock |
 /// | auto | no endpoint is known | | no lock: a worker |
 /// | required | no endpoint is known | | wait |
-/// | auto, required | lists one member; or does not answer, and listed one last time | it is meant to run here | no lock |
+/// | auto, required | lists one member, now or last time | it is meant to run here | no lock |
 /// | auto, required | lists one member | it runs elsewhere: other nodes may use it too | lock |
 /// | auto, required | grants leases to several members | | lock |
-/// | auto, required | silent | neither it nor an API server runs here | no lock: only files change |
-/// | auto, required | silent, no majority, no space | a credential to reach it has expired or is urgent, or a renewal is | alone |
+/// | auto, required | silent | no etcd or API server runs here | no lock: only files change |
+/// | auto, required | silent, no majority, no space | a credential or a renewal is urgent | alone |
 /// | auto, required | silent, no majority, no space | all credentials are valid for longer | wait |
 /// | auto | denied | | alone |
 /// | required | denied | | wait |
@@ -173,7 +173,8 @@ pub fn decide(facts: &Facts) -> Decision {
 
 /// Permission of the client, if etcd uses authentication.
 const PERMISSION: &str = "give the user of its client certificate (its common name) a role that \
-     may read and write keys that begin with /kubecertd/: `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
+     may read and write keys that begin with /kubecertd/: \
+     `etcdctl role grant-permission ROLE --prefix=true readwrite /kubecertd/`";
 
 fn wait(cause: Cause, reason: String, hint: &str) -> Decision {
     Decision::Wait(LockRefusal {
@@ -193,7 +194,8 @@ fn nothing_is_lost(facts: &Facts) -> bool {
 fn alone(facts: &Facts, why: String) -> Decision {
     if facts.attended {
         return Decision::Alone(format!(
-            "{why}: continuing without it; make sure that kubecertd does not run on another node (`kubecertd status` there)"
+            "{why}: continuing without it; make sure that kubecertd does not run on another node \
+             (`kubecertd status` there)"
         ));
     }
     if facts.slot.is_open(facts.now) {

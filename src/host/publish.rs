@@ -30,7 +30,7 @@ impl Host {
         let path = directory.join(name);
         let fail = |reason: String| Failure::new(format!("cannot write {}: {reason}", path.display()));
         if !self.is_directory(directory) {
-            return Err(fail("there is no such directory".into()).hint(format!("mkdir {}", directory.display())));
+            return Err(fail("no such directory".into()).hint(format!("mkdir {}", directory.display())));
         }
         let found = self.resolve(directory).map_err(|unread| match unread {
             ReadError::Missing => fail("it has gone".into()),

@@ -108,7 +108,8 @@ impl std::fmt::Display for BadManifest {
             }
             Self::Stray(path) => write!(
                 f,
-                "{} does not have the name of a manifest, but the kubelet reads it anyway; move it out of the directory",
+                "{} does not have the name of a manifest, but the kubelet reads it anyway; \
+                 move it out of the directory",
                 path.display()
             ),
         }

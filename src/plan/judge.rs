@@ -1,5 +1,5 @@
-//! The decision about one credential, from three questions: is a renewal wanted, is it possible, and
-//! does it gain anything? Pure.
+//! The decision about one credential, from three questions: is a renewal wanted, is it possible,
+//! and does it gain anything? Pure.
 
 use super::refusal::refusal;
 use super::{BACKDATE, Decision, Item, Obstacle, Request, WORTH_IT, Which};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::issue::IssuedPair;
-use super::render::{Replacement, embedded, replacement};
+use super::replacement::{Replacement, embedded, replacement};
 use crate::format::kubeconfig;
 use crate::inventory::Inventory;
 use crate::inventory::copies::EmbeddedCredential;

@@ -4,3 +4,4 @@
 mod copies;
 pub mod issue;
 pub mod render;
+pub mod replacement;

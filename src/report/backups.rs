@@ -16,7 +16,7 @@ struct Row<'a> {
     node: Option<&'a str>,
     files: usize,
     bytes: u64,
-    /// Origin of etcd's data. `None` if there is no etcd, or its data was not asked for.
+    /// Origin of etcd's data. `None` on a node without etcd, or if its data was not asked for.
     etcd: Option<&'a str>,
     /// Revision of the store in the snapshot.
     revision: Option<i64>,

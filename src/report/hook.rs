@@ -88,7 +88,7 @@ impl Event {
 
     /// Returns a key that is the same for repeated failures of one kind.
     ///
-    /// It names the step that failed, the exit code, the credentials with their states, and the
+    /// The key names the step that failed, the exit code, the credentials with their states, and the
     /// components that still have to be restarted. Times, process ids and backups do not change it.
     pub fn failure_key(&self) -> String {
         let credentials: Vec<_> = self
@@ -106,7 +106,7 @@ impl Event {
         .join("; ")
     }
 
-    /// Returns the event for an assessment. `None` if there are no notices.
+    /// Returns the event for an assessment. `None` without notices.
     pub fn of_notices(notices: &[Notice], node: &str, now: Timestamp) -> Option<Self> {
         let names: Vec<_> = notices.iter().map(|notice| notice.name.as_str()).collect();
         let rows = notices.iter().map(|notice| Row {

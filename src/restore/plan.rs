@@ -10,7 +10,7 @@ use crate::config::Settings;
 use crate::format::manifest;
 use crate::host::Host;
 use crate::model::{Attributes, Bytes, Failure, File, ReadError};
-use crate::renew::render::Replacement;
+use crate::renew::replacement::Replacement;
 use crate::scan::Scan;
 use crate::transaction::{DirectoryEntry, Link, Tree};
 

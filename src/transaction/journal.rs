@@ -140,7 +140,7 @@ impl Journal {
         }
         if let Some((_, first)) = failed.first() {
             let paths: Vec<_> = failed.iter().map(|(path, _)| path.as_str()).collect();
-            return Err(Failure::new(format!("{first} (not put back: {})", text::list(&paths))));
+            return Err(Failure::new(format!("{first} (not restored: {})", text::list(&paths))));
         }
         self.sync_directories(host)?;
         for entry in &self.files {

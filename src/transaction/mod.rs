@@ -30,13 +30,13 @@ use crate::format::digest::sha256;
 use crate::host::write::{Attributes, beside};
 use crate::host::{Host, lock::Lock};
 use crate::model::{Exit, Failure, Identity};
-use crate::renew::render::Replacement;
+use crate::renew::replacement::Replacement;
 use crate::restart::park;
 use crate::restart::pending::{self, PendingRestart};
 use journal::{Entry, FORMAT, JOURNAL, Journal, Phase, digest};
 pub use tree::{DirectoryEntry, Link, Tree};
 
-/// A transaction under way. It borrows the node's lock, so that there is only one.
+/// A transaction under way. The borrowed lock of the node keeps it alone.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     host: &'a Host,
@@ -73,7 +73,7 @@ pub struct Change {
 ///
 /// # Errors
 ///
-/// Everything is put back before this returns a failure. Its exit code is 3 if that was not
+/// Everything is rolled back before this returns a failure. Exit code 3 means that it was not
 /// possible.
 pub fn install<'a>(permit: Permit<'a>, change: Change) -> Result<Transaction<'a>, Failure> {
     let Permit {
@@ -209,13 +209,13 @@ impl Transaction<'_> {
     }
 
     /// Puts everything back. Returns the failure that caused it, with exit code 1; or with exit
-    /// code 3 and instructions if a file could not be put back.
+    /// code 3 and instructions if a file could not be restored.
     pub fn roll_back(self, because: Failure) -> Failure {
         match self.journal.roll_back(self.host) {
             Ok(left) if left.is_empty() => because,
             Ok(left) => Failure {
                 message: format!(
-                    "{because}; not put back, because another program changed them: {}",
+                    "{because}; not restored, because another program changed them: {}",
                     left.join(", ")
                 ),
                 ..because
@@ -279,7 +279,7 @@ pub enum Recovery {
 ///
 /// Restores files only and waits for no process.
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
-    // Manifests come back even if the files cannot be put back, and the other way round.
+    // Manifests come back even if the files cannot be restored, and the other way round.
     let files = recover_files(host, lock);
     park::clean(host)?;
     for manifest in park::recover(host)? {

@@ -416,7 +416,7 @@ fn a_directory_that_others_could_redirect_is_not_written_into() {
     );
     refused(
         &|node| fs::remove_dir(node.path(DIRECTORY)).expect("an empty directory"),
-        &format!("{cannot}there is no such directory"),
+        &format!("{cannot}no such directory"),
     );
 }
 

@@ -34,7 +34,7 @@ fn a_failed_rollback_is_explained_and_recover_finishes_it() {
         .map(|path| format!("/{path}"))
         .collect();
     assert!(!new.is_empty(), "nothing was replaced before it broke: {ran}");
-    let stated = ran.stderr.split("(not put back: ").nth(1).expect("the paths");
+    let stated = ran.stderr.split("(not restored: ").nth(1).expect("the paths");
     let mut stated: Vec<_> = stated.split(')').next().expect("an end").split(", ").collect();
     stated.sort_unstable();
     assert_eq!(stated, new, "{ran}");

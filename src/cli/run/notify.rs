@@ -47,7 +47,7 @@ pub(super) fn plan(plan: &Plan, kubernetes: &Path, exists: bool) {
         ),
         (true, None) if exists => info!(
             message_id = events::NO_CONTROL_PLANE,
-            "there are no certificates to renew on this node; waiting for it to become a control plane"
+            "this node has no certificates to renew; waiting for it to become a control plane"
         ),
         (true, None) => info!(
             message_id = events::NO_CONTROL_PLANE,

@@ -7,9 +7,9 @@ use super::words::Text;
 use crate::format::text;
 use crate::model::Timestamp;
 
-/// Room to the left of now for expired certificates, in per cent.
+/// Space to the left of now for expired certificates, in per cent.
 const PAST: f64 = 4.0;
-/// Room to the right of the last day for arrows, in per cent.
+/// Space to the right of the last day for arrows, in per cent.
 const BEYOND: f64 = 3.0;
 /// Smallest width of a bar, in per cent, so that an end within an hour is visible.
 const THINNEST: f64 = 0.7;
