@@ -387,7 +387,7 @@ pub enum Exit {
     /// 2: wrong command line.
     Usage = 2,
     /// 3: rollback failed. Operator action is required.
-    NotPutBack = 3,
+    RollbackFailed = 3,
     /// 4: some credentials could not be read or renewed. The others are done.
     Partly = 4,
     /// 10: a credential is due (`plan --exit-code`).

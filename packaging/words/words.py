@@ -158,11 +158,15 @@ class Tree:
                     yield from ((name, number, line) for number, line in python_docs(text))
 
     def messages(self):
-        """Yields (path, line number, text) of the strings of the program."""
+        """Yields (path, line number, text) of the strings of the program, but for names in files:
+        the words of an interface stay."""
         for name, (_, _, strings) in self.rust.items():
             if not is_source(name):
                 continue
+            lines = self.files[name].split("\n")
             for begin, string in strings:
+                if lines[begin - 1].lstrip().startswith("#[serde("):
+                    continue
                 for number, line in enumerate(string.split("\n"), begin):
                     yield name, number, line
 

@@ -310,7 +310,8 @@ mod tests {
 
     #[test]
     fn every_problem_of_a_file_is_found_in_one_run() {
-        let text = "schedul = \"x\"\nvalidity = 3\n[backup]\nkeeep = 1\nkeep = \"five\"\n[[certificate]]\nname = \"a\"\nwhere = 1\n[[certificate]]\npath = 1\n";
+        let text = "schedul = \"x\"\nvalidity = 3\n[backup]\nkeeep = 1\nkeep = \"five\"\n\
+                    [[certificate]]\nname = \"a\"\nwhere = 1\n[[certificate]]\npath = 1\n";
         let mut problems = Vec::new();
         Source::parse("f".into(), text.into(), &mut problems);
         let mut found: Vec<_> = problems.iter().map(|p| (p.at.unwrap().0, p.key.as_str())).collect();

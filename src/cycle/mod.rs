@@ -310,7 +310,7 @@ impl Cycle<'_> {
             .map(|(copy, reason)| format!("{} is not updated: {reason}", copy.path.display()))
             .collect();
         report.rollout.warnings.extend(left);
-        let needs_operator = report.exit() == Exit::NotPutBack;
+        let needs_operator = report.exit() == Exit::RollbackFailed;
         report
             .rollout
             .warnings

@@ -83,7 +83,7 @@ impl Cycle<'_> {
         let cluster_lock = self.lock_cluster_for_restore(&plan.inventory);
         report.rollout.warnings.extend(cluster_lock.warnings.iter().cloned());
         let done = self.restore_files(&cluster_lock, source, plan, &mut report);
-        let needs_operator = done.as_ref().is_err_and(|failure| failure.exit == Exit::NotPutBack);
+        let needs_operator = done.as_ref().is_err_and(|failure| failure.exit == Exit::RollbackFailed);
         report
             .rollout
             .warnings

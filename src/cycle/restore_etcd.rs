@@ -254,7 +254,7 @@ impl<'a> Work<'a> {
             Ok(()) => Err(failure),
             Err(second) => Err(Failure::new(format!("{failure}; and the rollback failed: {second}"))
                 .hint("run `kubecertd recover` once the cause is gone")
-                .exit(Exit::NotPutBack)),
+                .exit(Exit::RollbackFailed)),
         }
     }
 

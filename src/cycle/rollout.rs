@@ -141,7 +141,7 @@ impl Cycle<'_> {
                 .hint(format!(
                     "the new files stay because {reason}; read the component's log, then run `kubecertd renew` again"
                 ))
-                .exit(Exit::NotPutBack));
+                .exit(Exit::RollbackFailed));
         }
         drop(inventory);
         warn!("{failure}; rolling back");
@@ -190,7 +190,7 @@ impl Cycle<'_> {
             ..Rollout::default()
         };
         let failure = transaction.roll_back(failure);
-        if failure.exit == Exit::NotPutBack {
+        if failure.exit == Exit::RollbackFailed {
             return failure;
         }
         let but = |second: &Failure| format!("{failure}; the old files are back, but {second}");
@@ -221,7 +221,7 @@ impl Cycle<'_> {
             }
             Err(second) => Failure::new(but(&second))
                 .hint("read the component's log (crictl ps -a, crictl logs), then run `systemctl status kubelet`")
-                .exit(Exit::NotPutBack),
+                .exit(Exit::RollbackFailed),
         }
     }
 

@@ -232,7 +232,8 @@ mod tests {
 
     fn sample(user_block: &str) -> String {
         format!(
-            "# kept\r\napiVersion: v1\ncurrent-context: b@c\ncontexts:\n- {{name: b@c, context: {{cluster: c, user: b}}}}\n\
+            "# kept\r\napiVersion: v1\ncurrent-context: b@c\ncontexts:\n\
+             - {{name: b@c, context: {{cluster: c, user: b}}}}\n\
              clusters:\n- name: c\n  cluster: {{server: 'https://x:6443'}}\nusers:\n{user_block}"
         )
     }

@@ -290,8 +290,11 @@ mod tests {
 
     #[test]
     fn flags_version_and_mounts_are_read() {
-        let text = "metadata: {name: etcd}\nspec:\n  containers:\n  - command: [/usr/bin/etcd, --data-dir, /data/x]\n    image: h:5000/etcd:3.6.8-0@sha256:00\n    \
-                    volumeMounts: [{name: d, mountPath: /data}]\n  volumes: [{name: d, hostPath: {path: /var/lib/etcd}}]\n";
+        let text = "metadata: {name: etcd}\nspec:\n  containers:\n  \
+                    - command: [/usr/bin/etcd, --data-dir, /data/x]\n    \
+                    image: h:5000/etcd:3.6.8-0@sha256:00\n    \
+                    volumeMounts: [{name: d, mountPath: /data}]\n  \
+                    volumes: [{name: d, hostPath: {path: /var/lib/etcd}}]\n";
         let manifest = Manifest::parse(text).unwrap();
         assert_eq!((manifest.component.as_str(), manifest.version), ("etcd", Some((3, 6))));
         let dir = manifest.flag("data-dir").unwrap();

@@ -146,7 +146,7 @@ impl Report {
             Exit::Done => "nothing due",
             Exit::Partly if self.renewed.is_empty() => "nothing due, but not all could be read",
             Exit::Partly => "renewed in part",
-            Exit::NotPutBack => "not put back",
+            Exit::RollbackFailed => "rollback failed",
             _ => "failed",
         }
     }

@@ -88,8 +88,9 @@ impl Event {
 
     /// Returns a key that is the same for repeated failures of one kind.
     ///
-    /// The key names the step that failed, the exit code, the credentials with their states, and the
-    /// components that still have to be restarted. Times, process ids and backups do not change it.
+    /// The key names the step that failed, the exit code, the credentials with their states, and
+    /// the components that still have to be restarted. Times, process ids and backups do not change
+    /// it.
     pub fn failure_key(&self) -> String {
         let credentials: Vec<_> = self
             .credentials

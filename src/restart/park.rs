@@ -61,7 +61,7 @@ pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
         if let Err(failure) = unpark(host, manifest) {
             let parked = beside(manifest, "parked");
             let advice = format!("rename {} to {} manually", parked.display(), manifest.display());
-            failed = failed.or(Some(failure.hint(advice).exit(crate::model::Exit::NotPutBack)));
+            failed = failed.or(Some(failure.hint(advice).exit(crate::model::Exit::RollbackFailed)));
         }
     }
     let there = all.into_iter().filter(|manifest| host.exists(manifest));
@@ -73,7 +73,7 @@ fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
     let fail = |reason: String| {
         Failure::new(format!("cannot read {}: {reason}", path.display()))
             .hint("rename every .NAME.kubecertd-parked in the manifests directory to NAME, then remove the record")
-            .exit(crate::model::Exit::NotPutBack)
+            .exit(crate::model::Exit::RollbackFailed)
     };
     match host.read(&path) {
         Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string())),

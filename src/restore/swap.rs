@@ -100,7 +100,7 @@ pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
     let fail = |reason: String| {
         Failure::new(format!("cannot read {}: {reason}", path.display()))
             .hint("see that etcd's data directory is in its place, then remove the record")
-            .exit(Exit::NotPutBack)
+            .exit(Exit::RollbackFailed)
     };
     let swap: Swap = match host.read(&path) {
         Err(ReadError::Missing) => return Ok(None),

@@ -230,5 +230,5 @@ impl Entry {
 fn unreadable(path: &Path, reason: &str) -> Failure {
     Failure::new(format!("cannot read the journal {}: {reason}", path.display()))
         .hint("compare the files with the newest backup, then remove the journal")
-        .exit(Exit::NotPutBack)
+        .exit(Exit::RollbackFailed)
 }

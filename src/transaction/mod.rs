@@ -220,19 +220,19 @@ impl Transaction<'_> {
                 ),
                 ..because
             },
-            Err(failure) => not_put_back(&self.journal, &because, &failure),
+            Err(failure) => rollback_failed(&self.journal, &because, &failure),
         }
     }
 }
 
-fn not_put_back(journal: &Journal, because: &Failure, failure: &Failure) -> Failure {
+fn rollback_failed(journal: &Journal, because: &Failure, failure: &Failure) -> Failure {
     Failure::new(format!("{because}; and the change cannot be rolled back: {failure}"))
         .hint(format!(
             "run `kubecertd recover` once the cause is gone; if that fails, \
              `cp -a {}/PATH /PATH` for each path before it",
             journal.backup.join(crate::backup::stored::FILES).display(),
         ))
-        .exit(Exit::NotPutBack)
+        .exit(Exit::RollbackFailed)
 }
 
 /// Checks right before a rename that the file has the same inode and bytes as in the plan: kubeadm
@@ -301,7 +301,7 @@ fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovery, Failure> {
         // An installed transaction that is not whole was interrupted during a rollback.
         Phase::Installed if journal.is_whole(host) => journal.finish(host).map(|()| Recovery::Finished),
         Phase::Installed | Phase::Installing => journal.roll_back(host).map(Recovery::Undone).map_err(|failure| {
-            not_put_back(
+            rollback_failed(
                 &journal,
                 &Failure::new(format!("the cycle of {} was interrupted", journal.cycle)),
                 &failure,

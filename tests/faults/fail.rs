@@ -231,7 +231,7 @@ fn a_disk_broken_at_any_call_can_be_recovered_from_later() {
             index.is_multiple_of(AGAIN_EVERY),
         )
     }));
-    let not_put_back = record.of("exit 3");
+    let rollback_failed = record.of("exit 3");
     record.finish("points from which `renew all` meets one error after another");
-    assert!(not_put_back > 0, "putting back was never hit");
+    assert!(rollback_failed > 0, "putting back was never hit");
 }

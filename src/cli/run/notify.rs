@@ -179,7 +179,7 @@ fn summary(report: &Report, backup: &str) {
     match exit {
         Exit::Done => say!(info, events::CYCLE_DONE),
         Exit::Partly => say!(warn, events::CYCLE_PARTLY),
-        Exit::NotPutBack => say!(error, events::NOT_ROLLED_BACK),
+        Exit::RollbackFailed => say!(error, events::NOT_ROLLED_BACK),
         _ => say!(error, events::CYCLE_FAILED),
     }
 }

@@ -54,7 +54,8 @@ mod tests {
         document.family("a", "A.", [(vec![("l", "C:\\x \"y\"\nz"), ("m", "")], 3)]);
         document.one("b", "B.", None);
         document.one("c", "C.", Some(-1));
-        let wanted = "# HELP a A.\n# TYPE a gauge\na{l=\"C:\\\\x \\\"y\\\"\u{fffd}z\",m=\"\"} 3\n# HELP c C.\n# TYPE c gauge\nc -1\n";
+        let wanted = "# HELP a A.\n# TYPE a gauge\na{l=\"C:\\\\x \\\"y\\\"\u{fffd}z\",m=\"\"} 3\n\
+                      # HELP c C.\n# TYPE c gauge\nc -1\n";
         assert_eq!(document.0, wanted);
     }
 }
