@@ -24,7 +24,7 @@ use crate::model::{Exit, Failure};
 use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
 use crate::restart::pending::{self, PendingRestart};
-use crate::restart::{self, ReaderRestarts, Rollout, Urgency, park};
+use crate::restart::{self, Baseline, ReaderRestarts, Rollout, Urgency, park};
 use crate::restore::etcd::{self, ClusterSources, EtcdPlan, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
@@ -104,19 +104,7 @@ pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdRe
         warn!("{failure}");
         report.error = Some(failure.message);
     }
-    let mut rollout = Rollout::default();
-    let restarts = ReaderRestarts {
-        host,
-        settings,
-        inventory: &inventory,
-        baseline: &before,
-        urgency: Urgency::Urgent,
-        may_begin: &|_| Ok(()),
-    };
-    let restarted = restarts.run(&work.steps, &mut rollout);
-    report.error = report.error.or(restarted.err().map(|failure| failure.message));
-    report.restarted = rollout.restarted;
-    report.warnings.extend(rollout.warnings);
+    work.restart_watchers(&before, &mut report);
     all.retain(|left| report.restarted.iter().all(|done| done.reader != left.step.reader));
     report.pending = all
         .iter()
@@ -167,6 +155,24 @@ impl<'a> Work<'a> {
             plan,
             steps: steps(inventory),
         }
+    }
+
+    /// Restarts the components whose watches refer to the abandoned history.
+    fn restart_watchers(&self, baseline: &Baseline, report: &mut EtcdReport) {
+        let mut rollout = Rollout::default();
+        let restarts = ReaderRestarts {
+            host: self.host,
+            settings: self.settings,
+            inventory: self.inventory,
+            baseline,
+            urgency: Urgency::Urgent,
+            may_begin: &|_| Ok(()),
+        };
+        if let Err(failure) = restarts.run(&self.steps, &mut rollout) {
+            report.error.get_or_insert(failure.message);
+        }
+        report.restarted = rollout.restarted;
+        report.warnings.extend(rollout.warnings);
     }
 
     /// Makes the new directory next to the old one. Nothing is stopped for it.

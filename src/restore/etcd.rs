@@ -217,7 +217,7 @@ impl Procedure<'_> {
             etcd,
             data,
             members,
-            tool,
+            ..
         } = *self;
         let snapshot = list.etcd.as_ref().and_then(|etcd| etcd.snapshot.as_ref());
         let file = snapshot.map_or_else(
@@ -225,12 +225,6 @@ impl Procedure<'_> {
             |snapshot| backup.directory.join(&snapshot.file).display().to_string(),
         );
         let directory = etcd.file.real.parent().unwrap_or(Path::new("/")).display();
-        let cluster: Vec<_> = members
-            .iter()
-            .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", member.name)))
-            .collect();
-        let cluster = cluster.join(",");
-        let program = tool.map_or_else(|| "etcdutl".into(), |tool| tool.path.display().to_string());
         let mut out = String::new();
         let mut line = |text: String| _ = writeln!(out, "{text}");
         line("On every control-plane node, before the next step:".into());
@@ -251,13 +245,7 @@ impl Procedure<'_> {
         );
         for member in members {
             line(format!("  # on {}", member.name));
-            line(format!(
-                "  {program} snapshot restore {file} --name {} --initial-cluster {cluster} \
-             --initial-advertise-peer-urls {} --data-dir {} --bump-revision 1000000000 --mark-compacted",
-                member.name,
-                member.peer_urls.join(","),
-                data.display()
-            ));
+            line(self.restore_command(member, &file));
         }
         line(
             "(Leave out --bump-revision and --mark-compacted where the tool does not know them: 3.4, and early 3.5.)"
@@ -275,5 +263,24 @@ impl Procedure<'_> {
         line("and on every control-plane node:".into());
         line("  crictl rm -f $(crictl ps -q --name 'kube-controller-manager|kube-scheduler')".into());
         out
+    }
+
+    /// Returns the command that makes the data directory of a member.
+    fn restore_command(&self, member: &MemberOf, file: &str) -> String {
+        let program = self
+            .tool
+            .map_or_else(|| "etcdutl".into(), |tool| tool.path.display().to_string());
+        let peers = self
+            .members
+            .iter()
+            .flat_map(|member| member.peer_urls.iter().map(move |url| format!("{}={url}", member.name)));
+        let cluster = peers.collect::<Vec<_>>().join(",");
+        format!(
+            "  {program} snapshot restore {file} --name {} --initial-cluster {cluster} \
+             --initial-advertise-peer-urls {} --data-dir {} --bump-revision 1000000000 --mark-compacted",
+            member.name,
+            member.peer_urls.join(","),
+            self.data.display()
+        )
     }
 }

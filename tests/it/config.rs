@@ -328,7 +328,7 @@ fn a_reader_needs_one_way_to_be_restarted_or_a_probe() {
         ),
         ("exec = [\"x\"]\n", 2, "reader", "absolute"),
         ("exec = [\"/x\"]\nreload = true\n", 2, "reader", "goes with `unit`"),
-        ("unit = \"--user\"\n", 2, "reader", "no unit"),
+        ("unit = \"--user\"\n", 2, "reader", "is not a unit"),
         ("unit = \"x\"\n", 2, "reader", "etcd.service"),
         ("probe = \"localhost\"\n", 3, "reader.probe", "127.0.0.1:2379"),
     ] {

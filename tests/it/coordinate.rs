@@ -132,7 +132,7 @@ fn a_node_that_dies_in_a_cycle_blocks_others_until_it_recovers() {
         .exits(0)
         .complains("urgent credentials are renewed although other nodes need attention first: node-1 began");
 
-    cluster.run(0, &["recover"]).exits(0).says("is removed");
+    cluster.run(0, &["recover"]).exits(0).says("removed its marker");
     assert!(cluster.keys(1).is_empty());
     cluster.run(2, &["renew", "all"]).exits(0);
 }
@@ -178,7 +178,11 @@ fn a_node_frozen_past_its_lease_takes_the_lock_again() {
     cluster.run(1, &["renew", "all"]).exits(1).complains("node-1 began at ");
     signal(&cluster.nodes[0], "-CONT");
     assert_eq!(running.ends(), 0, "{}", running.log());
-    assert!(running.log().contains("was taken again"), "{}", running.log());
+    assert!(
+        running.log().contains("took the cluster lock again"),
+        "{}",
+        running.log()
+    );
     assert!(cluster.keys(1).is_empty(), "{:?}", cluster.keys(1));
 }
 

@@ -54,7 +54,7 @@ fn is_left(node: &Node, reason: &str) {
     let (decision, said) = row(&plan);
     assert!(decision == "leave" && said.contains(reason), "{decision}: {said}");
     let ran = node.run(FRESH, &["renew", "admin.conf"]).exits(0);
-    let ran = ran.complains(&format!("/{COPY} stays as it is: "));
+    let ran = ran.complains(&format!("/{COPY} is not updated: "));
     ran.complains(reason);
     let changes = before.changes(&node.snapshot());
     assert_eq!(tree::paths(&changes), [ADMIN], "the files that changed");
@@ -172,7 +172,7 @@ fn a_copy_that_cannot_be_replaced_does_not_stop_the_renewal() {
         let mounted = mount::Mount::read_only(&node.path("root/.kube"));
         let ran = node.run(FRESH, &["renew", "admin.conf", "etcd-server"]).exits(4);
         ran.complains(&format!(
-            "/{COPY} stays as it is: cannot write /root/.kube/.config.kubecertd-new: read-only file system"
+            "/{COPY} is not updated: cannot write /root/.kube/.config.kubecertd-new: read-only file system"
         ));
         drop(mounted);
         let pair = [

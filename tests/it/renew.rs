@@ -138,7 +138,7 @@ fn an_unknown_name_is_a_usage_error_and_changes_nothing() {
         .complains("apisever");
     node.run(FRESH, &["renew", "all", "apisever"])
         .exits(2)
-        .complains("`all` is every credential");
+        .complains("`all` includes them");
     let changes = before.changes(&node.snapshot());
     assert!(changes.is_empty(), "{changes:?}");
 }
