@@ -93,7 +93,7 @@ pub(super) fn read<T>(
     }
     if settings.backup.decrypt_with.is_empty() {
         return Err(Failure::new(format!("cannot read {}: it is encrypted", path.display()))
-            .hint("set [backup] decrypt_with to the program that decrypts it"));
+            .hint("set [backup] decrypt_with to a program that decrypts it"));
     }
     host.pipe_from(&settings.backup.decrypt_with, &path, unpacked)
 }
@@ -162,17 +162,17 @@ pub(super) fn clear(host: &Host, directory: &Path, begin: &str) -> Result<(), Fa
 
 /// Returns the manifest as it is written.
 pub(super) fn json(manifest: &Manifest) -> Result<Vec<u8>, Failure> {
-    let fail = |reason: String| Failure::new(format!("cannot write the list of the backup: {reason}"));
+    let fail = |reason: String| Failure::new(format!("cannot write the manifest of the backup: {reason}"));
     let json = serde_json::to_vec(manifest).map_err(|e| fail(e.to_string()))?;
     // A manifest that cannot be read again is useless.
-    can_be_read_back(&json, "the list of the backup")?;
+    can_be_read_back(&json, "the manifest of the backup")?;
     Ok(json)
 }
 
 fn pack(host: &Host, files: &Path, entries: &[Entry], out: &mut dyn Write) -> io::Result<()> {
     let mut archive = tar::Builder::new(out);
     let total = entries.iter().filter_map(|entry| entry.size).sum();
-    let mut progress = Progress::of("sealing the backup", total);
+    let mut progress = Progress::of("archiving the backup", total);
     for entry in entries {
         let inside = entry.path.strip_prefix("/").unwrap_or(&entry.path);
         let mut header = tar::Header::new_gnu();
@@ -218,7 +218,7 @@ impl<R: Read> Read for SizedReader<R> {
         let most = piece.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
         let count = self.file.read(&mut piece[..most])?;
         if count == 0 && most > 0 {
-            return Err(io::Error::other("a file of the backup is shorter than its list says"));
+            return Err(io::Error::other("a file of the backup is shorter than in the manifest"));
         }
         self.left -= count as u64;
         Ok(count)
@@ -251,7 +251,7 @@ pub fn contents(
         let bytes = Bytes::new(bytes);
         read.map_err(|e| fail(printable(&e.to_string())))?;
         if Some(sha256(&bytes)) != entry.sha256 {
-            return Err(fail("its digest is not that of the list".into()));
+            return Err(fail("its digest does not match the manifest".into()));
         }
         found.insert(entry.path.clone(), bytes);
         Ok(())
@@ -320,7 +320,7 @@ pub fn extract_directory(
         if Some(&sha256) != entry.sha256.as_ref() {
             let path = entry.path.display();
             return Err(Failure::new(format!(
-                "cannot use {path}: its digest is not that of the list"
+                "cannot use {path}: its digest does not match the manifest"
             )));
         }
         host.dress(&path, &entry.attributes())

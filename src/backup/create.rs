@@ -315,7 +315,7 @@ fn check(host: &Host, replaced: &[&File], files: &Path, list: &Manifest) -> Resu
                     "cannot back up {}: it changed while it was read",
                     name.display()
                 ))
-                .hint("another program is writing there; run the command again"));
+                .hint("stop the program that writes to it, then run the command again"));
             };
             digests.insert(name.clone(), digest);
         }

@@ -58,7 +58,7 @@ impl Target<'_> {
         }
         let is_elsewhere = inventory.etcd_is_external || !self.settings.etcd.endpoints.is_empty();
         let etcd = is_elsewhere.then(|| Etcd::none(EtcdKind::Missing, Some(because.clone())));
-        let warning = is_elsewhere.then(|| format!("the backup has nothing of etcd, which runs elsewhere: {because}"));
+        let warning = is_elsewhere.then(|| format!("the backup has no data of etcd, which runs elsewhere: {because}"));
         Ok(EtcdCapture {
             etcd,
             payload: None,
@@ -77,7 +77,7 @@ impl Target<'_> {
             }
             _ => {
                 return Err(Failure::new(format!(
-                    "cannot copy etcd's data: {because}, and {} is not there",
+                    "cannot copy etcd's data: {because}, and {} does not exist",
                     data.display()
                 )));
             }
@@ -148,7 +148,7 @@ fn snapshot(
         revision = snapshot.revision,
         member = %snapshot.member,
         cluster = %snapshot.cluster,
-        "etcd's snapshot is whole: {}, revision {}, its checksum is right",
+        "verified etcd's snapshot: {}, revision {}",
         bytes(size),
         snapshot.revision
     );
@@ -177,12 +177,12 @@ fn enough_space(host: &Host, directory: &Path, size: u64) -> Result<(), Failure>
     let needed = size + size / 20;
     match host.free_space(directory) {
         Some(free) if free < needed => Err(Failure::new(format!(
-            "cannot back up etcd's data to {}: it needs {}, and {} are free",
+            "cannot back up etcd's data to {}: it needs {}, but only {} are free",
             directory.parent().unwrap_or(directory).display(),
             bytes(needed),
             bytes(free)
         ))
-        .hint("free space there, keep fewer backups ([backup] keep), or set [backup] directory")),
+        .hint("free space there, lower [backup] keep and run `kubecertd backup prune`, or set [backup] directory")),
         _ => Ok(()),
     }
 }

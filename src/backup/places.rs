@@ -90,7 +90,7 @@ pub(super) fn apart(backup: &Path, place: &Path) -> Result<(), Failure> {
 pub(super) fn trusted(host: &Host, directory: &Path) -> Result<PathBuf, Failure> {
     let refuse = |reason: String| {
         Failure::new(format!("cannot back up to {}: {reason}", directory.display()))
-            .hint("give the directories on the way to root, or set [backup] directory")
+            .hint("run `chown root` and `chmod go-w` on these directories, or set [backup] directory")
     };
     match host.resolve(directory) {
         Ok(resolved) => match resolved.unsafe_way.or_else(|| host.distrust(&resolved.real)) {

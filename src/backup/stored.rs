@@ -101,7 +101,7 @@ pub fn open_to_others(host: &Host, directory: &Path) -> Option<String> {
         more => format!(", and {more} more"),
     };
     Some(format!(
-        "others than root could read backups: {first}{others}; they hold keys, give them to root with mode 0700"
+        "users other than root can read backups, which hold keys: {first}{others}; set the owner root and mode 0700"
     ))
 }
 
@@ -110,7 +110,7 @@ pub fn read(host: &Host, directory: &Path, id: String) -> StoredBackup {
     let directory = directory.join(&id);
     let path = directory.join(MANIFEST);
     let manifest = match host.read_own(&path) {
-        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| format!("{} does not parse ({e})", path.display())),
+        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| format!("cannot parse {}: {e}", path.display())),
         Err(ReadError::Missing) => Err(format!("{} is missing", path.display())),
         Err(ReadError::Because(reason)) => Err(format!("{} {reason}", path.display())),
     };
@@ -132,12 +132,12 @@ fn fault(host: &Host, directory: &Path, manifest: &Manifest) -> Option<String> {
     if host.exists(&directory.join(BAD)) {
         let said = host.read(&directory.join(BAD)).ok();
         let said = said.and_then(|file| file.bytes.text().ok().map(printable));
-        return Some(said.unwrap_or_else(|| "it was found to be bad".into()));
+        return Some(said.unwrap_or_else(|| "its last verification failed".into()));
     }
     manifest.payloads.iter().find_map(|payload| {
         let size = host.size(&directory.join(&payload.file));
         (size != Some(payload.size)).then(|| match size {
-            Some(size) => format!("{} has {size} bytes, and not {}", payload.file, payload.size),
+            Some(size) => format!("{} has {size} bytes instead of {}", payload.file, payload.size),
             None => format!("{} is missing", payload.file),
         })
     })

@@ -21,7 +21,10 @@ pub fn verify(host: &Host, settings: &Settings, backup: &StoredBackup) -> Vec<St
         Err(reason) => return vec![reason.clone()],
     };
     if manifest.format != 1 {
-        return vec![format!("its format is {}, and this version knows 1", manifest.format)];
+        return vec![format!(
+            "its format is {}, but this version of kubecertd knows only 1",
+            manifest.format
+        )];
     }
     let mut check = Check {
         host,
@@ -80,7 +83,7 @@ impl Check<'_> {
                 Ok(digest) if digest == payload.sha256 => self.trailer(payload),
                 Ok(_) => self
                     .wrong
-                    .push(format!("{file} is damaged: its digest is not that of the list")),
+                    .push(format!("{file} is damaged: its digest does not match the manifest")),
                 Err(reason) => self.wrong.push(format!("{file} cannot be read: {reason}")),
             }
         }
@@ -140,8 +143,9 @@ impl Check<'_> {
             Err(failure) => self.wrong.push(failure.message),
             Ok(()) if seen != files.clone().count() => {
                 let listed = files.count();
-                self.wrong
-                    .push(format!("its archive holds {seen} of the {listed} files in its list"));
+                self.wrong.push(format!(
+                    "its archive holds {seen} of the {listed} files in its manifest"
+                ));
             }
             Ok(()) => {}
         }
@@ -160,13 +164,13 @@ impl Check<'_> {
         let all = std::iter::once(directory.clone()).chain(own.map(|name| directory.join(name)));
         let wide = all.filter_map(|path| self.host.wider_than_root(&path));
         self.wrong
-            .extend(wide.map(|reason| format!("others could read it: {reason}")));
+            .extend(wide.map(|reason| format!("other users can read it: {reason}")));
     }
 }
 
 fn damaged(entry: &Entry) -> String {
     format!(
-        "{} is damaged: its digest is not that of the list",
+        "{} is damaged: its digest does not match the manifest",
         entry.path.display()
     )
 }

@@ -34,8 +34,8 @@ pub fn connect_any(host: &Host, known: &MemberConfig, endpoints: &[String]) -> R
         }
     }
     match reasons.is_empty() {
-        true if endpoints.is_empty() => Err("nothing says where etcd's API is".into()),
-        true => Err("no client certificate for etcd's API can be read".into()),
+        true if endpoints.is_empty() => Err("the address of etcd's API is unknown".into()),
+        true => Err("cannot read a client certificate for etcd's API".into()),
         false => Err(format!("etcd's API does not answer ({})", reasons.join("; "))),
     }
 }

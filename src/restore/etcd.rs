@@ -80,10 +80,10 @@ pub fn way(
     let pod = |component: &str| inventory.pods.iter().find(|pod| pod.manifest.component == component);
     let Some(etcd) = pod("etcd") else {
         let hint = format!(
-            "if its manifest is lost: kubecertd restore {} --only manifests",
+            "if the manifest is lost, run `kubecertd restore {} --only manifests`",
             backup.id
         );
-        return Err(refuse("no etcd runs on this node by its manifests").hint(hint));
+        return Err(refuse("this node has no manifest of etcd").hint(hint));
     };
     let flag = |name: &str| {
         let missing = || refuse(&format!("{} has no --{name}", etcd.file.real.display()));
@@ -99,7 +99,7 @@ pub fn way(
     let members = members(list, &member, sources);
     let server = etcd.manifest.version.or_else(|| taken_from(list));
     let tool = server
-        .ok_or_else(|| "the version of the server is not known".to_owned())
+        .ok_or_else(|| "the version of the server is unknown".to_owned())
         .and_then(|server| tool::find(host, server));
     let by_hand = |because: String| Way::ByHand {
         procedure: Procedure {
@@ -115,7 +115,7 @@ pub fn way(
     };
     if members.len() > 1 {
         return Ok(by_hand(format!(
-            "the cluster has {} members, and all of them have to be restored together",
+            "the cluster has {} members, which must be restored together",
             members.len()
         )));
     }
@@ -146,15 +146,15 @@ fn source(
 ) -> Result<Result<Source, String>, Failure> {
     let refuse = |reason: &str| {
         Failure::new(format!("cannot restore etcd from {}: {reason}", backup.id))
-            .hint("`kubecertd backup list` shows which backups have something of etcd")
+            .hint("run `kubecertd backup list` to see which backups have etcd's data")
     };
-    let part = list.etcd.as_ref().ok_or_else(|| refuse("it has nothing of etcd"))?;
+    let part = list.etcd.as_ref().ok_or_else(|| refuse("it has no data of etcd"))?;
     match (part.kind, &part.snapshot, &part.data) {
         (EtcdKind::Snapshot, Some(snapshot), _) => {
             let payload = list.payloads.iter().find(|payload| payload.file == snapshot.file);
-            let payload = payload.ok_or_else(|| refuse("its snapshot is not in its list"))?;
+            let payload = payload.ok_or_else(|| refuse("its snapshot is not in its manifest"))?;
             Ok(tool
-                .map_err(|reason| format!("no tool fits: {reason}"))
+                .map_err(|reason| format!("no suitable etcdutl or etcdctl: {reason}"))
                 .map(|tool| Source::Snapshot {
                     payload: payload.clone(),
                     size: snapshot.size,
@@ -162,7 +162,7 @@ fn source(
                 }))
         }
         (_, _, Some(data)) => Ok(Ok(Source::Copy(data.clone()))),
-        _ => Err(refuse("it has nothing of etcd")),
+        _ => Err(refuse("it has no data of etcd")),
     }
 }
 
@@ -231,12 +231,12 @@ impl Procedure<'_> {
         line(format!(
             "  mkdir -p /root/parked && mv {directory}/kube-apiserver.yaml {directory}/etcd.yaml /root/parked/"
         ));
-        line("  crictl ps --name 'etcd|kube-apiserver'        # wait until it names none".into());
+        line("  crictl ps --name 'etcd|kube-apiserver'        # wait until it lists none".into());
         line(format!("  mv {} {}.before-restore", data.display(), data.display()));
         line(format!("Copy {file} to every node, to the same path."));
         if file.ends_with(".enc") || file.ends_with(".zst") {
             line(
-                "Decrypt it ([backup] decrypt_with) and unpack it (zstd -d) there; the tool wants the plain database."
+                "Decrypt it ([backup] decrypt_with) and unpack it (zstd -d) there: the tool needs the plain database."
                     .into(),
             );
         }
@@ -247,18 +247,12 @@ impl Procedure<'_> {
             line(format!("  # on {}", member.name));
             line(self.restore_command(member, &file));
         }
-        line(
-            "(Leave out --bump-revision and --mark-compacted where the tool does not know them: 3.4, and early 3.5.)"
-                .into(),
-        );
+        line("(Omit --bump-revision and --mark-compacted if the tool does not have them: 3.4 and early 3.5.)".into());
         line("On every control-plane node, one after the other:".into());
         line(format!(
             "  mv /root/parked/etcd.yaml /root/parked/kube-apiserver.yaml {directory}/"
         ));
-        line(
-            "Once the API server answers, on every node of the cluster, since watches are from the history before:"
-                .into(),
-        );
+        line("Once the API server answers, on every node of the cluster, because watches are out of date:".into());
         line("  systemctl restart kubelet".into());
         line("and on every control-plane node:".into());
         line("  crictl rm -f $(crictl ps -q --name 'kube-controller-manager|kube-scheduler')".into());

@@ -87,7 +87,7 @@ pub fn plan(
     if !found.blocked.is_empty() {
         return Err(
             Failure::new(format!("cannot restore {}: {}", backup.id, found.blocked.join("; ")))
-                .hint("move what is in the way aside, or name other parts with --only"),
+                .hint("move these paths aside, or choose other parts with --only"),
         );
     }
     let mut restoration = found.restoration;
@@ -101,11 +101,12 @@ pub(crate) fn trusted<'a>(host: &Host, settings: &Settings, backup: &'a StoredBa
     let refuse = |reason: String| Failure::new(format!("cannot restore {}: {reason}", backup.id));
     let way = host.resolve(&backup.directory).ok().and_then(|found| found.unsafe_way);
     if let Some(reason) = way.or_else(|| host.wider_than_root(&backup.directory)) {
-        return Err(refuse(format!("others could have changed it: {reason}")));
+        return Err(refuse(format!("other users can change it: {reason}")));
     }
     let wrong = verify::verify(host, settings, backup);
     if !wrong.is_empty() {
-        return Err(refuse(format!("it is bad: {}", wrong.join("; "))).hint("`kubecertd backup list` names the others"));
+        return Err(refuse(format!("it is damaged: {}", wrong.join("; ")))
+            .hint("run `kubecertd backup list` to see other backups"));
     }
     backup.manifest.as_ref().map_err(|reason| refuse(reason.clone()))
 }
@@ -124,7 +125,7 @@ impl Comparison<'_> {
             Kind::Symlink => self.symlink(entry),
             Kind::File => match bytes.remove(&entry.path) {
                 Some(bytes) => self.file(entry, bytes),
-                None => Err("is larger than the files that this command restores".into()),
+                None => Err("is too large for this command".into()),
             },
         };
         if let Err(reason) = compared {
@@ -150,7 +151,7 @@ impl Comparison<'_> {
     }
 
     fn symlink(&mut self, entry: &Entry) -> Result<(), String> {
-        let new = entry.target.clone().ok_or("has no target in the list")?;
+        let new = entry.target.clone().ok_or("has no target in the manifest")?;
         let old = self.host.link_target(&entry.path);
         if old.is_none() && self.host.exists(&entry.path) {
             return Err("is a symlink in the backup and something else now".into());

@@ -39,7 +39,7 @@ impl Swap {
             plain: named("snapshot"),
         };
         if host.exists(&swap.aside) {
-            let message = format!("cannot keep the old data: {} is there already", swap.aside.display());
+            let message = format!("cannot keep the old data: {} already exists", swap.aside.display());
             return Err(Failure::new(message));
         }
         let json =
@@ -99,7 +99,7 @@ pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
     host.unlink(&beside(&path, "new"))?;
     let fail = |reason: String| {
         Failure::new(format!("cannot read {}: {reason}", path.display()))
-            .hint("see that etcd's data directory is in its place, then remove the record")
+            .hint("check that etcd's data directory is in place, then remove the record")
             .exit(Exit::RollbackFailed)
     };
     let swap: Swap = match host.read(&path) {
@@ -110,19 +110,19 @@ pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
     if !host.exists(&swap.data) && swap.has_old(host) {
         swap.take_back(host)?;
         return Ok(Some(format!(
-            "an interrupted restore of etcd was undone: {} is the old one",
+            "rolled back an interrupted restore of etcd: {} is the old directory",
             swap.data.display()
         )));
     }
     let said = if swap.has_old(host) {
         format!(
-            "an interrupted restore of etcd was finished: {} is the restored one, the old one is in {}",
+            "completed an interrupted restore of etcd: {} is the restored directory, {} the old one",
             swap.data.display(),
             swap.aside.display()
         )
     } else {
         format!(
-            "an interrupted restore of etcd was given up: {} is untouched",
+            "canceled an interrupted restore of etcd: {} is unchanged",
             swap.data.display()
         )
     };

@@ -44,12 +44,10 @@ fn fits(host: &Host, name: &str, server: Version) -> Result<Tool, String> {
     let says = |arguments: &[&str]| host.output(&path, arguments, PATIENCE).unwrap_or_default();
     let version = version(&says(&["version"]));
     if version != Some(server) {
-        let version = version.map_or("of an unknown version".into(), |(major, minor)| {
-            format!("{major}.{minor}")
-        });
+        let version = version.map_or("of unknown version".into(), |(major, minor)| format!("{major}.{minor}"));
         let (major, minor) = server;
         return Err(format!(
-            "{} is {version}, and the server {major}.{minor}",
+            "{} is {version}, but the server is {major}.{minor}",
             path.display()
         ));
     }

@@ -53,7 +53,7 @@ fn a_damaged_missing_or_readable_file_makes_a_backup_bad() {
         ("cannot be read: no such file", |node, path| {
             fs::remove_file(node.path(path)).unwrap();
         }),
-        ("others could read it", |node, path| {
+        ("other users can read it", |node, path| {
             let set = path.split("/files/").next().unwrap();
             support::set_mode(&node.path(set), 0o755);
         }),
@@ -70,7 +70,7 @@ fn a_damaged_missing_or_readable_file_makes_a_backup_bad() {
             .exits(1)
             .complains(what);
         assert!(
-            what.starts_with("others") || ran.stderr.contains("/etc/kubernetes/pki/etcd/server.key"),
+            what.starts_with("other users") || ran.stderr.contains("/etc/kubernetes/pki/etcd/server.key"),
             "{ran}"
         );
     }
@@ -84,7 +84,7 @@ fn a_backup_without_its_list_is_listed_as_bad_with_the_reason() {
     node.run(FRESH, &["backup", "list"]).exits(0).says("cannot be used");
     node.run(FRESH, &["backup", "verify"])
         .exits(1)
-        .complains("does not parse");
+        .complains("cannot parse ");
     node.run(FRESH, &["backup", "verify", "20200101T000000Z"])
         .exits(2)
         .complains("cannot find the backup");
@@ -149,7 +149,7 @@ fn every_run_warns_of_backups_that_others_could_read() {
                 .contains("others than root")
         );
         support::set_mode(&node.path(&path), 0o750);
-        let what = format!("others than root could read backups: /{path} is 0750");
+        let what = format!("users other than root can read backups, which hold keys: /{path} is 0750");
         node.run(FRESH, &["backup", "list"]).exits(0).complains(&what);
         node.run(FRESH, &["renew", "etcd-peer"]).exits(0).complains(&what);
     }

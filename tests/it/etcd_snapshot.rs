@@ -57,7 +57,7 @@ fn a_snapshot_under_load_holds_every_key_written_before_it() {
         });
         let ran = create(&node);
         done.store(true, Ordering::Relaxed);
-        ran.exits(0).says("etcd's snapshot is whole");
+        ran.exits(0).says("verified etcd's snapshot");
     });
     let set = newest(&node);
     let list = manifest(&node, &set);
@@ -418,7 +418,7 @@ fn a_truncated_altered_or_unsigned_snapshot_is_refused() {
         node.configure(&format!("[etcd]\nendpoints = [\"http://127.0.0.1:{port}\"]\n"));
         create(&node)
     };
-    ask(whole.clone()).exits(0).says("etcd's snapshot is whole");
+    ask(whole.clone()).exits(0).says("verified etcd's snapshot");
     let first = names(&node.path(SETS));
     for (answer, what) in answers {
         ask(answer)

@@ -232,7 +232,7 @@ fn a_bad_or_untrusted_backup_is_refused() {
         support::set_mode(&set, mode);
         node.run(&later(), &["restore", FIRST])
             .exits(1)
-            .complains("cannot restore 20261124T000000Z: others could have changed it");
+            .complains("cannot restore 20261124T000000Z: other users can change it");
     }
     support::set_mode(&set, 0o700);
     std::os::unix::fs::chown(&set, Some(1000), None).expect("the tests run as root");
@@ -243,7 +243,7 @@ fn a_bad_or_untrusted_backup_is_refused() {
     fs::write(set.join("files/etc/kubernetes/pki/ca.key"), "x").expect("a write");
     node.run(&later(), &["restore", FIRST])
         .exits(1)
-        .complains("it is bad: /etc/kubernetes/pki/ca.key is damaged");
+        .complains("it is damaged: /etc/kubernetes/pki/ca.key is damaged");
     node.run(&later(), &["restore", FIRST, "--dry-run"]).exits(1);
     node.run(&later(), &["restore", "20200101T000000Z"])
         .exits(2)
@@ -264,7 +264,7 @@ fn an_obstacle_is_named_and_stops_the_whole_restore() {
     let ran = node.run(&later(), &["restore"]).exits(1);
     let ran = ran.complains("/etc/kubernetes/pki/sa.pub is a file in the backup and a symlink now");
     ran.complains("/etc/kubernetes/pki/sa.key is a directory")
-        .says("hint: move what is in the way aside");
+        .says("hint: move these paths aside");
     assert_eq!(before.changes(&node.snapshot()), BTreeMap::new());
     node.run(&later(), &["restore", "--only", "kubeconfig"]).exits(0);
 }
