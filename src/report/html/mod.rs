@@ -6,6 +6,8 @@ mod sections;
 mod timeline;
 mod words;
 
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
 use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
 use crate::config::window;
@@ -16,9 +18,12 @@ use crate::plan::Plan;
 use crate::report::status::Status;
 use crate::restart::pending::PendingRestart;
 use row::{Row, State};
-use words::{Text, away, count, instant};
+use words::{away, count, instant, plain};
 
 const STYLE: &str = include_str!("page.css");
+
+/// A line end, so that the source of the page has a line for each row.
+const LINE: PreEscaped<&str> = PreEscaped("\n");
 
 /// The data of the page: an assessment taken now, and the daemon's status.
 #[derive(Debug)]
@@ -45,22 +50,41 @@ impl Page<'_> {
     /// Returns the page, UTF-8.
     pub fn render(&self) -> String {
         let (credentials, authorities) = (row::credentials(self), row::authorities(self));
-        let node = Text(self.node);
-        format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex\">\n\
-             <title>{node}: certificates</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-             {header}<main>\n{tiles}{problems}{timeline}{cycles}{backups}</main>\n{footer}</body>\n</html>\n",
-            header = self.header(&credentials, &authorities),
-            tiles = self.tiles(&credentials),
-            problems = self.problems(),
-            timeline = self.timeline(&credentials, &authorities),
-            cycles = self.cycles(),
-            backups = self.backups(),
-            footer = self.footer(),
-        )
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        let page = html! {
+            (DOCTYPE) (LINE)
+            html lang="en" {
+                (LINE)
+                head {
+                    (LINE)
+                    meta charset="utf-8"; (LINE)
+                    meta http-equiv="Content-Security-Policy" content=(policy); (LINE)
+                    meta name="viewport" content="width=device-width, initial-scale=1"; (LINE)
+                    meta name="color-scheme" content="light dark"; (LINE)
+                    meta name="robots" content="noindex"; (LINE)
+                    title { (plain(self.node)) ": certificates" } (LINE)
+                    style { (LINE) (PreEscaped(STYLE)) } (LINE)
+                }
+                (LINE)
+                body {
+                    (LINE)
+                    (self.header(&credentials, &authorities))
+                    main {
+                        (LINE)
+                        (self.tiles(&credentials))
+                        (self.problems())
+                        (self.timeline(&credentials, &authorities))
+                        (self.cycles())
+                        (self.backups())
+                    }
+                    (LINE)
+                    (self.footer())
+                }
+                (LINE)
+            }
+            (LINE)
+        };
+        page.into_string()
     }
 
     /// Returns true if the daemon runs.
@@ -95,26 +119,28 @@ impl Page<'_> {
         }
     }
 
-    fn header(&self, credentials: &[Row], authorities: &[Row]) -> String {
+    fn header(&self, credentials: &[Row], authorities: &[Row]) -> Markup {
         let (state, verdict) = self.verdict(credentials, authorities);
         let daemon = match self.status {
-            Some(status) if status.daemon.running => "",
-            Some(_) => "<p class=\"verdict blocked\">The daemon does not run: nothing is renewed by itself.</p>\n",
-            None => {
-                "<p class=\"verdict blocked\">The daemon has not run on this node yet: nothing is renewed by itself.</p>\n"
-            }
+            Some(status) if status.daemon.running => None,
+            Some(_) => Some("The daemon does not run: nothing is renewed by itself."),
+            None => Some("The daemon has not run on this node yet: nothing is renewed by itself."),
         };
-        format!(
-            "<header>\n<p class=\"over\">Kubernetes certificates</p>\n<h1>{}</h1>\n\
-             <p class=\"verdict {state}\">{verdict}</p>\n{daemon}\
-             <p class=\"made\">Looked at {}</p>\n</header>\n",
-            Text(self.node),
-            instant(self.plan.at),
-        )
+        html! {
+            header {
+                (LINE)
+                p class="over" { "Kubernetes certificates" } (LINE)
+                h1 { (plain(self.node)) } (LINE)
+                p class={ "verdict " (state) } { (verdict) } (LINE)
+                @if let Some(daemon) = daemon { p class="verdict blocked" { (daemon) } (LINE) }
+                p class="made" { "Assessed at " (instant(self.plan.at)) } (LINE)
+            }
+            (LINE)
+        }
     }
 
     /// Returns the worst statement about the node, and its class.
-    fn verdict(&self, credentials: &[Row], authorities: &[Row]) -> (&'static str, String) {
+    fn verdict(&self, credentials: &[Row], authorities: &[Row]) -> (&'static str, Markup) {
         let rows = || credentials.iter().chain(authorities);
         let number = |is: &dyn Fn(&Row) -> bool| rows().filter(|row| is(row)).count();
         let is_soon = |row: &Row| matches!(row.state, State::Urgent | State::Due);
@@ -122,50 +148,56 @@ impl Page<'_> {
         let stuck =
             number(&|row| matches!(row.state, State::Unreadable | State::Blocked) || is_soon(row) && !row.is_handled);
         let soon = number(&|row| is_soon(row) && row.is_handled);
-        let verb = |number| if number == 1 { "has" } else { "have" };
+        let plural = |number: usize, one: &'static str, more: &'static str| if number == 1 { one } else { more };
+        let requires = plural(stuck, "requires", "require");
         if expired > 0 {
-            let others = match stuck {
-                0 => String::new(),
-                1 => ", 1 more requires operator action".into(),
-                more => format!(", {more} more require operator action"),
+            let has = plural(expired, "has", "have");
+            let words = html! {
+                (count(expired, "certificate")) " " (has) " expired"
+                @if stuck > 0 { ", " (stuck) " more " (requires) " operator action" }
+                "."
             };
-            let words = format!("{} {} expired{others}.", count(expired, "certificate"), verb(expired));
             return ("expired", words);
         }
         if stuck > 0 {
-            let needs = if stuck == 1 { "needs" } else { "need" };
-            return ("blocked", format!("{} {needs} a person.", count(stuck, "certificate")));
+            let words = html! { (count(stuck, "certificate")) " " (requires) " operator action." };
+            return ("blocked", words);
+        }
+        if soon > 0 {
+            let words = html! {
+                (count(soon, "certificate")) " " (plural(soon, "is", "are")) " due"
+                @if let Some(at) = self.acts() { ", and renewed " (instant(at)) }
+                "."
+            };
+            return ("due", words);
         }
         let next = rows()
             .filter(|row| row.state == State::Fine)
             .filter_map(|row| Some((row.due?, &row.name)));
-        match (soon, next.min()) {
-            (0, None) if credentials.is_empty() => ("missing", "This node has no certificates to renew.".into()),
-            (0, None) => ("fine", "Nothing is due.".into()),
-            (0, Some((due, name))) => (
+        match next.min() {
+            None if credentials.is_empty() => ("missing", html! { "This node has no certificates to renew." }),
+            None => ("fine", html! { "Nothing is due." }),
+            Some((due, name)) => (
                 "fine",
-                format!("Nothing is due; the first will be {} on {}.", Text(name), instant(due)),
+                html! { "Nothing is due; the first will be " (plain(name)) " on " (instant(due)) "." },
             ),
-            (soon, _) => {
-                let is = if soon == 1 { "is" } else { "are" };
-                let when = self.acts().map(|at| format!(", and renewed {}", instant(at)));
-                (
-                    "due",
-                    format!("{} {is} due{}.", count(soon, "certificate"), when.unwrap_or_default()),
-                )
-            }
         }
     }
 
-    fn footer(&self) -> String {
-        let looked = self
+    fn footer(&self) -> Markup {
+        let last = self
             .status
             .and_then(|status| text::parse_rfc3339(status.last_look.as_deref()?));
-        let looked = looked.map(|at| format!(" The daemon looked last {}.", away(at, self.plan.at)));
-        format!(
-            "<footer>\n<p>Made by kubecertd {} from the files of the node. Times are UTC.{}</p>\n</footer>\n",
-            env!("CARGO_PKG_VERSION"),
-            looked.unwrap_or_default()
-        )
+        html! {
+            footer {
+                (LINE)
+                p {
+                    "Made by kubecertd " (env!("CARGO_PKG_VERSION")) " from the files of the node. Times are UTC."
+                    @if let Some(at) = last { " The daemon's last assessment was " (away(at, self.plan.at)) "." }
+                }
+                (LINE)
+            }
+            (LINE)
+        }
     }
 }

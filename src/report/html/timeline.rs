@@ -1,9 +1,11 @@
 //! The axis of the page and the bars on it, as SVG with positions in per cent of its width.
 
+use maud::{Markup, html};
 use time::{Duration, Month};
 
+use super::LINE;
 use super::row::{Row, State};
-use super::words::Text;
+use super::words::plain;
 use crate::format::text;
 use crate::model::Timestamp;
 
@@ -82,79 +84,88 @@ impl Axis {
     }
 
     /// Returns the lines that all rows refer to: the ticks and the important times.
-    pub fn grid(&self) -> String {
-        let line = |class: &str, at: Timestamp| {
-            let x = self.place(at);
-            format!("<line class=\"{class}\" x1=\"{x:.2}%\" x2=\"{x:.2}%\" y1=\"0\" y2=\"100%\"/>")
-        };
-        let ticks = self.ticks().into_iter().map(|(at, _)| line("tick", at));
+    pub fn grid(&self) -> Markup {
+        let ticks = self.ticks().into_iter().map(|(at, _)| ("tick", Some(at)));
         let marks = [("window", self.window), ("cycle", self.cycle), ("now", Some(self.now))];
-        let marks = marks
-            .into_iter()
-            .filter_map(|(class, at)| Some(line(class, at.filter(|at| !self.is_beyond(*at))?)));
-        let lines: String = ticks.chain(marks).collect();
-        format!(
-            "<svg class=\"defs\" width=\"0\" height=\"0\" aria-hidden=\"true\"><defs><symbol id=\"grid\">{lines}</symbol>\
-             <pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-             <rect class=\"gap\" width=\"2.5\" height=\"6\"/></pattern></defs></svg>\n"
-        )
+        let lines = ticks
+            .chain(marks)
+            .filter_map(|(class, at)| Some((class, percent(self.place(at.filter(|at| !self.is_beyond(*at))?)))));
+        html! {
+            svg class="defs" width="0" height="0" aria-hidden="true" {
+                defs {
+                    symbol id="grid" {
+                        @for (class, x) in lines {
+                            line class=(class) x1=(x) x2=(x) y1="0" y2="100%" {}
+                        }
+                    }
+                    pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse"
+                        patternTransform="rotate(45)" {
+                        rect class="gap" width="2.5" height="6" {}
+                    }
+                }
+            }
+            (LINE)
+        }
     }
 
     /// Returns the names of the months above the bars. Labels that would overlap are left out.
-    pub fn head(&self) -> String {
+    pub fn head(&self) -> Markup {
         let mut free = PAST + 5.0;
-        let mut labels = format!("<text class=\"today\" x=\"{PAST:.2}%\" y=\"14\">now</text>");
+        let mut labels = Vec::new();
         for (at, words) in self.ticks() {
             let x = self.place(at);
             if x < free || x > 98.0 {
                 continue;
             }
             free = x + 5.6;
-            let class = if words.starts_with(char::is_numeric) {
-                " class=\"year\""
-            } else {
-                ""
-            };
-            labels.push_str(&format!("<text{class} x=\"{x:.2}%\" y=\"14\">{words}</text>"));
+            let class = words.starts_with(char::is_numeric).then_some("year");
+            labels.push((class, percent(x), words));
         }
-        format!("<svg class=\"axis\" width=\"100%\" height=\"20\" aria-hidden=\"true\">{labels}</svg>")
+        html! {
+            svg class="axis" width="100%" height="20" aria-hidden="true" {
+                text class="today" x=(percent(PAST)) y="14" { "now" }
+                @for (class, x, words) in labels {
+                    text class=[class] x=(x) y="14" { (words) }
+                }
+            }
+        }
     }
 
     /// Returns the bar of a row: solid until it is due, and light from there to its end. A due one
     /// is solid to its end.
-    pub fn bar(&self, row: &Row) -> String {
-        let rect = |class: &str, (from, to): (f64, f64)| {
-            let width = (to - from).max(THINNEST);
-            format!("<rect class=\"{class}\" x=\"{from:.2}%\" y=\"50%\" width=\"{width:.2}%\" height=\"{BAR}\"/>")
-        };
-        let mut drawn = String::from("<use href=\"#grid\" width=\"100%\" height=\"100%\"/>");
-        if let Some(end) = row.expires {
-            let start = self.place(self.now);
-            let whole = if end < self.now {
-                (1.0, start - 0.5)
-            } else {
-                (start, self.place(end))
-            };
-            drawn.push_str(&rect("bar", whole));
-            if let Some(due) = row.due.filter(|due| *due > self.now && !self.is_beyond(*due)) {
-                drawn.push_str(&rect("light", (self.place(due), whole.1)));
-            }
-            if matches!(row.state, State::Blocked | State::Expired) {
-                drawn.push_str(&rect("hatch", whole));
-            }
-            if self.is_beyond(end) {
-                // A nested picture puts the arrow, which has a fixed size, at the end of a bar with
-                // a relative width.
-                let x = whole.1;
-                drawn.push_str(&format!(
-                    "<svg x=\"{x:.2}%\" y=\"50%\"><path class=\"bar\" d=\"M0 0 L10 7 L0 14 Z\"/></svg>"
-                ));
+    pub fn bar(&self, row: &Row) -> Markup {
+        html! {
+            svg class="row" role="img" aria-label=(plain(&self.label(row))) {
+                use href="#grid" width="100%" height="100%" {}
+                @if let Some(end) = row.expires { (self.parts(row, end)) }
             }
         }
-        format!(
-            "<svg class=\"row\" role=\"img\" aria-label=\"{}\">{drawn}</svg>",
-            Text(&self.label(row))
-        )
+    }
+
+    fn parts(&self, row: &Row, end: Timestamp) -> Markup {
+        let start = self.place(self.now);
+        let whole = if end < self.now {
+            Span {
+                from: 1.0,
+                to: start - 0.5,
+            }
+        } else {
+            Span {
+                from: start,
+                to: self.place(end),
+            }
+        };
+        let due = row.due.filter(|due| *due > self.now && !self.is_beyond(*due));
+        html! {
+            (whole.rect("bar"))
+            @if let Some(due) = due { (Span { from: self.place(due), ..whole }.rect("light")) }
+            @if matches!(row.state, State::Blocked | State::Expired) { (whole.rect("hatch")) }
+            @if self.is_beyond(end) {
+                // A nested picture puts the arrow, which has a fixed size, at the end of a bar with
+                // a relative width.
+                svg x=(percent(whole.to)) y="50%" { path class="bar" d="M0 0 L10 7 L0 14 Z" {} }
+            }
+        }
     }
 
     fn label(&self, row: &Row) -> String {
@@ -167,4 +178,22 @@ impl Axis {
         let due = due.map_or_else(String::new, |due| format!(", due from {due}"));
         format!("{}: {when}{due}", row.name)
     }
+}
+
+/// A part of the axis, in per cent of its width.
+#[derive(Clone, Copy)]
+struct Span {
+    from: f64,
+    to: f64,
+}
+
+impl Span {
+    fn rect(self, class: &str) -> Markup {
+        let (x, width) = (percent(self.from), percent((self.to - self.from).max(THINNEST)));
+        html! { rect class=(class) x=(x) y="50%" width=(width) height=(BAR) {} }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{share:.2}%")
 }

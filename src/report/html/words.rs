@@ -1,35 +1,20 @@
-//! Text in the page: escaped, with times in words.
+//! Words of the page: text from files, times and numbers.
 
-use std::fmt::{self, Write as _};
+use maud::{Markup, html};
 
 use crate::format::text;
 use crate::model::Timestamp;
 
-/// Text from files, for example a name or a reason. No character of it becomes markup, or changes
-/// the direction of the text after it.
-pub struct Text<'a>(pub &'a str);
-
-impl fmt::Display for Text<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in text::printable(self.0).chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\'' => f.write_str("&#39;")?,
-                // Marks that change the direction of writing (Unicode TR 36, 2.10.1).
-                '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => f.write_char('\u{fffd}')?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
+/// Returns text from files, for example a name or a reason, without control characters and without
+/// marks that change the direction of writing (Unicode TR 36, 2.10.1). The templates escape it.
+pub fn plain(text: &str) -> String {
+    let is_direction = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text::printable(text).replace(is_direction, "\u{fffd}")
 }
 
 /// Returns a time for people and for programs.
-pub fn instant(at: Timestamp) -> String {
-    format!("<time datetime=\"{}\">{}</time>", text::rfc3339(at), text::date(at))
+pub fn instant(at: Timestamp) -> Markup {
+    html! { time datetime=(text::rfc3339(at)) { (text::date(at)) } }
 }
 
 /// Returns the distance of a time: `in 3 days`, `2 hours ago`. Whole units, rounded towards now.
@@ -63,12 +48,12 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn no_character_of_a_text_is_markup_or_turns_the_direction() {
-        let shown = Text("<b a='1' c=\"2\">&\u{1b}[1m\u{202e}x").to_string();
-        assert_eq!(
-            shown,
-            "&lt;b a=&#39;1&#39; c=&quot;2&quot;&gt;&amp;\u{fffd}[1m\u{fffd}x"
-        );
+    fn text_becomes_neither_markup_nor_a_direction() {
+        let text = plain("<b a='1' c=\"2\">&\u{1b}[1m\u{202e}x");
+        // Attributes stand in double quotes, so that an apostrophe ends none.
+        let shown = html! { p title=(text) { (text) } }.into_string();
+        let escaped = "&lt;b a='1' c=&quot;2&quot;&gt;&amp;\u{fffd}[1m\u{fffd}x";
+        assert_eq!(shown, format!("<p title=\"{escaped}\">{escaped}</p>"));
     }
 
     #[test]
