@@ -226,7 +226,7 @@ impl<R: Read> Read for SizedReader<R> {
 }
 
 /// Returns the bytes of the files that `wanted` selects, if they are small enough to be read whole.
-/// They are compared with the manifest.
+/// Their digests must match the manifest.
 pub fn contents(
     host: &Host,
     settings: &Settings,

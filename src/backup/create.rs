@@ -1,5 +1,5 @@
-//! Creates a backup: under a temporary name, synced, checked, then renamed. It is complete or does
-//! not exist.
+//! Creates a backup: under a temporary name, synced, checked, then renamed. A backup is
+//! complete or does not exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Backups. A backup is a directory named by its UTC time. It holds copies of everything that a
-//! cycle could damage, and their digests.
+//! Backups. A backup is a directory named by its UTC time, with copies of everything that
+//! a cycle could damage, and their digests.
 
 mod archive;
 mod create;

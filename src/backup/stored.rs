@@ -2,8 +2,8 @@
 //! files of the backup. A stable interface.
 //!
 //! A compressed or encrypted backup has `files.tar.zst`, `files.tar.enc` or `files.tar.zst.enc` in
-//! place of `files/`, with the same paths in it, and etcd's snapshot with the same endings. Its
-//! manifest stays readable.
+//! place of `files/`, with the same paths in it, and etcd's snapshot with the same endings. The
+//! manifest of every backup stays readable.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -197,7 +197,7 @@ pub struct Etcd {
     /// The reason that it is not a snapshot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
-    /// The data directory that was copied. It is among the entries.
+    /// The data directory that was copied, which is among the entries.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// The snapshot.

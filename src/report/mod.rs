@@ -17,16 +17,16 @@ use serde::Serialize;
 use crate::format::text;
 use crate::model::Failure;
 
-/// Form of a report.
+/// Output format of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Text for people.
+    /// Text for people
     Text,
-    /// Text with path, serial number, key, readers and purpose.
+    /// Text with path, serial number, key, components and purpose
     Wide,
-    /// JSON for scripts.
+    /// JSON for scripts
     Json,
-    /// YAML for scripts.
+    /// YAML for scripts
     Yaml,
 }
 

@@ -21,7 +21,7 @@ pub struct Restoration {
     pub id: String,
     /// Every path that changes.
     pub changes: Vec<Change>,
-    /// Files next to restored ones that the backup does not have. They are left alone.
+    /// Files next to restored ones that the backup does not have, which stay as they are.
     pub left_alone: Vec<PathBuf>,
     /// New files, keys directly before their certificates.
     pub files: Vec<Replacement>,
@@ -233,7 +233,7 @@ impl Comparison<'_> {
             .collect())
     }
 
-    /// Returns all names of a file. They are replaced together, or one of them would stay old.
+    /// Returns all names of a file. All are replaced together, so that none stays old.
     fn names(&self, old: &File) -> Result<Vec<PathBuf>, String> {
         let of = |path: &Path| self.host.identity(path).map(|found| (found.device, found.inode));
         let same = self
