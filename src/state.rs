@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::model::{Failure, File, Peer, ReadError, Timestamp};
+use crate::host::record::Record;
+use crate::model::{Failure, File, Peer, Timestamp};
 
-const LAST_LOOK: &str = "last-look.json";
-const WRITTEN: &str = "written.json";
-const DAEMON: &str = "daemon.json";
-const MEMBERS: &str = "members.json";
+const LAST_ASSESSMENT: Record<LastAssessment> = Record::new("last-look.json");
+const WRITTEN: Record<Vec<WrittenFiles>> = Record::new("written.json");
+const DAEMON: Record<Daemon> = Record::new("daemon.json");
+const MEMBERS: Record<Vec<Peer>> = Record::new("members.json");
 
 /// The last assessment of the daemon, by two clocks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,23 +54,17 @@ pub struct Daemon {
 /// Returns the daemon's record. `None` on a node on which it never ran. A record that does not
 /// parse counts as an empty one.
 pub fn daemon(host: &Host) -> Option<Daemon> {
-    match host.read_own(&host.state(DAEMON)) {
-        Ok(file) => Some(serde_json::from_slice(&file.bytes).unwrap_or_default()),
-        Err(ReadError::Missing) => None,
-        Err(ReadError::Because(_)) => Some(Daemon::default()),
-    }
+    DAEMON.read(host).unwrap_or_else(|_| Some(Daemon::default()))
 }
 
 /// Writes the daemon's record.
 pub fn record_daemon(host: &Host, daemon: &Daemon) -> Result<(), Failure> {
-    write(host, DAEMON, daemon)
+    DAEMON.write(host, daemon)
 }
 
 /// Returns the members of etcd's cluster at the last contact; none if there was none.
 pub fn members(host: &Host) -> Vec<Peer> {
-    let file = host.read_own(&host.state(MEMBERS)).ok();
-    file.and_then(|file| serde_json::from_slice(&file.bytes).ok())
-        .unwrap_or_default()
+    MEMBERS.read(host).ok().flatten().unwrap_or_default()
 }
 
 /// Records the members if they changed.
@@ -77,12 +72,12 @@ pub fn record_members(host: &Host, all: &[Peer]) -> Result<(), Failure> {
     if all.is_empty() || members(host) == all {
         return Ok(());
     }
-    write(host, MEMBERS, &all)
+    MEMBERS.write(host, &all.to_vec())
 }
 
 /// Returns the last assessment, if one was recorded.
 pub fn last_assessment(host: &Host) -> Option<LastAssessment> {
-    serde_json::from_slice(&host.read(&host.state(LAST_LOOK)).ok()?.bytes).ok()
+    LAST_ASSESSMENT.read(host).ok().flatten()
 }
 
 /// Records an assessment at `now`. One with a doubtful clock does not change the time that later
@@ -90,13 +85,13 @@ pub fn last_assessment(host: &Host) -> Option<LastAssessment> {
 pub fn record_assessment(host: &Host, now: Timestamp, doubtful: bool) -> Result<(), Failure> {
     let at = now.unix_timestamp();
     let before = last_assessment(host).map_or(i64::MIN, |last| last.trusted);
-    let look = LastAssessment {
+    let assessment = LastAssessment {
         at,
         boot_id: host.boot_id(),
         uptime: host.uptime(),
         trusted: if doubtful { before } else { at },
     };
-    write(host, LAST_LOOK, &look)
+    LAST_ASSESSMENT.write(host, &assessment)
 }
 
 /// Returns a file as it is now.
@@ -110,8 +105,7 @@ fn seen(host: &Host, path: &Path) -> Option<WrittenFiles> {
 }
 
 fn written(host: &Host) -> Vec<WrittenFiles> {
-    let read = || serde_json::from_slice(&host.read_own(&host.state(WRITTEN)).ok()?.bytes).ok();
-    read().unwrap_or_default()
+    WRITTEN.read(host).ok().flatten().unwrap_or_default()
 }
 
 /// Records the files that a transaction installed, next to those of earlier ones that did not
@@ -121,7 +115,7 @@ pub fn record_written<'a>(host: &Host, paths: impl Iterator<Item = &'a Path>) ->
     let mut all = written(host);
     all.retain(|old| new.iter().all(|it| it.path != old.path) && seen(host, &old.path).as_ref() == Some(old));
     all.extend(new);
-    write(host, WRITTEN, &all)
+    WRITTEN.write(host, &all)
 }
 
 /// Returns a test whether a file is still as a transaction installed it.
@@ -134,9 +128,4 @@ pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
         };
         all.iter().any(is_it)
     }
-}
-
-fn write(host: &Host, name: &str, value: &impl Serialize) -> Result<(), Failure> {
-    let json = serde_json::to_vec(value).map_err(|e| Failure::new(format!("cannot write {name}: {e}")))?;
-    host.write_state(name, &json)
 }

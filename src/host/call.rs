@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::MemfdFlags;
 
-use super::filter::program;
-use super::processes::{command, wait};
+use super::command::{command, program, wait};
 use super::{Host, reason};
 use crate::model::Failure;
 

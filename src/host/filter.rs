@@ -3,30 +3,20 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::files::distrust;
+use super::command::{command, end_group, program};
 use super::{Host, failed, reason};
 use crate::format::text::printable;
 use crate::model::Failure;
-
-/// Directories in which a program without a path is searched, in this order.
-const DIRECTORIES: [&str; 6] = [
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-];
 
 /// Longest time that a program may move no byte before it is ended.
 const STUCK: Duration = Duration::from_secs(60);
@@ -88,41 +78,6 @@ impl Host {
     }
 }
 
-/// Returns the real path of a program of this machine, by its path or its name. Fails if users
-/// other than root can change it.
-pub fn program(word: &str) -> Result<PathBuf, Failure> {
-    let machine = Host::new("/".into(), super::stop::Stop::default());
-    let fail = |why: String| Failure::new(format!("cannot run {word}: {why}"));
-    let candidates: Vec<PathBuf> = if word.starts_with('/') {
-        vec![word.into()]
-    } else {
-        DIRECTORIES
-            .iter()
-            .map(|directory| Path::new(directory).join(word))
-            .collect()
-    };
-    let found = candidates.iter().find_map(|path| {
-        let resolved = machine.resolve(path).ok()?;
-        let identity = machine.identity(&resolved.real)?;
-        Some((resolved, identity))
-    });
-    let Some((resolved, identity)) = found else {
-        return Err(fail("it is not installed".into()).hint(format!("looked for {}", shown(&candidates))));
-    };
-    match resolved
-        .unsafe_way
-        .or_else(|| distrust(&resolved.real, identity.uid, identity.gid, identity.mode))
-    {
-        Some(why) => Err(fail(why).hint("give it to root, writable only by root")),
-        None => Ok(resolved.real),
-    }
-}
-
-fn shown(paths: &[PathBuf]) -> String {
-    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    paths.join(", ")
-}
-
 struct FilterProcess {
     name: String,
     child: Child,
@@ -137,10 +92,8 @@ impl FilterProcess {
             .split_first()
             .ok_or_else(|| Failure::new("cannot run an empty command"))?;
         let fail = |e: io::Error| Failure::new(format!("cannot run {name}: {}", reason(&e)));
-        let child = Command::new(program(name)?)
-            .args(arguments)
-            .env_clear()
-            .env("PATH", DIRECTORIES.join(":"))
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let child = command(&program(name)?, &arguments)
             .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())
@@ -206,7 +159,7 @@ fn watch(pid: Pid, moved: &AtomicU64, ended: &mpsc::Receiver<()>) -> bool {
     loop {
         let now = moved.load(Ordering::Relaxed);
         if now == last {
-            return kill_process(pid, Signal::KILL).is_ok();
+            return end_group(pid);
         }
         last = now;
         match ended.recv_timeout(STUCK) {

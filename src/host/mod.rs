@@ -4,6 +4,7 @@
 
 pub mod call;
 pub mod clock;
+pub mod command;
 pub mod copy;
 pub mod etcd;
 pub mod files;
@@ -15,6 +16,7 @@ pub mod notify;
 pub mod processes;
 pub mod progress;
 pub mod publish;
+pub mod record;
 pub mod stop;
 pub mod stream;
 pub mod write;

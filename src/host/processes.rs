@@ -1,23 +1,15 @@
 //! Processes of the node.
 
 use std::ffi::OsStr;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use super::Host;
-use super::stop::Stop;
 use crate::model::{Failure, Process, Timestamp};
 
 /// Numbers of fields in proc_pid_stat(5).
 const STATE: usize = 3;
 const STARTTIME: usize = 22;
-
-/// Time between two checks whether a child has ended.
-const EVERY: Duration = Duration::from_millis(10);
 
 impl Host {
     /// Returns the process id of a running program with this name (`/proc/PID/comm`, which holds 15
@@ -116,61 +108,5 @@ impl Host {
             .filter(|name| !name.is_empty())
             .or_else(|| nix::unistd::gethostname().ok()?.into_string().ok())
             .unwrap_or_else(|| "unknown".into())
-    }
-
-    /// Returns the output of a program of this machine, if it succeeds within `limit`: no shell, no
-    /// environment, no input.
-    pub fn output(&self, program: &Path, arguments: &[&str], limit: Duration) -> Option<String> {
-        let mut child = command(program, arguments).stdout(Stdio::piped()).spawn().ok()?;
-        wait(&mut child, limit, &self.stop).ok()?;
-        let mut text = String::new();
-        child.stdout.take()?.take(4096).read_to_string(&mut text).ok()?;
-        Some(text)
-    }
-
-    /// Runs a program of this machine within `limit`: no shell, only a plain PATH in the
-    /// environment, no input. Its output goes to our log.
-    pub fn run(&self, program: &Path, arguments: &[&str], limit: Duration) -> Result<(), String> {
-        let mut child = command(program, arguments).spawn().map_err(|e| super::reason(&e))?;
-        wait(&mut child, limit, &self.stop)
-    }
-}
-
-/// Directories in which a command finds programs by their names.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Returns a program in its own process group, without environment, input and output.
-pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .current_dir("/")
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
-/// Waits for a child. One that takes longer than `limit` is killed with everything that it started.
-pub(super) fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<(), String> {
-    let deadline = Instant::now() + limit;
-    loop {
-        stop.beat();
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("it ended with {status}")),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(EVERY),
-            Ok(None) => {
-                // They hang, and a failure to end them tells nothing.
-                let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-                let _ = group.map(|group| rustix::process::kill_process_group(group, rustix::process::Signal::KILL));
-                let _ = child.wait();
-                return Err(format!("it did not end within {} s", limit.as_secs()));
-            }
-            Err(e) => return Err(super::reason(&e)),
-        }
     }
 }

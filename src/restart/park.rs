@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use super::static_pod::annotated;
 use crate::host::Host;
+use crate::host::record::Record;
 use crate::host::write::{beside, parent};
-use crate::model::{Failure, ReadError};
+use crate::model::Failure;
 
 /// Record of the parked manifests, in the state directory.
-const RECORD: &str = "parked.json";
+const RECORD: Record<Vec<PathBuf>> = Record::new("parked.json");
 
 /// Parks a manifest whose annotation can be changed. A manifest that is parked already stays so.
 pub fn park(host: &Host, manifest: &Path) -> Result<(), Failure> {
@@ -69,28 +70,22 @@ pub fn recover(host: &Host) -> Result<Vec<PathBuf>, Failure> {
 }
 
 fn read(host: &Host) -> Result<Vec<PathBuf>, Failure> {
-    let path = host.state(RECORD);
     let fail = |reason: String| {
-        Failure::new(format!("cannot read {}: {reason}", path.display()))
+        Failure::new(format!("cannot read {}: {reason}", RECORD.path(host).display()))
             .hint("rename every .NAME.kubecertd-parked in the manifests directory to NAME, then remove the record")
             .exit(crate::model::Exit::RollbackFailed)
     };
-    match host.read(&path) {
-        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string())),
-        Err(ReadError::Missing) => Ok(Vec::new()),
-        Err(ReadError::Because(reason)) => Err(fail(reason)),
-    }
+    RECORD.read(host).map(Option::unwrap_or_default).map_err(fail)
 }
 
 fn record(host: &Host, all: &[PathBuf]) -> Result<(), Failure> {
     if all.is_empty() {
-        return host.remove_state(RECORD);
+        return RECORD.remove(host);
     }
-    let json = serde_json::to_vec(all).map_err(|e| Failure::new(format!("cannot record what is parked: {e}")))?;
-    host.write_state(RECORD, &json)
+    RECORD.write(host, &all.to_vec())
 }
 
 /// Removes the temporary file of an interrupted write.
 pub fn clean(host: &Host) -> Result<(), Failure> {
-    host.unlink(&beside(&host.state(RECORD), "new"))
+    RECORD.clean(host)
 }

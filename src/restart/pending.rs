@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use crate::catalog::readers::RestartMethod;
 use crate::config::window::{self, Window};
 use crate::host::Host;
+use crate::host::record::Record;
 use crate::host::write::beside;
 use crate::model::{Failure, Process, Timestamp};
 use crate::plan::readers::ReaderStep;
 
 /// Name of the record in the state directory.
-const RECORD: &str = "pending-restarts.json";
+const RECORD: Record<Vec<PendingRestart>> = Record::new("pending-restarts.json");
 
 /// One reader that still has to be restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,10 +69,7 @@ pub fn next_try(all: &[PendingRestart], windows: &[Window], now: Timestamp) -> O
 /// Returns the pending restarts, without pods whose manifest is gone. A record that does not parse
 /// counts as empty: an error here would stop all renewals.
 pub fn read(host: &Host) -> Vec<PendingRestart> {
-    let file = host.read_own(&host.state(RECORD)).ok();
-    let mut all: Vec<PendingRestart> = file
-        .and_then(|file| serde_json::from_slice(&file.bytes).ok())
-        .unwrap_or_default();
+    let mut all = RECORD.read(host).ok().flatten().unwrap_or_default();
     all.retain(|pending| match &pending.step.means {
         RestartMethod::Pod { manifest } => host.exists(manifest),
         RestartMethod::Unit { .. } | RestartMethod::Exec { .. } => true,
@@ -82,15 +80,14 @@ pub fn read(host: &Host) -> Vec<PendingRestart> {
 /// Replaces the record, or removes it if it would be empty.
 pub fn record(host: &Host, all: &[PendingRestart]) -> Result<(), Failure> {
     if all.is_empty() {
-        return host.remove_state(RECORD);
+        return RECORD.remove(host);
     }
-    let json = serde_json::to_vec_pretty(all).map_err(|e| Failure::new(format!("cannot record the restarts: {e}")))?;
-    host.write_state(RECORD, &json)
+    RECORD.write(host, &all.to_vec())
 }
 
 /// Removes temporary files of an interrupted process: the record's, and those of its manifests.
 pub fn clean(host: &Host) -> Result<(), Failure> {
-    host.unlink(&beside(&host.state(RECORD), "new"))?;
+    RECORD.clean(host)?;
     for pending in read(host) {
         pending.clean(host)?;
     }

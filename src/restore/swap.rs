@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::host::Host;
-use crate::host::write::{beside, parent};
-use crate::model::{Exit, Failure, ReadError};
+use crate::host::record::Record;
+use crate::host::write::parent;
+use crate::model::{Exit, Failure};
 
 /// The record's name in the state directory.
-const RECORD: &str = "etcd-restore.json";
+const RECORD: Record<Swap> = Record::new("etcd-restore.json");
 
 /// An exchange that was begun.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,9 +43,7 @@ impl Swap {
             let message = format!("cannot keep the old data: {} already exists", swap.aside.display());
             return Err(Failure::new(message));
         }
-        let json =
-            serde_json::to_vec_pretty(&swap).map_err(|e| Failure::new(format!("cannot record the restore: {e}")))?;
-        host.write_state(RECORD, &json)?;
+        RECORD.write(host, &swap)?;
         // The rest of an attempt that was not recovered.
         host.remove_tree(&swap.new)?;
         host.unlink(&swap.plain)?;
@@ -82,30 +81,27 @@ impl Swap {
     pub fn end(&self, host: &Host) -> Result<(), Failure> {
         host.remove_tree(&self.new)?;
         host.unlink(&self.plain)?;
-        host.remove_state(RECORD)
+        RECORD.remove(host)
     }
 }
 
 /// Returns true if an exchange is under way or was interrupted.
 pub fn is_unfinished(host: &Host) -> bool {
-    host.exists(&host.state(RECORD))
+    RECORD.exists(host)
 }
 
 /// Ends an exchange that was interrupted. If the data directory is missing, the old one comes back;
 /// if the new one is in its place, it stays. Must run before etcd's manifest comes back: without
 /// its directory, etcd would begin an empty cluster.
 pub fn recover(host: &Host) -> Result<Option<String>, Failure> {
-    let path = host.state(RECORD);
-    host.unlink(&beside(&path, "new"))?;
+    RECORD.clean(host)?;
     let fail = |reason: String| {
-        Failure::new(format!("cannot read {}: {reason}", path.display()))
+        Failure::new(format!("cannot read {}: {reason}", RECORD.path(host).display()))
             .hint("check that etcd's data directory is in place, then remove the record")
             .exit(Exit::RollbackFailed)
     };
-    let swap: Swap = match host.read(&path) {
-        Err(ReadError::Missing) => return Ok(None),
-        Err(ReadError::Because(reason)) => return Err(fail(reason)),
-        Ok(file) => serde_json::from_slice(&file.bytes).map_err(|e| fail(e.to_string()))?,
+    let Some(swap) = RECORD.read(host).map_err(fail)? else {
+        return Ok(None);
     };
     if !host.exists(&swap.data) && swap.has_old(host) {
         swap.take_back(host)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::host::filter::program;
+use crate::host::command::program;
 
 /// Programs, in order: etcdutl since 3.5, etcdctl until 3.5.
 const TOOLS: [&str; 2] = ["etcdutl", "etcdctl"];

@@ -9,14 +9,14 @@ use super::tree::{self, Link};
 use crate::format::digest::sha256;
 use crate::format::text;
 use crate::host::Host;
-use crate::host::files::can_be_read_back;
+use crate::host::record::Record;
 use crate::host::write::{beside, parent};
 use crate::model::{Bytes, Exit, Failure, ReadError};
 use crate::restart::pending::{self, PendingRestart};
 use crate::state;
 
 /// Name of the journal in the state directory.
-pub(super) const JOURNAL: &str = "transaction.json";
+pub(super) const JOURNAL: Record<Journal> = Record::new("transaction.json");
 
 /// Format that this version writes, and the only one that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -77,13 +77,10 @@ pub(super) fn digest(host: &Host, path: &Path) -> Result<Option<String>, Failure
 impl Journal {
     /// Reads the journal, if there is one.
     pub(super) fn read(host: &Host) -> Result<Option<Self>, Failure> {
-        let path = host.state(JOURNAL);
-        let file = match host.read_own(&path) {
-            Ok(file) => file,
-            Err(ReadError::Missing) => return Ok(None),
-            Err(ReadError::Because(reason)) => return Err(unreadable(&path, &reason)),
+        let path = JOURNAL.path(host);
+        let Some(journal) = JOURNAL.read(host).map_err(|reason| unreadable(&path, &reason))? else {
+            return Ok(None);
         };
-        let journal: Self = serde_json::from_slice(&file.bytes).map_err(|e| unreadable(&path, &e.to_string()))?;
         match journal.format {
             FORMAT => Ok(Some(journal)),
             other => Err(unreadable(
@@ -94,10 +91,7 @@ impl Journal {
     }
 
     pub(super) fn write(&self, host: &Host) -> Result<(), Failure> {
-        let json =
-            serde_json::to_vec_pretty(self).map_err(|e| Failure::new(format!("cannot write the journal: {e}")))?;
-        can_be_read_back(&json, "the journal")?;
-        host.write_state(JOURNAL, &json)
+        JOURNAL.write(host, self)
     }
 
     pub(super) fn sync_directories(&self, host: &Host) -> Result<(), Failure> {
@@ -155,7 +149,7 @@ impl Journal {
         }
         self.clear_files(host)?;
         tree::remove_directories(host, &self.directories);
-        host.remove_state(JOURNAL)?;
+        JOURNAL.remove(host)?;
         Ok(foreign)
     }
 
@@ -171,7 +165,7 @@ impl Journal {
     /// Removes the temporary files, then the journal.
     fn clear(&self, host: &Host) -> Result<(), Failure> {
         self.clear_files(host)?;
-        host.remove_state(JOURNAL)
+        JOURNAL.remove(host)
     }
 
     fn clear_files(&self, host: &Host) -> Result<(), Failure> {

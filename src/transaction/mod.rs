@@ -260,7 +260,7 @@ fn changed(name: &Path) -> Failure {
 
 /// Returns true if a journal exists: a transaction is under way, or was interrupted.
 pub fn is_unfinished(host: &Host) -> bool {
-    host.exists(&host.state(JOURNAL))
+    JOURNAL.exists(host)
 }
 
 /// Result of [`recover`].
@@ -289,7 +289,7 @@ pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
 }
 
 fn recover_files(host: &Host, _lock: &Lock) -> Result<Recovery, Failure> {
-    host.unlink(&beside(&host.state(JOURNAL), "new"))?;
+    JOURNAL.clean(host)?;
     pending::clean(host)?;
     let Some(journal) = Journal::read(host)? else {
         return Ok(Recovery::Nothing);

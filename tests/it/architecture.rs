@@ -223,6 +223,17 @@ fn rcgen_lives_in_one_file_and_the_clock_in_another() {
 }
 
 #[test]
+fn system_calls_are_made_below_host() {
+    let outside = sources().into_iter().filter(|(path, _)| module(path) != "host");
+    for (path, text) in outside {
+        for name in ["nix::", "rustix::", "xattr::"] {
+            let calls = |line: &str| line.split([' ', '(', '&', '<']).any(|word| word.starts_with(name));
+            assert!(!text.lines().any(calls), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
 fn files_stay_small() {
     for (path, text) in sources() {
         let lines = text.lines().count();
