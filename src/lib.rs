@@ -1,6 +1,6 @@
 //! kubecertd keeps the certificates of a Kubernetes node alive.
 //!
-//! The modules stand in the order in which data goes through them; [`cycle`] knows that order.
+//! Data goes through the modules in this order, which `cycle` knows. Tests use the public ones.
 #![deny(missing_docs)]
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![warn(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -9,32 +9,32 @@ pub mod events;
 pub mod model;
 pub mod parallel;
 
-pub mod catalog;
+pub(crate) mod catalog;
 pub mod config;
 pub mod format;
 
-pub mod etcd;
-pub mod host;
-pub mod scan;
-pub mod state;
+pub(crate) mod etcd;
+pub(crate) mod host;
+pub(crate) mod scan;
+pub(crate) mod state;
 
-pub mod inventory;
-pub mod plan;
+pub(crate) mod inventory;
+pub(crate) mod plan;
 
-pub mod doctor;
-pub mod guard;
+pub(crate) mod doctor;
+pub(crate) mod guard;
 
-pub mod backup;
+pub(crate) mod backup;
 pub mod coordinate;
-pub mod renew;
-pub mod transaction;
+pub(crate) mod renew;
+pub(crate) mod transaction;
 
-pub mod report;
-pub mod restart;
-pub mod restore;
-pub mod verify;
+pub(crate) mod report;
+pub(crate) mod restart;
+pub(crate) mod restore;
+pub(crate) mod verify;
 
-pub mod cycle;
+pub(crate) mod cycle;
 pub mod schedule;
 
 pub mod cli;

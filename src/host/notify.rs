@@ -40,11 +40,6 @@ pub fn watchdog() {
     send(&[NotifyState::Watchdog]);
 }
 
-/// Returns the interval in which systemd expects [`watchdog`].
-pub fn watchdog_period() -> Option<Duration> {
-    sd_notify::watchdog_enabled()
-}
-
 fn send(state: &[NotifyState<'_>]) {
     // A lost message must not stop the renewals. systemd acts by itself if READY or WATCHDOG stay
     // away.

@@ -7,5 +7,5 @@ mod plan;
 pub mod swap;
 mod tool;
 
-pub use choose::{Part, choose};
-pub use plan::{Change, Restoration, plan};
+pub use choose::Part;
+pub use plan::{Restoration, plan};
