@@ -1,7 +1,7 @@
 //! The backup that `renew` takes before it replaces anything.
 
 use crate::support::clock::{self, FRESH, MINUTE};
-use crate::support::tree::{Entry, Kind, Snapshot};
+use crate::support::tree::{self, Entry, Kind, Snapshot};
 use crate::support::{self, ECDSA, Node};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -16,18 +16,7 @@ const KEPT: [&str; 3] = ["etc/kubernetes/pki", "etc/kubernetes/manifests", "var/
 
 /// The finished sets in the backup directory, oldest first.
 fn sets(node: &Node) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(node.path(BACKUPS))
-        .expect("a backup directory")
-        .map(|entry| {
-            entry
-                .expect("a directory entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
-        .collect();
-    names.sort();
-    names
+    tree::names(&node.path(BACKUPS))
 }
 
 fn manifest_of(node: &Node, set: &str) -> Value {

@@ -3,7 +3,7 @@
 
 use crate::support::clock::FRESH;
 use crate::support::mount::{Mount, in_own_namespace};
-use crate::support::tree::Changes;
+use crate::support::tree::{Changes, names};
 use crate::support::{ECDSA, Node};
 use std::fs;
 use std::io::Write;
@@ -23,20 +23,6 @@ fn renewal_fails_and_leaves_the_node_as_it_was(node: &Node, path: &str, reason: 
         .complains(path)
         .complains(reason);
     assert_eq!(before.changes_after_undo(&node.snapshot()), Changes::new());
-}
-
-/// Returns the names in the backup directory, with unfinished backups.
-fn sets(node: &Node) -> Vec<String> {
-    let entries = fs::read_dir(node.path(BACKUPS)).expect("the backup directory");
-    entries
-        .map(|entry| {
-            entry
-                .expect("a directory entry")
-                .file_name()
-                .into_string()
-                .expect("UTF-8")
-        })
-        .collect()
 }
 
 /// Puts the PKI on a disk of its own, and fills it but for `free` pages of memory.
@@ -79,7 +65,7 @@ fn a_full_backup_disk_stops_the_renewal() {
         fs::create_dir_all(node.path(BACKUPS)).expect("a directory");
         let _mount = Mount::memory(&node.path(BACKUPS), "size=64k,mode=0700");
         renewal_fails_and_leaves_the_node_as_it_was(&node, BACKUPS, "no space left");
-        assert_eq!(sets(&node), Vec::<String>::new(), "half a backup is no backup");
+        assert_eq!(names(&node.path(BACKUPS)), [""; 0], "half a backup is no backup");
     });
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::support::clock::now;
 use crate::support::credential::manifest;
-use crate::support::etcd::{self, Etcd, names};
+use crate::support::etcd::{self, Etcd};
+use crate::support::tree::names;
 use crate::support::{self, ECDSA, Node, Ran};
 
 const SETS: &str = "var/lib/kubecertd/backups";

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::clock::now;
-use crate::support::etcd::{self, Etcd, names};
+use crate::support::etcd::{self, Etcd};
+use crate::support::tree::names;
 use crate::support::{self, ECDSA, Node, Ran};
 use serde_json::Value;
 
@@ -125,12 +126,7 @@ fn restored(node: &Node, set: &str, etcd: &Etcd, prefix: &str) -> String {
 
 /// The port is free once the one before has ended.
 fn start_when_free(node: &Node) -> Etcd {
-    let text = node.read(&support::credential::manifest("etcd"));
-    let port = text
-        .split("--listen-client-urls=https://127.0.0.1:")
-        .nth(1)
-        .expect("a port");
-    let port: u16 = port.lines().next().expect("a line").parse().expect("a number");
+    let port = Etcd::of(node).client_port;
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while TcpStream::connect(("127.0.0.1", port)).is_ok() {
         assert!(std::time::Instant::now() < deadline, "it does not end");
@@ -211,12 +207,7 @@ fn an_interrupted_snapshot_keeps_the_previous_backup() {
     etcd::fill(&etcd, &node, 6);
     create(&node).exits(0);
     let before = names(&node.path(SETS));
-    let text = node.read(&support::credential::manifest("etcd"));
-    let port = text
-        .split("--listen-client-urls=https://127.0.0.1:")
-        .nth(1)
-        .expect("a port");
-    let port: u16 = port.lines().next().expect("a line").parse().expect("a number");
+    let port = etcd.client_port;
     let through = |port: u16, more: &str| {
         node.configure(&format!(
             "[backup]\n{more}\n[etcd]\nendpoints = [\"https://127.0.0.1:{port}\"]\n"

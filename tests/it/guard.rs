@@ -162,12 +162,7 @@ fn a_second_kubecertd_waits_for_the_first_and_names_it() {
     let node = Node::of(support::ECDSA);
     node.run(clock::FRESH, &["plan"]).exits(0);
     node.write("var/lib/kubecertd/lock", b"", 0o600);
-    let lock = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(node.path("var/lib/kubecertd/lock"))
-        .unwrap();
-    lock.lock().unwrap();
+    let lock = node.hold_lock();
     std::fs::write(node.path("var/lib/kubecertd/lock"), "pid 4711, renew").unwrap();
     // What does not write does not wait, and recover leaves a living process alone.
     node.run(clock::FRESH, &["check-expiration"]).exits(0);

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 
 use crate::support::clock::{self, FRESH};
 use crate::support::credential::{self, Material};
-use crate::support::{self, ECDSA, Node, RSA, Ran, der};
+use crate::support::{self, ECDSA, Node, RSA, Ran, STRACE, der};
 use crate::support::{mount, tree};
 
 const COPY: &str = "root/.kube/config";
@@ -211,19 +211,7 @@ fn renew_with_error(node: &Node, call: &str, path: &str, time: usize) -> Ran {
         format!("trace={call}"),
         format!("inject={call}:error=EIO:when={time}"),
     );
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-P",
-        path,
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-    ];
+    let strace = [&STRACE[..], &["-P", path, "-e", &trace, "-e", &inject]].concat();
     node.run_under(&strace, FRESH, &["renew", "admin.conf"])
 }
 

@@ -10,7 +10,8 @@ use crate::support::clock::now;
 use crate::support::cluster::Cluster;
 use crate::support::credential::manifest;
 use crate::support::daemon::Daemon;
-use crate::support::etcd::{self, Etcd, names};
+use crate::support::etcd::{self, Etcd};
+use crate::support::tree::names;
 use crate::support::{ECDSA, EXPIRED, Node, Ran};
 
 const SETS: &str = "var/lib/kubecertd/backups";

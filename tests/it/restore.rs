@@ -6,10 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use crate::support::clock::{self, FRESH, MINUTE};
-use crate::support::etcd::names;
 use crate::support::renewal::only_the_annotation_differs;
-use crate::support::tree::{Kind, Snapshot, paths};
-use crate::support::{self, ECDSA, Node};
+use crate::support::tree::{Kind, Snapshot, names, paths};
+use crate::support::{self, ECDSA, Node, STRACE};
 
 const SETS: &str = "var/lib/kubecertd/backups";
 const FIRST: &str = "20261124T000000Z";
@@ -313,17 +312,9 @@ fn a_restore_killed_at_any_rename_is_rolled_back_or_finished() {
         let damaged = node.snapshot();
         let inject = format!("inject=rename,renameat,renameat2:signal=KILL:when={nth}");
         let root = node.root().display().to_string();
-        let status = Command::new("strace")
-            .args([
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                "trace=rename,renameat,renameat2",
-                "-e",
-                &inject,
-            ])
+        let status = Command::new(STRACE[0])
+            .args(&STRACE[1..])
+            .args(["-e", "trace=rename,renameat,renameat2", "-e", &inject])
             .arg("env")
             .arg(format!("LD_PRELOAD={}", support::faketime_library()))
             .args(["TZ=UTC", "FAKETIME_DONT_FAKE_MONOTONIC=1", "NO_FAKE_STAT=1"])

@@ -88,12 +88,7 @@ fn a_hung_cycle_does_not_feed_the_watchdog() {
 fn a_long_honest_wait_feeds_the_watchdog() {
     let node = Node::of(support::ECDSA);
     node.run(clock::FRESH, &["renew", "apiserver"]).exits(0);
-    let lock = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(node.path("var/lib/kubecertd/lock"))
-        .unwrap();
-    lock.lock().unwrap();
+    let lock = node.hold_lock();
     node.configure(&format!("{RARELY}[backup]\nschedule = \"*/2 * * * * *\"\n"));
     let mut daemon = Daemon::start(&node, clock::FRESH, &[]);
     daemon.says("STATUS=Taking a backup");

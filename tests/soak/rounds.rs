@@ -176,7 +176,7 @@ fn judged(lab: &Lab, events: &[Event], before: &[String]) -> Vec<String> {
                 node.name
             ));
         }
-        let left = super::support::etcd::names(&node.tree.path(STATE));
+        let left = super::support::tree::names(&node.tree.path(STATE));
         found.extend(
             left.iter()
                 .filter(|name| name.contains("transaction"))

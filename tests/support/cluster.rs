@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::clock::now;
 use super::credential::manifest;
 use super::etcd::{Etcd, free_port};
-use super::{ECDSA, Node, Ran};
+use super::{ECDSA, Node, Ran, STRACE};
 
 /// Maximum wait for a condition.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -145,17 +145,7 @@ impl Cluster {
     /// Starts the binary with a pause before each rename, so that replacing takes seconds.
     pub fn spawn_slowly(&self, index: usize, arguments: &[&str]) -> Running {
         let inject = "inject=rename,renameat,renameat2:delay_enter=250000";
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=rename,renameat,renameat2",
-            "-e",
-            inject,
-        ];
+        let strace = [&STRACE[..], &["-e", "trace=rename,renameat,renameat2", "-e", inject]].concat();
         self.spawn_under(&strace, index, arguments)
     }
 

@@ -2,7 +2,6 @@
 //! test, on 127.0.0.1.
 
 use std::net::TcpListener;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -19,7 +18,8 @@ pub struct Etcd {
     child: Option<Child>,
     arguments: Vec<String>,
     log: std::path::PathBuf,
-    client_port: u16,
+    /// The port of its client API on 127.0.0.1.
+    pub client_port: u16,
 }
 
 /// Returns a port that no process listens on now. Each process has its own part of those below the
@@ -311,17 +311,4 @@ pub fn fill(etcd: &Etcd, node: &Node, count: usize) {
     for n in 0..count {
         etcd.put_long(node, &format!("/filler/{n:06}"), &value);
     }
-}
-
-/// Returns the names in a directory, to show that nothing half made is left.
-pub fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(directory)
-        .map(|entries| {
-            entries
-                .map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8"))
-                .collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    names
 }

@@ -164,6 +164,18 @@ impl Node {
         Snapshot::of(&self.root())
     }
 
+    /// Holds the node's lock, as a running kubecertd does, until the file is dropped. The file
+    /// exists once a command has written.
+    pub fn hold_lock(&self) -> fs::File {
+        let lock = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path("var/lib/kubecertd/lock"))
+            .expect("the node's lock");
+        lock.lock().expect("a lock that nobody holds");
+        lock
+    }
+
     /// Runs `kubecertd --root ROOT ARGS` with a clock that starts at `moment` (UTC) and advances
     /// from there.
     pub fn run(&self, moment: &str, args: &[&str]) -> Ran {
@@ -184,6 +196,10 @@ impl Node {
             .json()
     }
 }
+
+/// strace(1) that follows a program and its children and prints nothing, for the faults that `-e
+/// inject` adds.
+pub const STRACE: [&str; 5] = ["strace", "-f", "-qq", "-o", "/dev/null"];
 
 /// Runs the binary. `timeout` and the wrapper keep the real clock: libfaketime would otherwise bend
 /// the deadline itself.

@@ -178,3 +178,16 @@ fn collect(path: &Path, name: &str, entries: &mut BTreeMap<String, Entry>) {
 pub fn paths(changes: &Changes) -> Vec<&str> {
     changes.keys().map(String::as_str).collect()
 }
+
+/// Returns the names in a directory, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            let name = entry.expect("a directory entry").file_name();
+            name.into_string().expect("UTF-8")
+        })
+        .collect();
+    names.sort();
+    names
+}
