@@ -81,13 +81,19 @@ fn shown(paths: &[PathBuf]) -> String {
     paths.join(", ")
 }
 
-/// Returns a program in its own process group, without environment, input and output.
-pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
+/// Returns a program with only a plain PATH in its environment. It keeps the working directory and
+/// the process group of this process.
+pub(super) fn plain(program: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", DIRECTORIES.join(":"));
     command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", DIRECTORIES.join(":"))
+}
+
+/// Returns a program as [`plain`] does, but in `/`, in its own process group, and without input and
+/// output.
+pub(super) fn command(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = plain(program, arguments);
+    command
         .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
@@ -106,18 +112,12 @@ pub(super) fn wait(child: &mut Child, limit: Duration, stop: &Stop) -> Result<()
             Ok(Some(status)) => return Err(format!("it ended with {status}")),
             Ok(None) if Instant::now() < deadline => std::thread::sleep(EVERY),
             Ok(None) => {
-                // They hang, and a failure to end them tells nothing.
-                end_group(Pid::from_child(child));
+                // A process of the group may have ended by itself; the error is the same.
+                let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
                 let _ = child.wait();
                 return Err(format!("it did not end within {} s", limit.as_secs()));
             }
             Err(e) => return Err(reason(&e)),
         }
     }
-}
-
-/// Ends a child that [`command`] started, and everything that it started. Returns true if it was
-/// still there.
-pub(super) fn end_group(child: Pid) -> bool {
-    kill_process_group(child, Signal::KILL).is_ok()
 }

@@ -11,9 +11,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-use super::command::{command, end_group, program};
+use super::command::{plain, program};
 use super::{Host, failed, reason};
 use crate::format::text::printable;
 use crate::model::Failure;
@@ -93,7 +93,9 @@ impl FilterProcess {
             .ok_or_else(|| Failure::new("cannot run an empty command"))?;
         let fail = |e: io::Error| Failure::new(format!("cannot run {name}: {}", reason(&e)));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let child = command(&program(name)?, &arguments)
+        // It keeps the terminal, on which it may ask for a passphrase, and the working directory,
+        // which relative paths among its arguments mean.
+        let child = plain(&program(name)?, &arguments)
             .stdin(input)
             .stdout(output)
             .stderr(Stdio::piped())
@@ -145,7 +147,10 @@ impl FilterProcess {
             let _ = pipe.take(4096).read_to_string(&mut words);
         }
         let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        Err(fail(format!("{status}: {}", printable(last))))
+        Err(fail(match last {
+            "" => status.to_string(),
+            last => format!("{status}: {}", printable(last)),
+        }))
     }
 }
 
@@ -159,7 +164,7 @@ fn watch(pid: Pid, moved: &AtomicU64, ended: &mpsc::Receiver<()>) -> bool {
     loop {
         let now = moved.load(Ordering::Relaxed);
         if now == last {
-            return end_group(pid);
+            return kill_process(pid, Signal::KILL).is_ok();
         }
         last = now;
         match ended.recv_timeout(STUCK) {

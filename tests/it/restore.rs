@@ -391,6 +391,25 @@ fn an_archive_is_restored_only_if_it_can_be_opened() {
     assert!(!node.path("etc/kubernetes/pki").exists());
 }
 
+/// The program may ask for a passphrase on the terminal, which only the caller's group can read.
+/// Its arguments may be relative paths.
+#[test]
+fn an_archive_program_keeps_the_callers_group_and_directory() {
+    let node = Node::of(ECDSA);
+    let group = |pid: &str| format!("$(cut -d' ' -f5 /proc/{pid}/stat)");
+    let script = format!(
+        "[ {} = {} ] && [ -f Cargo.toml ] && exec cat",
+        group("$$"),
+        group("$PPID")
+    );
+    node.configure(&format!("[backup]\nencrypt_with = [\"sh\", \"-c\", \"{script}\"]\n"));
+    node.run(FRESH, &["backup", "create"]).exits(0);
+    assert_eq!(
+        names(&node.path(&format!("{SETS}/{FIRST}"))),
+        ["files.tar.enc", "manifest.json"]
+    );
+}
+
 #[test]
 fn a_failing_archive_program_is_named_and_the_backup_kept_plain() {
     let theirs = tempfile::tempdir().expect("a directory");
@@ -398,7 +417,7 @@ fn a_failing_archive_program_is_named_and_the_backup_kept_plain() {
     fs::write(&script, "#!/bin/sh\ncat\n").expect("a write");
     support::set_mode(&script, 0o777);
     for (command, what) in [
-        ("/bin/false", "cannot use /bin/false: exit status: 1"),
+        ("/bin/false", "cannot use /bin/false: exit status: 1\n"),
         (
             "kubecertd-no-such-program",
             "cannot run kubecertd-no-such-program: it is not installed",
