@@ -105,8 +105,7 @@ pub fn check(
         }
         let whole = plan.clone();
         let held_back = doubt.is_some_and(|doubt| plan.block_unexpired(earliest_plausible, &doubt));
-        let some_left = plan.renewals().next().is_some();
-        if held_back && !some_left {
+        if held_back && plan.is_empty() {
             return Err(wait(whole, &warnings));
         }
         if held_back {
@@ -153,11 +152,11 @@ pub fn earliest_plausible(inventory: &Inventory, conditions: &Conditions) -> Tim
         .iter()
         .filter_map(|a| Some(a.certificate.as_ref().ok()?.validity));
     let born = leaves.chain(authorities).map(|Validity { not_before, .. }| not_before);
-    let looked = conditions
+    let trusted = conditions
         .last_assessment
         .iter()
-        .filter_map(|look| Timestamp::from_unix_timestamp(look.trusted).ok());
-    born.chain(looked).max().map_or(MADE, |newest| newest.max(MADE))
+        .filter_map(|last| Timestamp::from_unix_timestamp(last.trusted).ok());
+    born.chain(trusted).max().map_or(MADE, |newest| newest.max(MADE))
 }
 
 /// Returns the reason to doubt the clock. `wait` is the remaining time to wait for synchronization.

@@ -12,7 +12,7 @@ use crate::host::record::Record;
 use crate::model::{Failure, File, Peer, Timestamp};
 
 const LAST_ASSESSMENT: Record<LastAssessment> = Record::new("last-look.json");
-const WRITTEN: Record<Vec<WrittenFiles>> = Record::new("written.json");
+const WRITTEN: Record<Vec<WrittenFile>> = Record::new("written.json");
 const DAEMON: Record<Daemon> = Record::new("daemon.json");
 const MEMBERS: Record<Vec<Peer>> = Record::new("members.json");
 
@@ -32,7 +32,7 @@ pub struct LastAssessment {
 /// A file that a transaction of kubecertd installed. kubeadm writes into the same inode, so that
 /// the time counts too.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct WrittenFiles {
+struct WrittenFile {
     path: PathBuf,
     inode: u64,
     /// Modification time, seconds since 1970.
@@ -95,16 +95,16 @@ pub fn record_assessment(host: &Host, now: Timestamp, doubtful: bool) -> Result<
 }
 
 /// Returns a file as it is now.
-fn seen(host: &Host, path: &Path) -> Option<WrittenFiles> {
+fn seen(host: &Host, path: &Path) -> Option<WrittenFile> {
     let found = host.identity(path)?;
-    Some(WrittenFiles {
+    Some(WrittenFile {
         path: path.to_owned(),
         inode: found.inode,
         modified: found.modified.unix_timestamp(),
     })
 }
 
-fn written(host: &Host) -> Vec<WrittenFiles> {
+fn written(host: &Host) -> Vec<WrittenFile> {
     WRITTEN.read(host).ok().flatten().unwrap_or_default()
 }
 
@@ -123,9 +123,8 @@ pub fn wrote(host: &Host) -> impl Fn(&File) -> bool + use<> {
     let all = written(host);
     move |file| {
         let (inode, modified) = (file.identity.inode, file.identity.modified.unix_timestamp());
-        let is_it = |written: &WrittenFiles| {
-            written.path == file.real && written.inode == inode && written.modified == modified
-        };
+        let is_it =
+            |written: &WrittenFile| written.path == file.real && written.inode == inode && written.modified == modified;
         all.iter().any(is_it)
     }
 }

@@ -27,7 +27,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Failure> {
     let plan = look.clearance.plan();
     super::print(&plan::render(plan, &look.clearance.warnings, args.output)?)?;
     super::complain_of(plan, &look.clearance.warnings);
-    let due = plan.renewals().next().is_some();
+    let due = !plan.is_empty();
     Ok(match (args.exit_code && due, plan.faults().next()) {
         (true, _) => Exit::Due,
         (false, Some(_)) => Exit::Partly,
