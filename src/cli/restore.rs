@@ -6,13 +6,13 @@ use super::backup::find;
 use super::context::Context;
 use crate::backup::stored::StoredBackup;
 use crate::config::Settings;
-use crate::cycle::{self, Cycle, restore, restore_etcd};
+use crate::cycle::restore_etcd::{self, EtcdRestore};
+use crate::cycle::{self, Cycle, restore};
 use crate::host::log;
 use crate::model::{Exit, Failure};
 use crate::report::Format;
-use crate::report::restore::{EtcdReport, Report};
+use crate::report::restore::Report;
 use crate::restore::Part;
-use crate::restore::etcd::Way;
 
 /// Options of `kubecertd restore`.
 #[derive(Debug, clap::Args)]
@@ -69,40 +69,26 @@ fn run_etcd(context: &Context, settings: &Settings, args: &Args) -> Result<Exit,
     let has_data =
         |backup: &StoredBackup| backup.is_good() && backup.manifest.as_ref().is_ok_and(|list| list.etcd.is_some());
     let chosen = || find(context, settings, args.id.as_deref(), has_data);
-    let (report, by_hand) = if args.dry_run {
-        match restore_etcd::assess(host, settings, &chosen()?)? {
-            Way::Here(plan) => {
-                let aside = format!("{}.kubecertd-TIME", plan.data.display());
-                (
-                    Some(EtcdReport::of(&plan, host.exists(&plan.data), aside.as_ref())),
-                    None,
-                )
-            }
-            by_hand @ Way::ByHand { .. } => (None, Some(by_hand)),
-        }
+    let restore = if args.dry_run {
+        restore_etcd::assess(host, settings, &chosen()?)?
     } else {
         let lock = host.lock("restore --etcd", cycle::PATIENCE)?;
         cycle::recover(host, &lock)?;
-        match restore_etcd::execute(
-            &Cycle {
-                host,
-                settings,
-                lock: &lock,
-            },
-            &chosen()?,
-        )? {
-            Ok(report) => (Some(report), None),
-            Err(by_hand) => (None, Some(by_hand)),
+        let cycle = Cycle {
+            host,
+            settings,
+            lock: &lock,
+        };
+        restore_etcd::execute(&cycle, &chosen()?)?
+    };
+    let report = match restore {
+        EtcdRestore::Report(report) => report,
+        EtcdRestore::Manual(manual) => {
+            super::print(&manual.procedure)?;
+            let message = format!("cannot restore etcd on this node alone: {}", manual.because);
+            return Err(Failure::new(message).hint("run the commands above; kubecertd changed nothing"));
         }
     };
-    if let Some(Way::ByHand { because, procedure }) = by_hand {
-        super::print(&procedure)?;
-        return Err(
-            Failure::new(format!("cannot restore etcd on this node alone: {because}"))
-                .hint("run the commands above; kubecertd changed nothing"),
-        );
-    }
-    let Some(report) = report else { return Ok(Exit::Failed) };
     if let Err(failure) = report.render(args.output).and_then(|text| super::print(&text)) {
         super::complain(&failure);
     }

@@ -87,11 +87,13 @@ pub fn acquire(
                 let etcd = Etcd::Ready(contact.peers.len());
                 remember(host, &contact.peers);
                 match acquisition.decide(etcd) {
-                    Decision::Lock => match acquisition.lock(contact)? {
-                        Ok(cluster_lock) => return Ok(cluster_lock),
-                        // It was tried often enough.
-                        Err(etcd) => return lock_for(acquisition.decide(etcd)),
-                    },
+                    Decision::Lock => {
+                        return acquisition.lock(contact).or_else(|reason| match reason {
+                            LockFailure::Refusal(refusal) => Err(refusal),
+                            // It was tried often enough.
+                            LockFailure::Unavailable(etcd) => lock_for(acquisition.decide(etcd)),
+                        });
+                    }
                     other => return lock_for(other),
                 }
             }
@@ -129,6 +131,27 @@ fn blocked(cause: Cause, reason: String, hint: impl Into<String>) -> LockRefusal
     }
 }
 
+/// The lease of the lock in etcd.
+struct LockLease {
+    lease: Lease,
+    /// True if another node had the lock first.
+    waited: bool,
+}
+
+/// The reason that an attempt ended without the lock.
+enum LockFailure {
+    /// Nothing may be done now.
+    Refusal(LockRefusal),
+    /// etcd gave no lock; the decision depends on its answer.
+    Unavailable(Etcd),
+}
+
+impl From<LockRefusal> for LockFailure {
+    fn from(refusal: LockRefusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
 struct Acquisition<'a> {
     host: &'a Host,
     settings: &'a Settings,
@@ -156,7 +179,7 @@ impl Acquisition<'_> {
     }
 
     /// Waits for the lock, then judges whether the cluster can bear a change.
-    fn lock(&self, mut contact: Contact) -> Result<Result<ClusterLock, Etcd>, LockRefusal> {
+    fn lock(&self, mut contact: Contact) -> Result<ClusterLock, LockFailure> {
         let rules = &self.settings.coordination;
         let me = Entry {
             node: contact::name(self.host, &known(self.inventory, self.settings)),
@@ -164,39 +187,39 @@ impl Acquisition<'_> {
             since: text::rfc3339(self.host.now()),
             member: contact.own.map(|id| format!("{id:x}")),
         };
-        let (lease, waited) = match self.wait(&mut contact, &me)? {
-            Ok(taken) => taken,
-            Err(etcd) => return Ok(Err(etcd)),
-        };
+        let LockLease { lease, waited } = self.wait(&mut contact, &me)?;
         let mut cluster_lock = ClusterLock::holding(lease, me, contact.ways.clone(), rules, self.wanted);
         cluster_lock.waited = waited;
         match self.judge(&mut contact) {
             Ok(()) => {}
-            Err(blocked) if self.wanted.urgent => cluster_lock.urgent_only = Some(blocked.reason),
-            Err(blocked) => {
+            Err(refusal) if self.wanted.urgent => cluster_lock.urgent_only = Some(refusal.reason),
+            Err(refusal) => {
                 cluster_lock.end(self.host, true);
-                return Err(blocked);
+                return Err(refusal.into());
             }
         }
-        Ok(Ok(cluster_lock))
+        Ok(cluster_lock)
     }
 
-    /// Waits for the lock. Returns its lease, and true if another node had it first.
-    fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<Result<(Lease, bool), Etcd>, LockRefusal> {
+    /// Waits for the lock.
+    fn wait(&self, contact: &mut Contact, me: &Entry) -> Result<LockLease, LockFailure> {
         let (host, rules) = (self.host, &self.settings.coordination);
         let deadline = Instant::now() + rules.wait;
-        let mut said = None;
+        let mut holder = None;
         let mut failed = 0;
         loop {
             let ways = contact.ways.clone();
             match contact.ask(|member| attempt(host, member, &ways, me, rules.lease)) {
-                Ok(Attempt::Acquired(lease)) => return Ok(Ok((lease, said.is_some()))),
+                Ok(Attempt::Acquired(lease)) => {
+                    let waited = holder.is_some();
+                    return Ok(LockLease { lease, waited });
+                }
                 Ok(Attempt::HeldBy(other)) => {
                     let other = other.unwrap_or_default();
-                    if said.as_ref() != Some(&other) {
-                        info!(holder = %other.node, "waiting: {}", has_it(&other, me));
+                    if holder.as_ref() != Some(&other) {
+                        info!(holder = %other.node, "waiting: {}", holds_it(&other, me));
                         notify::status(&format!("Waiting for {} ({})", other.node, other.purpose));
-                        said = Some(other);
+                        holder = Some(other);
                     }
                     failed = 0;
                 }
@@ -204,12 +227,12 @@ impl Acquisition<'_> {
                     failed += 1;
                     let etcd = refused(&trouble);
                     if failed > TRIES || matches!(etcd, Etcd::Denied(_)) {
-                        return Ok(Err(etcd));
+                        return Err(LockFailure::Unavailable(etcd));
                     }
                 }
             }
             if failed == 0 && Instant::now() >= deadline {
-                let words = said.as_ref().map(|other| has_it(other, me)).unwrap_or_default();
+                let words = holder.as_ref().map(|other| holds_it(other, me)).unwrap_or_default();
                 return Err(blocked(
                     Cause::Held,
                     format!(
@@ -217,11 +240,12 @@ impl Acquisition<'_> {
                         text::duration(rules.wait)
                     ),
                     "`kubecertd status` on that node says what it does; kubecertd tries again",
-                ));
+                )
+                .into());
             }
             if host.check_stop().is_err() {
                 let reason = "kubecertd was asked to stop".into();
-                return Err(blocked(Cause::Node, reason, "kubecertd tries again"));
+                return Err(blocked(Cause::Node, reason, "kubecertd tries again").into());
             }
             std::thread::sleep(self.pause());
         }
@@ -291,7 +315,7 @@ pub fn confirm(
     }
 }
 
-fn has_it(other: &Entry, me: &Entry) -> String {
+fn holds_it(other: &Entry, me: &Entry) -> String {
     let node = match other.node == me.node {
         // The lock is from an earlier process of this node, whose lease will end.
         true => "an earlier kubecertd of this node",

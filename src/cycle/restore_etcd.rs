@@ -25,7 +25,7 @@ use crate::plan::readers::ReaderStep;
 use crate::report::restore::EtcdReport;
 use crate::restart::pending::{self, PendingRestart};
 use crate::restart::{self, Baseline, ReaderRestarts, Rollout, Urgency, park};
-use crate::restore::etcd::{self, ClusterSources, EtcdPlan, Source, Way};
+use crate::restore::etcd::{self, ClusterSources, EtcdPlan, ManualRestore, Source, Way};
 use crate::restore::swap::Swap;
 use crate::scan;
 use crate::verify::{is_well, probes};
@@ -37,10 +37,29 @@ const EVERY: Duration = Duration::from_millis(200);
 /// Slowest speed of etcd's tool, in bytes of the snapshot per second.
 const SLOWEST: u64 = 5 << 20;
 
-/// Returns the way in which etcd's data would be restored.
-pub fn assess(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<Way, Failure> {
+/// The result of a restore of etcd's data.
+#[derive(Debug)]
+pub enum EtcdRestore {
+    /// This node restored the data, or would restore it.
+    Report(EtcdReport),
+    /// A person has to restore it.
+    Manual(ManualRestore),
+}
+
+/// Returns the restore of etcd's data that would be done. Writes nothing.
+///
+/// # Errors
+///
+/// Fails if the backup has no usable data of etcd, or no etcd runs on this node.
+pub fn assess(host: &Host, settings: &Settings, backup: &StoredBackup) -> Result<EtcdRestore, Failure> {
     let inventory = inventory::build(&scan::scan(host, settings));
-    way(host, settings, &inventory, backup)
+    Ok(match way(host, settings, &inventory, backup)? {
+        Way::Here(plan) => {
+            let aside = format!("{}.kubecertd-TIME", plan.data.display());
+            EtcdRestore::Report(EtcdReport::of(&plan, host.exists(&plan.data), aside.as_ref()))
+        }
+        Way::Manual(manual) => EtcdRestore::Manual(manual),
+    })
 }
 
 fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredBackup) -> Result<Way, Failure> {
@@ -59,12 +78,12 @@ fn way(host: &Host, settings: &Settings, inventory: &Inventory, backup: &StoredB
 /// # Errors
 ///
 /// The exit code is 1 if the old data is in place, and 3 if it is not.
-pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdReport, Way>, Failure> {
+pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<EtcdRestore, Failure> {
     let Cycle { host, settings, .. } = *cycle;
     let inventory = inventory::build(&scan::scan(host, settings));
     let plan = match way(host, settings, &inventory, backup)? {
         Way::Here(plan) => *plan,
-        by_hand @ Way::ByHand { .. } => return Ok(Err(by_hand)),
+        Way::Manual(manual) => return Ok(EtcdRestore::Manual(manual)),
     };
     if host.is_this_machine() && host.processes(&[KUBELET]).is_empty() {
         return Err(
@@ -114,7 +133,7 @@ pub fn execute(cycle: &Cycle<'_>, backup: &StoredBackup) -> Result<Result<EtcdRe
     if let Err(failure) = pending::record(host, &all) {
         report.warnings.push(failure.to_string());
     }
-    Ok(Ok(report))
+    Ok(EtcdRestore::Report(report))
 }
 
 /// Returns a stamp such as `20261124-031700`.
@@ -248,7 +267,7 @@ impl<'a> Work<'a> {
             return self.unpark_all();
         };
         if swap.has_old(self.host) {
-            warn!("{failure}; putting the old data back");
+            warn!("{failure}; restoring the old data");
         }
         let back = if swap.has_old(self.host) {
             self.stop().and_then(|()| swap.take_back(self.host))
@@ -308,7 +327,7 @@ impl<'a> Work<'a> {
             return Ok(());
         };
         self.until(|| is_well(self.host, &health))
-            .map_err(|reason| Failure::new(format!("etcd is restored, but {APISERVER} is not well: {reason}")))
+            .map_err(|reason| Failure::new(format!("etcd is restored, but {APISERVER} is unhealthy: {reason}")))
     }
 
     fn wait(&self, what: &str, holds: impl Fn() -> Result<(), String>) -> Result<(), Failure> {

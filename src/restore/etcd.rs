@@ -50,12 +50,16 @@ pub enum Way {
     /// On this node.
     Here(Box<EtcdPlan>),
     /// Manually.
-    ByHand {
-        /// The reason.
-        because: String,
-        /// The commands for this cluster.
-        procedure: String,
-    },
+    Manual(ManualRestore),
+}
+
+/// A restore of etcd's data that a person has to do.
+#[derive(Debug)]
+pub struct ManualRestore {
+    /// The reason.
+    pub because: String,
+    /// The commands for this cluster.
+    pub procedure: String,
 }
 
 /// Sources, other than the restored backup, that name the members of the cluster.
@@ -101,7 +105,7 @@ pub fn way(
     let tool = server
         .ok_or_else(|| "the version of the server is unknown".to_owned())
         .and_then(|server| tool::find(host, server));
-    let by_hand = |because: String| Way::ByHand {
+    let manual = |because: String| ManualRestore {
         procedure: Procedure {
             backup,
             list,
@@ -114,14 +118,14 @@ pub fn way(
         because,
     };
     if members.len() > 1 {
-        return Ok(by_hand(format!(
+        return Ok(Way::Manual(manual(format!(
             "the cluster has {} members, which must be restored together",
             members.len()
-        )));
+        ))));
     }
     let source = match source(backup, list, tool.as_ref())? {
         Ok(source) => source,
-        Err(because) => return Ok(by_hand(because)),
+        Err(because) => return Ok(Way::Manual(manual(because))),
     };
     let manifests = [pod("kube-apiserver"), Some(etcd)];
     Ok(Way::Here(Box::new(EtcdPlan {
