@@ -328,7 +328,7 @@ if [ -d "$backup" ]; then
   (cd "$backup" && echo "${backup#"$node"}:" && find . -mindepth 1 -printf '%M %u:%g %9s  %P\n' | sort -k4)
 fi
 echo
-claim "there is one set, complete and for root only (0700)" same "${#backups[@]} $(stat -c %a "$backup" 2>&1)" "1 700"
+claim "there is one backup, complete and for root only (0700)" same "${#backups[@]} $(stat -c %a "$backup" 2>&1)" "1 700"
 claim "it holds the old PKI, kubeconfigs and manifests byte for byte" backed_up
 claim "its list has the SHA-256 sum of every file in it" listed
 claim "it holds a snapshot of etcd, which etcdctl finds whole" etcd_backed_up

@@ -112,7 +112,7 @@ pub struct LockRefusal {
 impl LockRefusal {
     /// Returns it as a failure.
     pub fn failure(&self) -> Failure {
-        Failure::new(format!("not now: {}", self.reason)).hint(&self.hint)
+        Failure::new(format!("deferred: {}", self.reason)).hint(&self.hint)
     }
 }
 
@@ -152,11 +152,11 @@ pub fn decide(facts: &Facts) -> Decision {
             Decision::NoLock("neither etcd nor an API server runs here, and no member answers")
         }
         (Etcd::Silent(why) | Etcd::Powerless(why), _) if nothing_is_lost(facts) => {
-            alone(facts, format!("the lock in etcd cannot be had ({why})"))
+            alone(facts, format!("the lock in etcd is unavailable ({why})"))
         }
         (Etcd::Silent(why) | Etcd::Powerless(why), _) => wait(
             Cause::Etcd,
-            format!("the lock in etcd cannot be had, and there is time: {why}"),
+            format!("the lock in etcd is unavailable, and there is time: {why}"),
             "`etcdctl endpoint status --cluster` shows which members serve",
         ),
         (Etcd::Denied(why), CoordinationMode::Auto) => alone(

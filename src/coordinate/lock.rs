@@ -171,7 +171,7 @@ impl HeldLock {
                         return Ok(());
                     }
                 }
-                Ok(Attempt::HeldBy(Some(other))) => why = format!("{} has it ({})", other.node, other.purpose),
+                Ok(Attempt::HeldBy(Some(other))) => why = format!("{} holds it ({})", other.node, other.purpose),
                 Ok(Attempt::HeldBy(None)) => {}
                 Err(trouble) => why = trouble.words,
             }
@@ -247,7 +247,7 @@ impl HeldLock {
             )),
             Ok(()) => None,
             Err(trouble) => Some(format!(
-                "the cluster lock could not be given back ({trouble}): it ends by itself within {} s{}",
+                "cannot release the cluster lock ({trouble}): it ends by itself within {} s{}",
                 ttl.as_secs(),
                 if has_marker {
                     "; the marker of this node goes at its next assessment"

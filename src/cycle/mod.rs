@@ -1,7 +1,5 @@
 //! The cycle: the order of the steps.
 //!
-//! The cycle: the order of the steps.
-//!
 //! scan -> inventory -> observe -> plan -> guard -> cluster lock -> backup -> renew -> restart ->
 //! verify -> commit or roll back -> report
 //!
@@ -93,7 +91,7 @@ impl ExecutionRefusal {
     /// Returns it as a failure of a command.
     pub fn failure(self) -> Failure {
         match self {
-            Self::Deferred(deferral, _) => Failure::new(format!("not now: {}", deferral.reason))
+            Self::Deferred(deferral, _) => Failure::new(format!("deferred: {}", deferral.reason))
                 .hint("kubecertd tries again at the next assessment"),
             Self::Failed(failure) => failure,
         }

@@ -81,7 +81,7 @@ impl ReaderImpact {
             manifests: None,
             baseline,
             urgency: Urgency::Urgent,
-            no_way_back: (!was_healthy).then_some("the node was not well before"),
+            no_way_back: (!was_healthy).then_some("the node was unhealthy before"),
         }
     }
 

@@ -269,20 +269,20 @@ impl Status {
         let daemon = if self.daemon.running {
             format!("running (pid {})", self.daemon.pid)
         } else {
-            "not running; what follows is what it knew".to_owned()
+            "not running; this is its last status".to_owned()
         };
         let mut lines = vec![
             ("daemon", daemon),
-            ("last look", date(&self.last_look)),
+            ("last assessment", date(&self.last_look)),
             ("last cycle", cycle),
         ];
         if self.daemon.running {
-            lines.push(("next look", date(&self.next_look)));
+            lines.push(("next assessment", date(&self.next_look)));
             lines.push(("next cycle", date(&self.next_cycle)));
         }
         lines.extend(self.coordination.lines());
         lines.extend(self.at_work.iter().map(|holder| ("in progress", holder.clone())));
-        let mut out: String = lines.iter().map(|(what, is)| format!("{what:<12}{is}\n")).collect();
+        let mut out: String = lines.iter().map(|(what, is)| format!("{what:<17}{is}\n")).collect();
         if !self.credentials.is_empty() {
             let head = ["CREDENTIAL", "DECISION", "EXPIRES", "DUE", "REASON"].map(str::to_owned);
             let rows = self.credentials.iter().map(|row| {

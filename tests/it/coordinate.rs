@@ -231,7 +231,7 @@ fn a_member_lost_during_the_backup_stops_the_cycle() {
     assert!(cluster.keys(0).contains(&HOLDER.to_owned()), "with the lock");
     cluster.members[2].kill();
     assert_eq!(running.ends(), 1, "{}", running.log());
-    running.says("not now: etcd's member node-3 does not serve");
+    running.says("deferred: etcd's member node-3 does not serve");
     assert_eq!(cluster.nodes[0].read("etc/kubernetes/admin.conf"), before);
     assert!(cluster.keys(0).is_empty(), "{:?}", cluster.keys(0));
 }
@@ -246,7 +246,7 @@ fn a_member_lost_before_the_etcd_restart_rolls_back() {
     let mut running = begin(&cluster, 0);
     cluster.members[2].kill();
     assert_eq!(running.ends(), 1, "{}", running.log());
-    running.says("not now: etcd's member node-3 does not serve");
+    running.says("deferred: etcd's member node-3 does not serve");
     running.says("rolling back");
     let node = &cluster.nodes[0];
     assert_eq!(paths.map(|path| node.read(path)), before);
@@ -294,7 +294,7 @@ fn an_etcd_without_space_gives_no_lock_and_a_person_may_wait() {
     cluster
         .run(0, &["renew", "all"])
         .exits(1)
-        .complains("the lock in etcd cannot be had, and there is time")
+        .complains("the lock in etcd is unavailable, and there is time")
         .complains("database space exceeded");
     cluster.nodes[0].configure(&format!("{URGENT}{QUICK}"));
     cluster
@@ -451,8 +451,8 @@ fn the_daemon_names_the_holder_and_clears_its_own_marker() {
     cluster
         .run(0, &["status"])
         .exits(0)
-        .says("unfinished  node-2 (renew, since 2027-01-01T00:00:00Z)")
-        .says("blocked     node-2 began");
+        .says("unfinished       node-2 (renew, since 2027-01-01T00:00:00Z)")
+        .says("blocked          node-2 began");
     daemon.terminate();
     assert_eq!(daemon.ends(), 0);
     let list = fs::read(node.path("var/lib/kubecertd/members.json")).expect("the list");

@@ -155,7 +155,7 @@ fn more_than_one_node() {
     let node = cluster.nodes.remove(1);
     let ran = Place::new(node).run(SECTION, &[], &[]);
     assert!(
-        ran[0].stdout.contains("members     node-1, node-2, node-3"),
+        ran[0].stdout.contains("members          node-1, node-2, node-3"),
         "{}",
         ran[0]
     );

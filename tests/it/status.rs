@@ -35,7 +35,7 @@ fn status_tells_the_past_the_next_cycle_and_the_daemons_state() {
         (&1.into(), &true.into())
     );
     let text = node.run(clock::FRESH, &["status"]).exits(0);
-    assert!(text.stdout.starts_with("daemon      running (pid "), "{text}");
+    assert!(text.stdout.starts_with("daemon           running (pid "), "{text}");
     daemon.terminate();
     assert_eq!(daemon.ends(), 0);
     let ended = status(&node);
@@ -56,8 +56,8 @@ fn status_tells_the_past_the_next_cycle_and_the_daemons_state() {
     );
     node.run(clock::FRESH, &["status"])
         .exits(0)
-        .says("daemon      not running; what follows is what it knew")
-        .says("last cycle  Nov 24, 2026 00:00 UTC, ");
+        .says("daemon           not running; this is its last status")
+        .says("last cycle       Nov 24, 2026 00:00 UTC, ");
     let yaml = node.run(clock::FRESH, &["status", "-o", "yaml"]).exits(0);
     assert!(yaml.stdout.contains("\nversion: 1\n"), "{yaml}");
 }
