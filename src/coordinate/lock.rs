@@ -33,7 +33,8 @@ pub struct ClusterLock {
 #[derive(Debug)]
 pub(super) struct HeldLock {
     pub(super) me: Entry,
-    wanted: LockRequest,
+    /// The request that it was taken for.
+    request: LockRequest,
     pub(super) ways: Vec<Access>,
     pub(super) ttl: Duration,
     /// Time limit to get a lost lock back.
@@ -74,11 +75,11 @@ impl ClusterLock {
         me: Entry,
         ways: Vec<Access>,
         rules: &Coordination,
-        wanted: &LockRequest,
+        request: &LockRequest,
     ) -> Self {
         let held = HeldLock {
             me,
-            wanted: wanted.clone(),
+            request: request.clone(),
             ways,
             ttl: rules.lease,
             wait: rules.wait,
@@ -92,8 +93,8 @@ impl ClusterLock {
     }
 
     /// Returns the request for the held lock. `None` if no lock is held.
-    pub(super) fn wanted(&self) -> Option<LockRequest> {
-        Some(self.held.as_ref()?.borrow().wanted.clone())
+    pub(super) fn request(&self) -> Option<LockRequest> {
+        Some(self.held.as_ref()?.borrow().request.clone())
     }
 
     /// Confirms the lock. Called before files are replaced, and before each reader is

@@ -65,9 +65,9 @@ pub fn acquire(
     host: &Host,
     settings: &Settings,
     inventory: &Inventory,
-    wanted: Option<&LockRequest>,
+    request: Option<&LockRequest>,
 ) -> Result<ClusterLock, LockRefusal> {
-    let Some(wanted) = wanted else {
+    let Some(request) = request else {
         return Ok(ClusterLock::free());
     };
     if settings.coordination.mode == CoordinationMode::Off {
@@ -77,7 +77,7 @@ pub fn acquire(
         host,
         settings,
         inventory,
-        wanted,
+        request,
     };
     let mut tries = 0;
     loop {
@@ -156,7 +156,7 @@ struct Acquisition<'a> {
     host: &'a Host,
     settings: &'a Settings,
     inventory: &'a Inventory,
-    wanted: &'a LockRequest,
+    request: &'a LockRequest,
 }
 
 impl Acquisition<'_> {
@@ -172,8 +172,8 @@ impl Acquisition<'_> {
             slot: Slot::of(&name, &host.machine_id(), &stored),
             stored,
             ends_soon: contact::ends(inventory, settings).is_some_and(|end| settings.is_urgent(end, host.now())),
-            urgent: self.wanted.urgent,
-            attended: self.wanted.attended,
+            urgent: self.request.urgent,
+            attended: self.request.attended,
             now: host.now(),
         })
     }
@@ -183,16 +183,16 @@ impl Acquisition<'_> {
         let rules = &self.settings.coordination;
         let me = Entry {
             node: contact::name(self.host, &known(self.inventory, self.settings)),
-            purpose: self.wanted.purpose.clone(),
+            purpose: self.request.purpose.clone(),
             since: text::rfc3339(self.host.now()),
             member: contact.own.map(|id| format!("{id:x}")),
         };
         let LockLease { lease, waited } = self.wait(&mut contact, &me)?;
-        let mut cluster_lock = ClusterLock::holding(lease, me, contact.ways.clone(), rules, self.wanted);
+        let mut cluster_lock = ClusterLock::holding(lease, me, contact.ways.clone(), rules, self.request);
         cluster_lock.waited = waited;
         match self.judge(&mut contact) {
             Ok(()) => {}
-            Err(refusal) if self.wanted.urgent => cluster_lock.urgent_only = Some(refusal.reason),
+            Err(refusal) if self.request.urgent => cluster_lock.urgent_only = Some(refusal.reason),
             Err(refusal) => {
                 cluster_lock.end(self.host, true);
                 return Err(refusal.into());
@@ -273,7 +273,7 @@ impl Acquisition<'_> {
         if let Some(marker) = others.first() {
             return Err(unfinished(marker));
         }
-        if !self.wanted.touches_etcd_or_api_server {
+        if !self.request.touches_etcd_or_api_server {
             return Ok(());
         }
         let view = contact.view(self.host).map_err(|e| asked(&e))?;
@@ -296,14 +296,14 @@ pub fn confirm(
     inventory: &Inventory,
     cluster_lock: &ClusterLock,
 ) -> Result<(), LockRefusal> {
-    let Some(wanted) = cluster_lock.wanted().filter(|wanted| !wanted.urgent) else {
+    let Some(request) = cluster_lock.request().filter(|request| !request.urgent) else {
         return Ok(());
     };
     let acquisition = Acquisition {
         host,
         settings,
         inventory,
-        wanted: &wanted,
+        request: &request,
     };
     match contact(host, settings, inventory) {
         Ok(mut contact) => acquisition.judge(&mut contact),

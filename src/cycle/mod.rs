@@ -104,6 +104,11 @@ pub fn is_unfinished(host: &Host) -> bool {
 }
 
 /// Takes a backup that no renewal asked for, and archives it.
+///
+/// # Errors
+///
+/// Fails if another kubecertd holds the node's lock for longer than [`PATIENCE`], an interrupted
+/// run cannot be recovered, or a file cannot be backed up.
 pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result<Backup, Failure> {
     let lock = host.lock("backup", PATIENCE)?;
     recover(host, &lock)?;
@@ -116,6 +121,10 @@ pub fn back_up(host: &Host, settings: &Settings, purpose: Purpose<'_>) -> Result
 
 /// Finishes or rolls back what an interrupted process left. It comes before everything else that is
 /// done under the node's lock.
+///
+/// # Errors
+///
+/// Fails if the old files cannot be restored, or the new ones not be completed.
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
     // etcd must find its data before its manifest comes back.
     if let Some(message) = swap::recover(host)? {

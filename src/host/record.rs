@@ -63,11 +63,19 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
     }
 
     /// Removes the file, durably.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is there and cannot be removed.
     pub fn remove(&self, host: &Host) -> Result<(), Failure> {
         host.remove_state(self.name)
     }
 
     /// Removes the temporary file of an interrupted write.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is there and cannot be removed.
     pub fn clean(&self, host: &Host) -> Result<(), Failure> {
         host.unlink(&beside(&self.path(host), "new"))
     }

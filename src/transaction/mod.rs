@@ -203,6 +203,11 @@ impl Transaction<'_> {
     }
 
     /// Removes the second names of the old files. Restarts in `unfinished` are recorded as pending.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a file cannot be removed or the journal cannot be written. Everything is in place
+    /// then, and [`recover`] does the rest.
     pub fn commit(mut self, unfinished: Vec<PendingRestart>) -> Result<(), Failure> {
         self.journal.restarts = unfinished;
         self.journal.finish(self.host)
@@ -278,6 +283,10 @@ pub enum Recovery {
 /// point and run again.
 ///
 /// Restores files only and waits for no process.
+///
+/// # Errors
+///
+/// Fails if the journal cannot be read, or a file cannot be restored. The journal stays.
 pub fn recover(host: &Host, lock: &Lock) -> Result<Recovery, Failure> {
     // Manifests come back even if the files cannot be restored, and the other way round.
     let files = recover_files(host, lock);
